@@ -1,0 +1,56 @@
+"""The only bridge from blocking code to the async core: one daemon thread with one event loop per process.
+
+It serves scripts, pytest and a running event loop (Jupyter) alike, because the coroutine never runs on the caller's loop.
+"""
+
+import asyncio
+import contextvars
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_guard = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+_owner = 0
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    global _loop, _owner  # noqa: PLW0603 - one loop per process is the point of this module
+    with _guard:
+        # After a fork the thread is gone though the object is there.
+        if _loop is None or _owner != os.getpid():
+            _loop, _owner = asyncio.new_event_loop(), os.getpid()
+            threading.Thread(target=_loop.run_forever, name="text2expert", daemon=True).start()
+        return _loop
+
+
+def run(coro: Coroutine[Any, Any, T]) -> T:
+    """Run *coro* on the background loop, in a copy of the caller's context, and return its result.
+
+    An interrupt (Ctrl-C) cancels the coroutine and waits until its clean-up is done before it is raised again.
+    """
+    loop = _running_loop()
+    if asyncio._get_running_loop() is loop:
+        coro.close()
+        msg = "a blocking method was called from inside an async step; call its async twin and await it"
+        raise RuntimeError(msg)
+    context = contextvars.copy_context()
+    done = threading.Event()
+    tasks: list[asyncio.Task[T]] = []
+
+    def start() -> None:
+        task = loop.create_task(coro, context=context)
+        task.add_done_callback(lambda _: done.set())
+        tasks.append(task)
+
+    loop.call_soon_threadsafe(start)
+    try:
+        done.wait()
+    except BaseException:
+        loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+        done.wait()
+        raise
+    return tasks[0].result()

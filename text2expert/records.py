@@ -1,0 +1,391 @@
+"""The nouns: frozen records that the steps hand to each other, and their one form in JSON and JSONL.
+
+Every step takes records and gives records. Offsets are character offsets into the source text: decoded, without a byte
+order mark, newlines ``"\\n"`` (what ``open(path, encoding=document.encoding).read()`` gives).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_unstructure_fn, override
+
+from text2expert import files
+from text2expert.errors import InputError, RecordError
+
+Difficulty = Literal["easy", "medium", "hard"]
+Status = Literal["model", "evidence", "unverified"]
+
+R = TypeVar("R")
+
+
+def digest(*parts: str) -> str:
+    """The SHA-256 of *parts*, in hexadecimal; a part's end is part of what is hashed, so ("ab", "c") != ("a", "bc")."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        total.update(b"%d:" % len(data))
+        total.update(data)
+    return total.hexdigest()
+
+
+def drawn(seed: int, content: str, share: float) -> bool:
+    """Whether *content* is in a sample of *share* (0 to 1): a function of seed and content alone.
+
+    Order, concurrency and other members of the population change nothing.
+    """
+    return int(digest(str(seed), content)[:13], 16) / 16**13 < share
+
+
+@attrs.frozen(kw_only=True)
+class Document:
+    """A source text and where it came from. ``text`` is never written to JSON; None: read it from ``path``."""
+
+    id: str
+    path: str | None = None
+    title: str
+    encoding: str
+    text: str | None = attrs.field(default=None, repr=False)
+    text_sha256: str
+    """Of the source text, encoded as UTF-8."""
+    n_chars: int
+
+    @classmethod
+    def from_text(cls, text: str, *, id: str = "text", title: str | None = None) -> "Document":  # noqa: A002 - the record's own field name
+        """A document from a string instead of a file.
+
+        Newlines are made ``"\\n"`` and a leading byte order mark is dropped, as they are when a file is read.
+
+        Raises:
+            InputError: *text* is empty or only white space, or holds lone surrogates.
+        """
+        text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+        if not text.strip():
+            msg = f"document {id!r} is empty: there is nothing to learn in {len(text)} characters of white space"
+            raise InputError(msg)
+        try:
+            sha256 = hashlib.sha256(text.encode()).hexdigest()
+        except UnicodeEncodeError as error:
+            msg = f"document {id!r} holds a lone surrogate at character {error.start}: decode its source properly first"
+            raise InputError(msg) from error
+        return cls(
+            id=id, title=title or id, encoding="utf-8", text=text, text_sha256=sha256, n_chars=len(text)
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Span:
+    """A quote with its place: ``source[start:end] == text``."""
+
+    document: str
+    start: int
+    end: int
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class Chunk:
+    """A passage of a document: ``source[start:end] == text``.
+
+    ``id`` is positional and runs on over all documents of a run; ``key`` is a digest of text and context and is the
+    identity. ``context`` is what a reader must see beside the text: the heading path and a list's lead-in.
+    """
+
+    id: str
+    key: str
+    document: str
+    text: str
+    start: int
+    end: int
+    char_count: int
+    headings: tuple[str, ...] = ()
+    context: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class QAPair:
+    """A question in one wording, with its answer and where the source says so."""
+
+    qa_id: str
+    question: str
+    answer: str
+    short_answer: str = ""
+    """The canonical answer: the shortest span that answers the question."""
+    reasoning: str = ""
+    difficulty: Difficulty = "medium"
+    sources: tuple[str, ...]
+    """Ids of the chunks that the question was written from."""
+    evidence: tuple[Span, ...] = ()
+    item: str = ""
+    """Equal for the wordings of one question. A teacher gives a digest of content, never an id or a position."""
+    fact: str = ""
+    """Equal for items whose evidence overlaps by half; set by `text2expert.golden`."""
+    kind: str = ""
+    """``rule:template`` for template teachers; ``question`` for models."""
+    model: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """What a verifier says of one pair. ``approved`` is the AND of the three judgements, never taken on trust."""
+
+    qa_id: str
+    grounded: bool
+    no_hallucination: bool
+    complete: bool
+    reason: str = ""
+    by: str = ""
+    approved: bool = attrs.field(init=False)
+
+    @approved.default
+    def _all_three(self) -> bool:
+        return self.grounded and self.no_hallucination and self.complete
+
+
+@attrs.frozen(kw_only=True)
+class GoldRecord:
+    """A training example, in the form that LLaMA-Factory and others read as it is.
+
+    Only ``instruction`` and ``output`` are needed: a file written or edited by hand trains too.
+    """
+
+    instruction: str
+    input: str = ""
+    output: str
+    short_answer: str = ""
+    reasoning: str = ""
+    difficulty: Difficulty = "medium"
+    qa_id: str = ""
+    item: str = ""
+    fact: str = ""
+    kind: str = ""
+    document: str = ""
+    evidence: tuple[Span, ...] = ()
+    status: Status = "unverified"
+
+
+@attrs.frozen(kw_only=True)
+class Stage:
+    """One recipe to run: ``argv`` is its script's name in `text2expert.recipes` and its arguments.
+
+    Every path is relative to the job's folder, so that a job can be carried to another machine. The recipe reads
+    ``stages/<name>/job.json`` and writes ``stages/<name>/done.json`` last.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Needs:
+    """What a job asks of a machine: gigabytes (10**9 bytes) of GPU memory and of disk, and tokens to process."""
+
+    vram_gb: float = 0.0
+    disk_gb: float = 0.0
+    tokens: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """Stages to run one after another in one folder on one machine."""
+
+    id: str
+    folder: str
+    stages: tuple[Stage, ...]
+    needs: Needs = Needs()
+
+
+@attrs.frozen(kw_only=True)
+class Quote:
+    """What a runner would ask for a job: US dollars and seconds."""
+
+    usd: float
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class Adapter:
+    """A trained LoRA adapter: a PEFT folder, the base that it belongs to and the data that it was made from."""
+
+    path: str
+    base_model: str
+    base_revision: str | None = None
+    gold_sha256: str
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """What an expert says. ``confidence`` is the geometric mean of its tokens' probabilities, 0 to 1."""
+
+    text: str
+    confidence: float
+    seconds: float
+    sources: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+
+ExamRowName = Literal["taught", "held_out", "new_template", "never_asked", "hand_written"]
+"""Where an exam question comes from, from the easiest to the most honest:
+
+``taught``        in the training set, word for word
+``held_out``      a wording kept out of training, of an item whose other wordings are in it
+``new_template``  a wording whose template was kept out of training for every item
+``never_asked``   a fact kept out of training whole
+``hand_written``  the user's own exam
+"""
+
+
+@attrs.frozen(kw_only=True)
+class ExamQuestion:
+    """A question of the exam with what counts as right. An unanswerable one has no ``answer``."""
+
+    id: str
+    row: ExamRowName
+    question: str
+    answer: str | None
+    aliases: tuple[str, ...] = ()
+    """Other answers that are as right; the short canonical answer comes first."""
+    value: float | None = None
+    unit: str | None = None
+    document: str = ""
+    evidence: tuple[Span, ...] = ()
+    item: str = ""
+    fact: str = ""
+    kind: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ExamScore:
+    """How many of the ``n`` questions of a row a contestant answered right."""
+
+    row: ExamRowName
+    contestant: str
+    right: int
+    n: int
+
+
+@attrs.frozen(kw_only=True)
+class ExamResult:
+    """The exam table: every contestant on every row, and the share of the document that was taught (0 to 1)."""
+
+    exam_sha256: str
+    contestants: tuple[str, ...]
+    scores: tuple[ExamScore, ...]
+    share_taught: float
+    notes: tuple[str, ...] = ()
+    """What a reader must know to judge the numbers."""
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_unstructure_hook(
+        Document, make_dict_unstructure_fn(Document, converter, text=override(omit=True))
+    )
+    converter.register_unstructure_hook(
+        Verdict, make_dict_unstructure_fn(Verdict, converter, _cattrs_include_init_false=True)
+    )
+    plain = make_dict_unstructure_fn(QAPair, converter)
+    converter.register_unstructure_hook(
+        QAPair, lambda pair: {**plain(pair), "source_chunk": pair.sources[0] if pair.sources else ""}
+    )
+    # cattrs would turn 1 into "1" and None into "None"; a record is read as it stands or refused.
+    for kind in (str, int, bool):
+        converter.register_structure_hook(kind, _strict)
+    converter.register_structure_hook(float, lambda value, _: float(_strict_number(value)))
+    return converter
+
+
+def _strict(value: Any, kind: type[R]) -> R:
+    if type(value) is not kind:
+        msg = f"expected {kind.__name__}, got {value!r:.80}"
+        raise TypeError(msg)
+    return value
+
+
+def _strict_number(value: Any) -> float:
+    if type(value) not in (int, float):
+        msg = f"expected a number, got {value!r:.80}"
+        raise TypeError(msg)
+    return float(value)
+
+
+_converter = _make_converter()
+
+
+def to_dict(record: Any) -> dict[str, Any]:
+    """A record as plain JSON values."""
+    plain: dict[str, Any] = _converter.unstructure(record)
+    return plain
+
+
+def from_dict(value: Any, cls: type[R]) -> R:
+    """Plain JSON values as a record. Unknown keys are ignored, missing ones take their default.
+
+    Raises:
+        InputError: A value is missing or of another type; the message gives the path to it.
+    """
+    try:
+        return _converter.structure(value, cls)
+    except Exception as error:
+        reasons = "; ".join(cattrs.transform_error(error, path=cls.__name__))
+        raise InputError(reasons) from error
+
+
+def to_line(record: Any) -> str:
+    """A record as one line of JSON, without the newline."""
+    return json.dumps(to_dict(record), ensure_ascii=False)
+
+
+def write_jsonl(path: Path | str, records: Iterable[Any]) -> int:
+    """Write *records* to *path*, one JSON object a line, whole or not at all; how many there were."""
+    count = 0
+    with files.atomic(path) as file:
+        for record in records:
+            file.write(to_line(record) + "\n")
+            count += 1
+    return count
+
+
+def read_jsonl(path: Path | str, cls: type[R]) -> Iterator[R]:
+    """Read records of type *cls* from *path*, one by one; blank lines are passed over.
+
+    Raises:
+        RecordError: A line is damaged; the message names file and line.
+        InputError: The file is missing or cannot be read.
+    """
+    for number, value in read_json_lines(path):
+        try:
+            yield from_dict(value, cls)
+        except InputError as error:
+            msg = f"{path}, line {number}: not a {cls.__name__}: {error}; mend or delete that line"
+            raise RecordError(msg) from error
+
+
+def read_json_lines(path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line numbers (from 1) and JSON objects of a JSONL file; errors as in `read_jsonl`."""
+    try:
+        file = open(path, "rb")
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}; check the path"
+        raise InputError(msg) from error
+    with file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                msg = f"{path}, line {number}: not valid JSON ({error}); mend or delete that line"
+                raise RecordError(msg) from error
+            if not isinstance(value, dict):
+                msg = f"{path}, line {number}: expected a JSON object, got {line.strip()[:80]!r}"
+                raise RecordError(msg)
+            yield number, value
