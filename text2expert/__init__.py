@@ -2,12 +2,100 @@
 
     text ──Chunker──▶ chunks ──Teacher──▶ Q&A + reasoning ──Verifier──▶ golden dataset ──Trainer──▶ expert
                                                                                           │
-                                                         base · expert · lookup ◀──Examiner┘   one exam, one table
+                                                         base · lookup · expert ◀──Examiner┘   one exam, one table
 
->>> from text2expert import Pipeline
->>> run = Pipeline().run("handbook.txt")          # doctest: +SKIP
->>> run.expert.ask("Who may start oxygen?")       # doctest: +SKIP
+Three depths of use, each the one below with defaults: ``Pipeline().run("handbook.txt")``; a `Pipeline` composed of your
+own steps; every step alone (``Chunker().split(text)``, ``RuleTeacher().teach(chunks)``, ...).
+
+The public names are bound on first use (PEP 562): importing this package loads neither torch nor transformers.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from text2expert.chunker import Chunker
+    from text2expert.errors import (
+        InputError,
+        MissingExtraError,
+        NothingTaughtError,
+        RecordError,
+        RunFolderError,
+        RunFolderLockedError,
+        RunnerError,
+        Text2ExpertError,
+    )
+    from text2expert.examiner import Examiner
+    from text2expert.expert import Expert
+    from text2expert.offline import EvidenceVerifier, RuleTeacher
+    from text2expert.pipeline import Pipeline, Plan, Run, SupportsTeach, SupportsVerify
+    from text2expert.records import (
+        Adapter,
+        Answer,
+        Chunk,
+        Document,
+        ExamQuestion,
+        ExamResult,
+        GoldRecord,
+        Job,
+        QAPair,
+        Span,
+        Verdict,
+    )
+    from text2expert.runners import Runner
+    from text2expert.runners.local import Local
+    from text2expert.trainer import Trainer
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "chunker": ("Chunker",),
+    "errors": (
+        "InputError",
+        "MissingExtraError",
+        "NothingTaughtError",
+        "RecordError",
+        "RunFolderError",
+        "RunFolderLockedError",
+        "RunnerError",
+        "Text2ExpertError",
+    ),
+    "examiner": ("Examiner",),
+    "expert": ("Expert",),
+    "offline": ("EvidenceVerifier", "RuleTeacher"),
+    "pipeline": ("Pipeline", "Plan", "Run", "SupportsTeach", "SupportsVerify"),
+    "records": (
+        "Adapter",
+        "Answer",
+        "Chunk",
+        "Document",
+        "ExamQuestion",
+        "ExamResult",
+        "GoldRecord",
+        "Job",
+        "QAPair",
+        "Span",
+        "Verdict",
+    ),
+    "runners": ("Runner",),
+    "runners.local": ("Local",),
+    "trainer": ("Trainer",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: PLE0604, RUF022 - names are bound by __getattr__; sorted by construction
+    *sorted(_HOME_OF)
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        msg = f"module 'text2expert' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(f"text2expert.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

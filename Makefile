@@ -1,0 +1,43 @@
+# Each target sets up what it needs. `make demo` and `make test` are all that a newcomer has to know.
+#
+#   make demo     the sample handbook becomes an expert; prints the exam table (under 5 minutes on 2 cores)
+#   make test     the test suite
+#   make check    format, lint, types, floors
+#   make proof    what takes longer: three seeds, the whole sample, the tables of docs/proof.md
+#
+# On an ordinary machine pip picks the CUDA build of torch, several gigabytes. For the small CPU build:
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check format proof clean
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "text2expert needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev]"
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/text2expert run --input text2expert/samples/respiratory_protocol.txt \
+	  --exam text2expert/samples/exam.jsonl --out expert_model_demo --yes
+	$(BIN)/text2expert ask expert_model_demo "How long does an unrenewed departure from the protocol last?"
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) expert_model_* .pytest_cache .mypy_cache .ruff_cache .hypothesis
