@@ -1,11 +1,15 @@
-"""The nouns: frozen records that the steps hand to each other, and their one form in JSON and JSONL.
+r"""The nouns: frozen records that the steps hand to each other, and their one form in JSON and JSONL.
 
 Every step takes records and gives records. Offsets are character offsets into the source text: decoded, without a byte
-order mark, newlines ``"\\n"`` (what ``open(path, encoding=document.encoding).read()`` gives).
+order mark, newlines ``"\n"`` (what ``open(path, encoding=document.encoding).read()`` gives).
 """
 
 import hashlib
+import html
 import json
+import math
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -41,6 +45,24 @@ def drawn(seed: int, content: str, share: float) -> bool:
     return int(digest(str(seed), content)[:13], 16) / 16**13 < share
 
 
+_PUNCTUATION = r"\s!-/:-@\[-`{-~\u00a1-\u00bf\u00d7\u00f7\u2000-\u206f\u2200-\u22ff\u3000-\u303f"
+_WORD = re.compile(
+    r"\d+(?:[.,]\d+)+"  # 3.5 is one word, and so is 1,000
+    r"|(?<![\w.,)])-(?=\d)"  # the sign of a negative number; in 88-92 it is no sign
+    r"|[<>=±≤≥≠%°]"  # "<5" and ">5" are not the same
+    r"|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"  # no spaces: each is a word
+    rf"|[^{_PUNCTUATION}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
+)
+
+
+def wording(text: str) -> str:
+    """*text* as it counts when two are compared: its words, numbers and signs, in lower case, one space between.
+
+    Case, typography and punctuation do not make another question; a digit, a sign or a comparator does.
+    """
+    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold().replace("−", "-")))
+
+
 @attrs.frozen(kw_only=True)
 class Document:
     """A source text and where it came from. ``text`` is never written to JSON; None: read it from ``path``."""
@@ -56,9 +78,9 @@ class Document:
 
     @classmethod
     def from_text(cls, text: str, *, id: str = "text", title: str | None = None) -> "Document":  # noqa: A002 - the record's own field name
-        """A document from a string instead of a file.
+        r"""A document from a string instead of a file.
 
-        Newlines are made ``"\\n"`` and a leading byte order mark is dropped, as they are when a file is read.
+        Newlines are made ``"\n"`` and a leading byte order mark is dropped, as they are when a file is read.
 
         Raises:
             InputError: *text* is empty or only white space, or holds lone surrogates.
@@ -72,9 +94,7 @@ class Document:
         except UnicodeEncodeError as error:
             msg = f"document {id!r} holds a lone surrogate at character {error.start}: decode its source properly first"
             raise InputError(msg) from error
-        return cls(
-            id=id, title=title or id, encoding="utf-8", text=text, text_sha256=sha256, n_chars=len(text)
-        )
+        return cls(id=id, title=title or id, encoding="utf-8", text=text, text_sha256=sha256, n_chars=len(text))
 
 
 @attrs.frozen(kw_only=True)
@@ -243,6 +263,16 @@ ExamRowName = Literal["taught", "held_out", "new_template", "never_asked", "hand
 """
 
 
+ROW_TITLES: dict[ExamRowName, str] = {
+    "taught": "taught wordings",
+    "held_out": "held-out wordings",
+    "new_template": "wordings unlike any template",
+    "never_asked": "facts never asked",
+    "hand_written": "hand-written exam",
+}
+"""How the exam's rows are called on screen, in their order."""
+
+
 @attrs.frozen(kw_only=True)
 class ExamQuestion:
     """A question of the exam with what counts as right. An unanswerable one has no ``answer``."""
@@ -271,6 +301,19 @@ class ExamScore:
     right: int
     n: int
 
+    @property
+    def share(self) -> float:
+        """Of right answers, 0 to 1."""
+        return self.right / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of `share` after Wilson (1927), which is honest near 0 and 1 and for small ``n``."""
+        z, n = 1.959964, self.n
+        middle = (self.share + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(self.share * (1 - self.share) / n + z * z / (4 * n * n))
+        return max(0.0, middle - half), min(1.0, middle + half)
+
 
 @attrs.frozen(kw_only=True)
 class ExamResult:
@@ -282,6 +325,31 @@ class ExamResult:
     share_taught: float
     notes: tuple[str, ...] = ()
     """What a reader must know to judge the numbers."""
+
+    def score(self, row: ExamRowName, contestant: str) -> ExamScore | None:
+        """A cell of the table; None where the exam has no such question."""
+        return next((each for each in self.scores if (each.row, each.contestant) == (row, contestant)), None)
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook; intervals show on hover."""
+        lines = [
+            "<table><tr><th></th>",
+            *(f"<th>{html.escape(name)}</th>" for name in self.contestants),
+            "<th>n</th></tr>",
+        ]
+        for row, title in ROW_TITLES.items():
+            cells = [score for name in self.contestants if (score := self.score(row, name))]
+            if not cells:
+                continue
+            lines.append(f"<tr><td>{title}</td>")
+            for score in cells:
+                low, high = score.interval
+                hover = f"{score.right} of {score.n}; 95 % interval {100 * low:.0f} to {100 * high:.0f} %"
+                lines.append(f'<td title="{hover}">{100 * score.share:.0f} %</td>')
+            lines.append(f"<td>{cells[0].n}</td></tr>")
+        lines.append("</table>")
+        lines += [f"<p>{html.escape(note)}</p>" for note in self.notes]
+        return "".join(lines)
 
 
 def _make_converter() -> cattrs.Converter:

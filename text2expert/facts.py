@@ -1,0 +1,181 @@
+"""Items, facts and repetitions: which records ask the same, say the same, or contradict each other.
+
+An item is one question in its wordings. A fact is items connected by evidence spans that overlap by half, or by a
+question that they share. Knows records and nothing of teachers, verdicts or exams.
+"""
+
+import heapq
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+import attrs
+
+from text2expert.records import GoldRecord, digest, wording
+
+SAME_QUESTION = 0.8
+"""Questions of two items are near-duplicates from this Jaccard index of their words on, answer and figures being equal."""
+
+
+@attrs.frozen(kw_only=True)
+class Repetition:
+    """A record that should not be trained on beside the others, and why."""
+
+    record: GoldRecord
+    cause: Literal["duplicate", "contradictory"]
+    reason: str
+
+
+def question(record: GoldRecord) -> str:
+    """What is asked: in hand-made datasets ``input`` is the material that ``instruction`` speaks of."""
+    return f"{record.instruction}\n{record.input}" if record.input.strip() else record.instruction
+
+
+def item_of(record: GoldRecord) -> str:
+    """The record's item; one of its own where it names none."""
+    return record.item or digest("item", record.document, wording(question(record)), wording(record.output))[:16]
+
+
+class _Groups:
+    """Disjoint sets of strings."""
+
+    def __init__(self) -> None:
+        self._above: dict[str, str] = {}
+
+    def root(self, member: str) -> str:
+        above = self._above
+        above.setdefault(member, member)
+        while above[member] != member:
+            above[member] = member = above[above[member]]
+        return member
+
+    def unite(self, one: str, other: str) -> None:
+        # The lesser string is the root, whatever the order of the calls.
+        low, high = sorted((self.root(one), self.root(other)))
+        self._above[high] = low
+
+
+def with_facts(records: Sequence[GoldRecord]) -> list[GoldRecord]:
+    """*records* with item and fact set.
+
+    Items are one fact when their evidence overlaps by half of the shorter span, when they share a question, or when they
+    were said to be one before.
+    """
+    items = [item_of(record) for record in records]
+    groups = _Groups()
+    spans: dict[tuple[str, int, int], str] = {}
+    questions: dict[str, str] = {}
+    known: dict[str, str] = {}
+    for record, item in zip(records, items, strict=True):
+        groups.unite(item, questions.setdefault(wording(question(record)), item))
+        if record.fact:
+            groups.unite(item, known.setdefault(record.fact, item))
+        for span in record.evidence:
+            groups.unite(item, spans.setdefault((span.document, span.start, span.end), item))
+    _unite_overlapping(spans, groups)
+    members = defaultdict(set)
+    for item in items:
+        members[groups.root(item)].add(item)
+    names = {root: digest("fact", *sorted(group))[:16] for root, group in members.items()}
+    return [
+        attrs.evolve(record, item=item, fact=names[groups.root(item)])
+        for record, item in zip(records, items, strict=True)
+    ]
+
+
+def _unite_overlapping(spans: Mapping[tuple[str, int, int], str], groups: _Groups) -> None:
+    """Unite the items of spans that overlap by half of the shorter one, in O(n log n).
+
+    Spans are visited by their start. One that started earlier and reaches *end* overlaps ``[start, stop)`` by half of the
+    shorter when its middle lies at or after *start*, or when its *end* lies at or after the middle of ``[start, stop)``. Of
+    those united by the first condition only the one with the last middle matters from then on; of those united by the
+    second, only the one with the last end.
+    """
+    document, last_middle, owner = "", -1.0, ""
+    open_ends: list[tuple[int, str]] = []  # a heap by falling end
+    for (where, start, stop), item in sorted(spans.items()):
+        if stop <= start:
+            continue
+        if where != document:
+            document, last_middle, open_ends = where, -1.0, []
+        middle = (start + stop) / 2
+        if last_middle >= start:
+            groups.unite(item, owner)
+        reach = stop
+        while open_ends and -open_ends[0][0] >= middle:
+            end, other = heapq.heappop(open_ends)
+            reach = max(reach, -end)
+            groups.unite(item, other)
+        heapq.heappush(open_ends, (-reach, item))
+        if middle > last_middle:
+            last_middle, owner = middle, item
+
+
+def repetitions(records: Sequence[GoldRecord], *, duplicates: bool = True) -> Iterator[Repetition]:
+    """Which of *records* contradict one another and, if *duplicates*, which say what an earlier one says.
+
+    *records* have their facts (`with_facts`). Two answers to one question are both contradictory, whichever came first.
+    """
+    same: dict[str, list[GoldRecord]] = defaultdict(list)
+    for record in records:
+        same[wording(question(record))].append(record)
+    single = []
+    for group in same.values():
+        first, *others = group
+        if len({wording(record.output) for record in group}) > 1 and len({_answer(record) for record in group}) > 1:
+            for record in group:
+                rival = next(other for other in group if _answer(other) != _answer(record))
+                reason = f"contradictory: {rival.qa_id or 'another record'} gives another answer to the same question"
+                yield Repetition(record=record, cause="contradictory", reason=reason)
+            continue
+        single.append(first)
+        for record in others if duplicates else ():
+            reason = f"the same question as {first.qa_id or 'an earlier record'}"
+            yield Repetition(record=record, cause="duplicate", reason=reason)
+    if duplicates:
+        yield from _near_duplicates(single)
+
+
+def _near_duplicates(records: Sequence[GoldRecord]) -> Iterator[Repetition]:
+    """Records that ask in nearly the same words what an earlier record of another item asks.
+
+    Nearly the same words alone prove nothing ("grade 1", "grade 2"; "adults", "children"): figures and answer must be equal
+    too, and where both have evidence it must be one fact. Candidates come from an inverted index over the rarest words of
+    each question: two sets with a Jaccard index of t or more share one of the first ``n - ceil(t * n) + 1`` (prefix
+    filtering; Chaudhuri, Ganti, Kaushik, ICDE 2006), which keeps the work near linear.
+    """
+    words = [frozenset(wording(question(record)).split()) for record in records]
+    frequency = Counter(word for each in words for word in each)
+    kept: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for place, record in enumerate(records):
+        own = words[place]
+        figures = " ".join(sorted(word for word in own if any(letter.isdigit() for letter in word)))
+        rarest = sorted(own, key=lambda word: (frequency[word], word))
+        prefix = rarest[: len(own) - math.ceil(SAME_QUESTION * len(own)) + 1]
+        keys = [(word, figures, _answer(record)) for word in prefix]
+        twin = next(
+            (
+                records[other]
+                for key in keys
+                for other in kept[key]
+                if _are_twins(record, records[other])
+                and len(own & words[other]) >= SAME_QUESTION * len(own | words[other])
+            ),
+            None,
+        )
+        if twin is None:
+            for key in keys:
+                kept[key].append(place)
+        else:
+            reason = f"nearly the same question as {twin.qa_id or 'an earlier record'}, with the same answer"
+            yield Repetition(record=record, cause="duplicate", reason=reason)
+
+
+def _are_twins(one: GoldRecord, other: GoldRecord) -> bool:
+    """Whether two records of different items may say the same thing."""
+    return one.item != other.item and (one.fact == other.fact or not (one.evidence and other.evidence))
+
+
+def _answer(record: GoldRecord) -> str:
+    return wording(record.short_answer) or wording(record.output)
