@@ -1,0 +1,22 @@
+"""Mechanical grounding: does the passage say what the answer says? Free, without a model, about a millisecond a pair.
+
+    quote ──locate──▶ offsets          question, answer, passage ──check──▶ Grounding(grounded, ..., reason)
+
+What is compared, statement by statement: numbers with their units and comparators, negation, direction words, the content
+words of the answer, and whether the question belongs to the statements that carry the answer.
+
+What it cannot see: a dropped condition, a list cut short, one name put for another that also stands in the passage, a
+conclusion that needs thought. ``complete`` is judged only as far as the kind of answer goes (no number where "how many"
+was asked). That is what a model verifier is for; this one runs first, so that no money is spent on what fails here.
+
+    quotes       a quote's place, however typography and line breaks changed
+    quantities   numbers, units, comparators
+    wording      English: stems, synonyms, opposites, negations
+    statements   a passage as sentences, bullets and rows
+    grounding    the comparison
+"""
+
+from text2expert.evidence.grounding import Grounding, check
+from text2expert.evidence.quotes import locate
+
+__all__ = ["Grounding", "check", "locate"]

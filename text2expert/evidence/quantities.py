@@ -1,0 +1,416 @@
+"""Numbers as a text writes them: values, units, comparators, identifiers, clock times.
+
+Units of one dimension convert (60 min is 1 h), but only where that is exact: months and days, working days and days,
+kilopascals and centimetres of water stay apart. Nothing here knows a language model or a subject; the units are those of
+the SI, trade, medicine, shipping and calendars.
+"""
+
+import re
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+Bound = Literal["", "low", "high"]
+"""Which side of the value is meant: ``low`` for at most, below, within; ``high`` for at least, above, after."""
+
+
+class Unit(NamedTuple):
+    """A unit in its one spelling, with its dimension and size; a dimension of its own when nothing converts to it."""
+
+    name: str
+    dimension: str
+    size: float
+
+
+class Quantity(NamedTuple):
+    """A number in a text. ``text[start:end]`` is the number, and with its unit it ends at ``stop``."""
+
+    value: float
+    unit: Unit | None
+    start: int
+    end: int
+    stop: int
+    text: str
+    bound: Bound = ""
+    relation: str = ""
+    """``before`` or ``after`` what follows: "24 hours before arrival"."""
+    other_value: float | None = None
+    """A second reading, where the writing is ambiguous: "4 240" is a number or two columns of a table."""
+
+
+# --- units ------------------------------------------------------------------------------------------------------------
+
+# dimension: name size = other spellings. Sizes are exact ratios; a dimension with one unit converts to nothing.
+_TABLE = """
+time: s 1 = sec secs second seconds | min 60 = mins minute minutes | h 3600 = hr hrs hour hours | ms .001 = msec millisecond milliseconds
+time: day 86400 = days d calendar_day calendar_days | week 604800 = weeks wk wks | fortnight 1209600 = fortnights
+calendar: month 1 = months | year 12 = years yr yrs | quarter 3 = quarters | decade 120 = decades
+workday: working_day 1 = working_days business_day business_days weekday weekdays
+mass: µg 1e-6 = μg ug mcg microgram micrograms | mg .001 = milligram milligrams | g 1 = gram grams gm | kg 1000 = kilogram kilograms kilo kilos
+mass: t 1e6 = tonne tonnes | ng 1e-9 = nanogram nanograms
+ton: ton 1 = tons | ounce: ounce 1 = oz ounces | stone: stone 1 = stones
+length: mm .001 = millimetre millimetres millimeter millimeters | cm .01 = centimetre centimetres centimeter centimeters
+length: m 1 = metre metres meter meters | km 1000 = kilometre kilometres kilometer kilometers | µm 1e-6 = micrometre micrometres micron microns
+length: nm 1e-9 = nanometre nanometres
+foot: foot 1 = feet ft | inch: inch 1 = inches | yard: yard 1 = yards | mile: mile 1 = miles | seamile: nautical_mile 1 = nautical_miles nmi
+volume: ml 1 = millilitre millilitres milliliter milliliters cc | l 1000 = litre litres liter liters ltr | m3 1e6 = cubic_metre cubic_metres cubic_meter cubic_meters
+volume: µl .001 = μl microlitre microlitres | dl 100 = decilitre decilitres | cl 10 = centilitre centilitres
+gallon: gallon 1 = gallons | pint: pint 1 = pints | barrel: barrel 1 = barrels
+area: m2 1 = square_metre square_metres square_meter square_meters sqm | cm2 .0001 | km2 1e6 | hectare 10000 = hectares ha
+foot2: sqft 1 = square_foot square_feet | acre: acre 1 = acres
+cmh2o: cmh2o 1 | mmhg: mmhg 1 | pascal: pa 1 = pascal pascals | hpa 100 | kpa 1000 = kilopascal kilopascals | mpa 1e6 | bar 1e5 = bars | mbar 100
+psi: psi 1 | atm: atm 1 = atmospheres
+celsius: °c 1 = celsius degree_celsius degrees_celsius degrees_c | fahrenheit: °f 1 = fahrenheit degrees_fahrenheit degrees_f | kelvin: k 1 = kelvin
+angle: degree 1 = degrees ° deg | percent: % 1 = percent per_cent pct | points: percentage_point 1 = percentage_points
+ppm: ppm 1e-6 | ppb 1e-9 | mol: mmol .001 = millimole millimoles | mol 1 = mole moles | µmol 1e-6 = μmol umol micromole micromoles | nmol 1e-9
+molar: molar 1 | mm_molar .001 = millimolar
+units: u 1 = iu unit units | meq: meq 1 | kcal: kcal 1 = calories kilocalories | joule: j 1 = joule joules | kj 1000 = kilojoule kilojoules
+speed: knot 1 = knots kn kt kts | mph: mph 1 | kmh: km/h 1 = kph kmh | power: w 1 = watt watts | kw 1000 = kilowatt kilowatts | mw 1e6 = megawatt megawatts
+horse: hp 1 = horsepower | kwh: kwh 1 | volt: v 1 = volt volts | kv 1000 = kilovolt kilovolts | mv .001 = millivolt millivolts
+ampere: a_ 1 = amp amps ampere amperes | ma .001 = milliamp milliamps | ohm: ohm 1 = ohms Ω ω | kilohm 1000 = kilohms kω | megohm 1e6 = megohms mω
+newton: newton 1 = newtons | kn_ 1000 = kilonewton kilonewtons | hz: hz 1 = hertz | khz 1000 | mhz 1e6 | ghz 1e9 | rpm: rpm 1 | db: db 1 = dba decibel decibels
+data: byte 1 = bytes | kb 1e3 | mb 1e6 = megabyte megabytes | gb 1e9 = gigabyte gigabytes | tb 1e12 | gforce: xg 1 = ×g
+gbp: gbp 1 = £ | pence .01 = penny | usd: usd 1 = $ dollar dollars | cent: cent 1 = cents | eur: eur 1 = € euro euros | pound: pound 1 = pounds lb lbs
+crown: crown 1 = crowns krone kroner kronor | mark: mark 1 = marks | franc: franc 1 = francs chf | rupee: rupee 1 = rupees | yen: yen 1 = ¥ jpy
+january: january 1 = jan | february: february 1 = feb | march: march 1 = mar | april: april 1 = apr | may_month: may_month 1 | june: june 1 = jun
+july: july 1 = jul | august: august 1 = aug | september: september 1 = sep sept | october: october 1 = oct | november: november 1 = nov
+december: december 1 = dec
+"""  # noqa: E501 - a table
+
+
+def _read_table() -> dict[str, Unit]:
+    units: dict[str, Unit] = {}
+    for line in _TABLE.strip().splitlines():
+        dimension = ""
+        for entry in line.split(" | "):
+            head, _, spellings = entry.partition(" = ")
+            if ":" in head:
+                dimension, head = head.split(": ")
+            name, size = head.split()
+            unit = Unit(name, dimension, float(size))
+            for spelling in (name, *spellings.split()):
+                units[spelling] = unit
+    return units
+
+
+_UNITS = _read_table()
+CLOCK = Unit("clock", "clock", 1.0)
+ORDINAL = Unit("ordinal", "ordinal", 1.0)
+# Read as a unit only where nothing but a unit can stand: "5 a", "3 in", "2 may" are words far more often.
+_SYMBOLS = frozenset("%°£$€¥Ω")
+
+
+@lru_cache(maxsize=4096)
+def unit_of(text: str) -> Unit | None:
+    """The unit that *text* spells ("mL", "litres per minute", "micrograms/kg/min"), None for any other text."""
+    spelling = re.sub(r"\s*(?:/|\bper\b|\ba(?=\s(?:day|week|month|year|minute|hour)\b))\s*", "/", text.strip().lower())
+    spelling = spelling.replace("µ", "µ").replace("⁻¹", "").replace("^", "")
+    spelling = spelling.replace("²", "2").replace("³", "3").replace("° ", "°")
+    spelling = re.sub(r"[ \u00a0\u202f]+", "_", spelling)
+    if spelling in _UNITS:
+        return _UNITS[spelling]
+    if "/" not in spelling:
+        return None
+    parts = spelling.split("/")
+    parts[0] = parts[0] or "count"
+    below = [_UNITS.get(part) for part in parts[1:]]
+    if not all(below):
+        return None
+    # Anything can be counted per unit: breaths/min, forms per week.
+    top = _UNITS.get(parts[0]) or Unit(parts[0].rstrip("s"), parts[0].rstrip("s"), 1.0)
+    size, names, dimensions = top.size, [top.name], [top.dimension]
+    for part in below:
+        assert part is not None
+        size /= part.size
+        names.append(part.name)
+        dimensions.append(part.dimension)
+    return Unit("/".join(names), "/".join(dimensions), size)
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+WORD_VALUES: dict[str, float] = {
+    **{word: float(i) for i, word in enumerate(_ONES)},
+    **{word: 10.0 * i for i, word in enumerate(_TENS, 2)},
+    **{
+        f"{ten}{joint}{one}": 10.0 * i + j
+        for i, ten in enumerate(_TENS, 2)
+        for j, one in enumerate(_ONES[1:10], 1)
+        for joint in "- "
+    },
+    "once": 1.0, "twice": 2.0, "thrice": 3.0, "dozen": 12.0, "half": 0.5, "quarter": 0.25, "hundred": 100.0,
+    "thousand": 1000.0, "million": 1e6, "double": 2.0, "triple": 3.0, "halved": 0.5, "doubled": 2.0,
+    "two-thirds": 2 / 3, "two thirds": 2 / 3, "one third": 1 / 3, "one-third": 1 / 3,
+    "three quarters": 0.75, "three-quarters": 0.75, "one half": 0.5, "one quarter": 0.25,
+}  # fmt: skip
+_ORDINALS = {
+    word: float(i)
+    for i, word in enumerate("second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), 2)
+}
+_STARTS = frozenset(re.split(r"[ -]", phrase)[0] for phrase in (*WORD_VALUES, *_ORDINALS))
+_SCALES = {"hundred": 1e2, "thousand": 1e3, "million": 1e6, "billion": 1e9}
+
+_SCAN = re.compile(r"(?<![\w.,])[-\u2212\u2013]?\d|(?<![\w.,])\.\d|[\u00bd\u00bc\u00be\u2153\u2154]|[^\W\d_]+")
+"""Where a number may start; the patterns below say whether one does."""
+_CLOCK = re.compile(
+    r"(?:[01]?\d|2[0-4])(?::[0-5]\d(?::[0-5]\d)?(?:[ \u00a0]?[ap]\.?m\b\.?)?|[ \u00a0]?[ap]\.?m\b\.?)(?![\w:])",
+    re.IGNORECASE,
+)
+_DIGITS = re.compile(
+    r"""[-\u2212\u2013]?
+    (?: \d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d) | \d{1,3}(?:[ \u00a0\u202f\u2009]\d{3})+(?:[.,]\d+)?(?!\d|[.,]\d)
+      | \d+(?:[.,]\d+)? | \.\d+ )
+    (?:\s?[x\u00d7]\s?10\^?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\d]+)?
+    (?P<ordinal>(?:st|nd|rd|th)\b)?""",
+    re.VERBOSE,
+)
+_NEXT_WORD = re.compile(r"[ \n-]([^\W\d_]+)")
+_FRACTIONS = {"½": 0.5, "¼": 0.25, "¾": 0.75, "⅓": 1 / 3, "⅔": 2 / 3}
+_UNIT_AFTER = re.compile(
+    r"""[ \u00a0\u202f\u2009]{0,2}-?\n?[ ]{0,4}
+    (?P<unit>
+      /(?=[^\W\d_]+\b)[^\W\d_]+
+    | (?:[%\u00b0](?:\s?[CFcf]\b)?|[\u00b5\u03bc]?[^\W\d_]+(?:2O\b|[23\u00b2\u00b3])?)
+      (?:(?:\s?/\s?|\sper\s|\sa\s(?=day|week|month|year|minute|hour))[\u00b5\u03bc]?[^\W\d_]+[23\u00b2\u00b3]?)*
+    )(?P<more>[ \u00a0\n]+[^\W\d_]+(?:(?:\s?/\s?|\sper\s)[^\W\d_]+)?)?""",
+    re.VERBOSE,
+)
+_MONEY_BEFORE = re.compile(r"([£$€¥]|\b(?:EUR|USD|GBP|CHF|JPY)[ \u00a0])$")
+
+_BOUNDS: dict[str, Bound] = {
+    **dict.fromkeys(
+        """
+at most|no more than|not more than|no longer than|not longer than|no later than|not later than|no higher than
+not higher than|no older than|no greater than|no larger than|no faster than|not above|not over|up to|maximum|maximum is
+max|exceed not|within|below|under|less than|fewer than|lower than|shorter than|younger than|smaller than|lighter than
+slower than|earlier than|colder than|cooler than|weaker than|narrower than|thinner than|shallower than|limited to|ceiling
+ceiling is|short of|<|<=|≤|inside|absolute limit|absolute limit is|down from|less|closer than|nearer than
+""".strip()
+        .replace("\n", "|")
+        .split("|"),
+        "low",
+    ),
+    **dict.fromkeys(
+        """
+at least|no less than|not less than|no fewer than|not fewer than|no sooner than|no earlier than|not earlier than
+no lower than|not lower than|no shorter than|not shorter than|minimum|minimum is|min|above|over|more than|greater than|exceed
+exceeds|exceeded|exceeding|beyond|higher than|longer than|older than|larger than|bigger than|heavier than|faster than
+later than|hotter than|warmer than|stronger than|deeper than|wider than|thicker than|further than|farther than|>|>=|≥
+past|upwards of|after|in excess of|outside|not below|not under
+""".strip()
+        .replace("\n", "|")
+        .split("|"),
+        "high",
+    ),
+}
+"""What stands before a number and says on which side of it one may be."""
+_FILLERS = frozenset(
+    "the a an of about by some first any its another is are be to for once every total age ( :".split()
+)
+_NOT = frozenset("not never no cannot n't nor neither without".split())
+_BETWEEN_NOT = frozenset("be fall go rise drop run let get become to used last take".split())
+_WORD_BEFORE = re.compile(r"[^\W\d_]+|[<>≤≥]=?|[.;,:]")
+_BOUND_AFTER = re.compile(
+    r"[ \u00a0\n]*(?:[^\W\d_]+[ \n]+){0,2}?(?:or|and)[ \n]+"
+    r"(?:(?P<low>less|fewer|below|under|lower|younger|shorter|earlier|smaller|sooner)"
+    r"|(?P<high>more|above|over|greater|higher|older|longer|later|larger|upwards))\b|[ ]*(?P<plus>\+)|"
+    r"[ \n]+at (?:(?P<most>most)|(?P<least>least))\b|[ \n]+(?:(?P<maximum>maximum)|(?P<minimum>minimum))\b",
+    re.IGNORECASE,
+)
+_RELATION_AFTER = re.compile(
+    r"[ \n]+(?:\w+[ \n]+)?(?P<relation>before|after|ago|from|prior|earlier|later|late|early)\b", re.I
+)
+_SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+_LOOK = 40  # characters on each side that can hold a comparator
+
+
+def quantities(text: str) -> list[Quantity]:
+    """Every number of *text* in its order, with unit, bound and relation. Digits inside names (SpO2, RC-4) are not numbers."""
+    found: list[Quantity] = []
+    stop = 0
+    for match in _SCAN.finditer(text):
+        start = match.start()
+        if start < stop:  # the "second" of "1 second"
+            continue
+        first = match.group()
+        if first[0].isalpha():
+            quantity = _spelled(text, start, first) if first.lower() in _STARTS else None
+        else:
+            quantity = _written(text, start)
+        if quantity is not None:
+            found.append(quantity)
+            stop = quantity.stop
+    # "6 to 8 mL", "20, 24 and 28 cmH2O", "50, 30 or 10 metres": the unit stands once, for all of them.
+    for i in range(len(found) - 2, -1, -1):
+        this, following = found[i], found[i + 1]
+        if this.unit is None and following.unit is not None and following.unit not in (CLOCK, ORDINAL):
+            between = text[this.stop : following.start]
+            if len(between) < 12 and _JOINT.fullmatch(between):
+                found[i] = this._replace(unit=following.unit)
+    return found
+
+
+_JOINT = re.compile(r"\s*(?:,|to|and|or|-|\u2013|\u2014|,\s*and|,\s*or|x|\u00d7|then|/)\s*(?:to\s+)?")
+
+
+def _spelled(text: str, start: int, word: str) -> Quantity | None:
+    """The number whose first word is at *start*: "six", "forty-two", "two hundred", "one third", "second"."""
+    end = start + len(word)
+    lower = word.lower()
+    longer = _NEXT_WORD.match(text, end)
+    both = f"{lower} {longer[1].lower()}" if longer else ""
+    if longer and both in WORD_VALUES:
+        value, end = WORD_VALUES[both], longer.end()
+    elif lower in _ORDINALS:
+        value = _ORDINALS[lower]
+        return Quantity(value, ORDINAL, start, end, end, word, other_value=1 / 3 if value == 3 else None)
+    elif lower in WORD_VALUES:
+        value = WORD_VALUES[lower]
+    else:
+        return None
+    scale = _NEXT_WORD.match(text, end)
+    while scale and scale[1].lower() in _SCALES:
+        value, end = value * _SCALES[scale[1].lower()], scale.end()
+        scale = _NEXT_WORD.match(text, end)
+    unit, stop = _unit_after(text, end)
+    return Quantity(value, unit, start, end, stop, text[start:end], *_around(text, start, stop))
+
+
+def _written(text: str, start: int) -> Quantity | None:
+    """The number whose first digit, sign or fraction is at *start*."""
+    if text[start] in _FRACTIONS:
+        unit, stop = _unit_after(text, start + 1)
+        return Quantity(_FRACTIONS[text[start]], unit, start, start + 1, stop, text[start], *_around(text, start, stop))
+    if clock := _CLOCK.match(text, start):
+        end = clock.end()
+        return Quantity(_clock(clock.group()), CLOCK, start, end, end, clock.group(), *_around(text, start, end))
+    match = _DIGITS.match(text, start)
+    assert match is not None
+    end = match.end()
+    if end < len(text) and text[end].isalpha() and _glued_name(text, end):
+        return None
+    value, other = _value(match.group())
+    unit, stop = (ORDINAL, end) if match["ordinal"] else _unit_after(text, end)
+    if unit is None and (money := _MONEY_BEFORE.search(text, max(0, start - 4), start)):
+        unit = _UNITS.get(money[1].strip().lower())
+    return Quantity(value, unit, start, end, stop, match.group(), *_around(text, start, stop), other)
+
+
+def _glued_name(text: str, end: int) -> bool:
+    """Whether letters right after the digits make a name ("3D", "10BASE"), not a unit ("5mL", "10h")."""
+    match = _UNIT_AFTER.match(text, end)
+    return match is None or unit_of(match["unit"]) is None
+
+
+def _unit_after(text: str, end: int) -> tuple[Unit | None, int]:
+    match = _UNIT_AFTER.match(text, end)
+    if match is None:
+        scale = None
+        return scale, end
+    if match["more"]:
+        longer = unit_of(match["unit"] + " " + match["more"].strip())
+        if longer is not None:
+            return longer, match.end()
+    unit = unit_of(match["unit"])
+    if unit is None and "/" in match["unit"]:
+        unit = unit_of(match["unit"].split("/")[0])
+    if unit is None or (unit.name in ("a_", "k", "j", "v", "u", "d") and match["unit"].islower() and text[end] == " "):
+        return None, end
+    return unit, match.end("unit")
+
+
+def _value(raw: str) -> tuple[float, float | None]:
+    text = raw.translate(_SUPERSCRIPT).replace("\u2212", "-").replace("\u2013", "-")
+    text = re.sub(r"(?:st|nd|rd|th)$", "", text, flags=re.IGNORECASE)
+    mantissa, _, power = re.sub(r"\s?[x×]\s?10\^?", "e", text, count=1).partition("e")
+    other = None
+    if re.search(r"\d[ \u00a0\u202f\u2009]\d", mantissa):
+        parts = re.split(r"[ \u00a0\u202f\u2009]", mantissa)
+        if " " in mantissa:  # two columns of a table, or thousands
+            other = float(parts[-1].replace(",", "."))
+        mantissa = "".join(parts).replace(",", ".")
+    elif re.fullmatch(r"-?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", mantissa):
+        mantissa = mantissa.replace(",", "")
+    else:
+        mantissa = mantissa.replace(",", ".")
+        if mantissa.count(".") > 1:
+            mantissa = mantissa.replace(".", "")
+    return float(mantissa) * 10.0 ** min(int(power or 0), 99), other
+
+
+def _clock(raw: str) -> float:
+    """Minutes since midnight."""
+    hours, minutes = (int(n) for n in (re.findall(r"\d+", raw) + ["0"])[:2])
+    if "p" in raw.lower() and hours < 12:
+        hours += 12
+    elif "a" in raw.lower() and hours == 12:
+        hours = 0
+    return 60.0 * hours + minutes
+
+
+def _around(text: str, start: int, stop: int) -> tuple[Bound, str]:
+    bound: Bound = ""
+    words = _WORD_BEFORE.findall(text[max(0, start - _LOOK) : start].lower())
+    # A comparator may be followed by "the", "of", "about"; "up to" ends in such a word itself.
+    for cut in range(3):
+        phrase = _bound_phrase(words)
+        if phrase or not words or words[-1] not in _FILLERS or cut == 2:
+            break
+        words.pop()
+    if phrase:
+        bound = _BOUNDS[phrase]
+        rest = words[: len(words) - len(phrase.split())]
+        if rest and (rest[-1] in _NOT or (len(rest) > 1 and rest[-1] in _BETWEEN_NOT and rest[-2] in _NOT)):
+            bound = "high" if bound == "low" else "low"
+    elif match := _BOUND_AFTER.match(text, stop, stop + _LOOK):
+        bound = "low" if match["low"] or match["most"] or match["maximum"] else "high"
+    relation = ""
+    if match := _RELATION_AFTER.match(text, stop, stop + _LOOK):
+        relation = {"ago": "before", "prior": "before", "earlier": "before", "early": "before"}.get(
+            match["relation"].lower(), "after"
+        )
+        if match["relation"].lower() == "before":
+            relation = "before"
+    return bound, relation
+
+
+def _bound_phrase(words: list[str]) -> str:
+    for n in (3, 2, 1):
+        if len(words) >= n and (phrase := " ".join(words[-n:])) in _BOUNDS:
+            return phrase
+    return ""
+
+
+# --- comparison -------------------------------------------------------------------------------------------------------
+
+
+def same_value(a: Quantity, b: Quantity) -> bool:
+    """Whether two quantities have one value, converted where their units convert."""
+    if _close(a.value, b.value) or (b.other_value is not None and _close(a.value, b.other_value)):
+        return True
+    if a.other_value is not None and _close(a.other_value, b.value):
+        return True
+    if a.unit and b.unit and a.unit.dimension == b.unit.dimension:
+        return _close(a.value * a.unit.size, b.value * b.unit.size)
+    # 40 % is 0.40 and half is 50 %, where the other has no unit.
+    for one, two in ((a, b), (b, a)):
+        if one.unit and one.unit.name == "%" and two.unit is None and _close(one.value, 100 * two.value):
+            return True
+    return False
+
+
+def same_quantity(a: Quantity, b: Quantity) -> bool:
+    """Whether value and unit agree; a number without a unit agrees with any."""
+    if a.unit is None or b.unit is None:
+        return same_value(a, b)
+    if a.unit.dimension != b.unit.dimension:
+        return False
+    return _close(a.value * a.unit.size, b.value * b.unit.size)
+
+
+def _close(a: float, b: float) -> bool:
+    return abs(a - b) <= 1e-9 * max(abs(a), abs(b))

@@ -1,0 +1,343 @@
+"""What a comparison of two texts needs to know of English, and of no subject.
+
+Which words carry content, which forms are one word, which words mean nearly the same, and which are opposites.
+"""
+
+import re
+from functools import lru_cache
+
+# --- word lists -------------------------------------------------------------------------------------------------------
+
+FUNCTION = frozenset(
+    """
+    a an the this that these those it its itself they them their theirs he she him her his hers we us our you your i me my
+    one ones who whom whose which what when where why how whether if then than so as of to in into on onto at by for from
+    with about between among through during over under per via within upon against toward towards along across around
+    is are was were be been being am do does did done doing have has had having will would shall should can could may
+    might must ought need and or but nor either both each every any all some such same other others another own very
+    too also just even still yet already again ever here there up down out off because since while although though
+    despite spite whatever whichever however therefore thus hence otherwise instead rather much many more most less least
+    few fewer several only not no never none nothing nobody without unless except until till before after above below
+    yes s t don doesn isn aren wasn won cannot etc e g i.e once twice whenever wherever besides plus like let lets
+    """.split()
+)
+"""Words without content of their own; negations and directions among them are looked at by themselves."""
+
+LIGHT = frozenset(
+    """
+    use apply give take make get go come put set keep let hold become happen occur follow need require allow permit call
+    mean count consider regard treat handle manage carry see show state say tell define describe list specify name
+    time times case cases way thing things kind type number amount level value point part rule condition
+    situation person people anyone anybody someone everyone everybody everything something else person's
+    long often far fast soon quickly apart certain particular different general general specific possible necessary
+    first then next now due order addition moment start begin stop end reach stay remain exceed extend last set include
+    document documents handbook procedure policy manual protocol guide section text passage according
+    """.split()
+)
+"""Words that a rewording brings along: they say little about what is being said."""
+
+_IRREGULAR = {
+    form: base
+    for base, forms in (
+        line.split(": ")
+        for line in """
+begin: began begun beginning
+break: broke broken
+bring: brought
+build: built
+buy: bought
+catch: caught
+choose: chose chosen
+come: came
+draw: drew drawn
+drive: drove driven
+fall: fell fallen
+feel: felt
+find: found
+give: gave given
+go: went gone goes
+grow: grew grown
+hang: hung
+hold: held
+keep: kept
+know: knew known
+lay: laid
+lead: led
+leave: left
+lend: lent
+lie: lay lain lying
+lose: lost
+make: made
+mean: meant
+meet: met
+pay: paid
+rise: rose risen
+run: ran running
+say: said
+see: saw seen
+sell: sold
+send: sent
+shut: shutting
+sign: signed
+sit: sat
+sleep: slept
+speak: spoke spoken
+spend: spent
+stand: stood
+stick: stuck
+swear: sworn
+take: took taken
+teach: taught
+tell: told
+think: thought
+tie: tied tying
+wear: wore worn
+weigh: weight weighed
+win: won
+write: wrote written
+analyse: analysis analyses analyze analyzed analysing analysed
+child: children
+person: people persons
+man: men
+woman: women
+foot: feet
+tooth: teeth
+life: lives
+half: halves
+high: higher highest height
+low: lower lowest
+long: longer longest length
+wide: wider width
+deep: deeper depth
+strong: stronger strength
+young: younger
+old: older
+large: larger largest
+small: smaller smallest
+warm: warmer warmth
+early: earlier earliest
+late: later latest
+near: nearer nearest
+short: shorter
+day: daily
+week: weekly
+month: monthly
+year: yearly annual annually
+hour: hourly
+""".strip().splitlines()
+    )
+    for form in forms.split()
+}
+
+_SYNONYMS = {
+    word: group.split()[0]
+    for group in """
+start begin commence initiate launch
+stop cease end finish halt discontinue terminate conclude cessation
+require need necessary requirement
+allow permit permission allowed
+forbid prohibit ban prohibition
+tell inform notify notification notice report
+keep retain hold retention store storage
+destroy dispose disposal discard scrap
+increase raise rise grow
+reduce decrease lower fall drop cut lessen
+largest maximum greatest highest biggest max ceiling most limit
+smallest minimum lowest min least floor
+give administer administration provide supply
+use apply usage utilise application
+check inspect verify examine test inspection
+change alter modify alteration modification amend amendment
+repeat redo
+send forward transmit
+get obtain receive receipt acquire
+show display indicate
+buy purchase
+choose select selection
+ask request
+answer respond response reply
+approve approval agree agreement consent authorise authorize authorisation
+sign signature
+happen occur
+remain stay
+contain include comprise
+replace substitute replacement
+fix repair mend
+begin start
+lapse expire expiry
+last duration
+fast quick quickly rapid rapidly speed
+often frequency frequent frequently
+place put position
+remove withdraw removal withdrawal
+must shall
+doctor physician
+record document write note log
+responsible charge
+person individual
+owner proprietor
+refuse reject decline deny refusal
+broken damaged defective faulty
+entire whole
+big large
+amount quantity
+assist help
+purpose aim
+attach fasten fix
+""".strip().splitlines()
+    for word in group.split()[1:]
+}
+
+OPPOSITES: dict[str, int] = {}
+"""A stem to its direction: n and -n are opposites, other numbers are unrelated."""
+
+_PAIRS = """
+above over exceed higher greater | below under lower beneath lesser
+increase raise rise elevate upward grow gain lengthen extend | reduce decrease fall drop lessen downward lose shorten shrink
+maximum highest largest greatest most longest ceiling latest | minimum lowest smallest least shortest floor
+more | less fewer
+before earlier prior previously preceding beforehand until within | after later afterwards following subsequently
+first initial initially earliest | last final finally latest
+start begin commence resume initiate | stop end cease finish halt discontinue terminate
+open | close closed shut
+left port | right starboard
+inside indoors into internal internally | outside outdoors external externally
+up upward upwards | down downward downwards
+always | never
+with | without
+all everybody everyone | none nobody
+allow permit accept approve permitted allowed lawful authorise | forbid prohibit refuse reject ban deny disallow decline
+keep retain store preserve | discard destroy delete scrap dispose
+add attach connect insert fit install | remove detach disconnect withdraw extract
+mandatory compulsory obligatory required | optional voluntary discretionary
+public | private confidential
+enter arrive arrival embark | leave depart departure disembark
+present | absent
+regular | irregular
+forward fore bow | aft stern astern
+day daytime daylight | night nighttime darkness
+front | back rear
+temporary temporarily provisional | permanent permanently
+hot warm heat heated | cold cool chilled chill
+wet damp moist | dry
+full fully | empty partly partial
+once | twice
+fast quick quickly faster | slow slowly slower
+older oldest | younger youngest newest newer
+longer | shorter
+heavier | lighter
+thicker | thinner
+wider | narrower
+deeper | shallower
+stronger | weaker
+clockwise | anticlockwise counterclockwise
+positive | negative
+pass success succeed successful | fail failure unsuccessful
+safe | unsafe dangerous
+lock locked | unlock unlocked
+tighten tight | loosen loose
+continue | stop discontinue interrupt
+include including | exclude excluding
+valid | invalid void
+paid | unpaid
+landlord | tenant
+buyer purchaser | seller vendor
+import | export
+credit | debit
+horizontal horizontally | vertical vertically
+upper top | bottom
+together jointly | separately alone
+male men man | female women woman
+adult adults | child children
+employer | employee
+lender | borrower
+morning | evening
+upstream | downstream
+inhale inspiratory inspiration | exhale expiratory expiration
+best | worst
+good | bad
+easy | difficult
+simple | complex
+rich | poor
+visible | hidden invisible
+known | unknown
+active | inactive
+sufficient enough | insufficient
+correct right | incorrect wrong
+even | odd
+original | copy
+gross | net
+""".strip()  # fmt: skip
+
+NEGATORS = frozenset("not no never none nobody nothing neither nor cannot without n't".split())
+_EXCEPTIONS = frozenset("unless except excluding".split())
+
+_INHERENT_WORDS = """
+    refuse reject deny decline forbid prohibit ban avoid fail lack absent exclude exempt cease stop withhold omit skip
+    close prevent contraindicated outside instead rather only sole unless except until unable impossible unlawful
+    invalid void suspend cancel restrict exclusive unsafe hardly nor neither cannot
+"""
+
+
+# --- stems ------------------------------------------------------------------------------------------------------------
+
+_SUFFIXES = (
+    ("ications", "ic"), ("ication", "ic"), ("ations", "at"), ("ation", "at"), ("isation", "is"), ("ization", "is"),
+    ("ments", ""), ("ment", ""), ("nesses", ""), ("ness", ""), ("ities", ""), ("ity", ""), ("ances", ""), ("ance", ""),
+    ("ences", ""), ("ence", ""), ("ingly", ""), ("edly", ""), ("ally", "al"), ("ively", "iv"), ("ions", ""), ("ion", ""),
+    ("ives", "iv"), ("ive", "iv"), ("ing", ""), ("ied", "y"), ("ies", "y"), ("ed", ""), ("als", ""), ("al", ""),
+    ("ers", ""), ("er", ""), ("ors", ""), ("or", ""), ("ly", ""), ("sses", "ss"), ("es", ""), ("s", ""), ("y", "i"), ("e", ""),
+)  # fmt: skip
+
+
+@lru_cache(maxsize=65536)
+def stem(word: str) -> str:
+    """*word* without its ending, for comparison only: "inspected", "inspection" and "inspector" are one."""
+    word = word.lower().replace("’", "'")
+    word = word.removesuffix("'s").removesuffix("s'").removesuffix("'")
+    word = _IRREGULAR.get(word, word)
+    if len(word) <= 3 or any(c.isdigit() for c in word):
+        return word
+    for suffix, new in _SUFFIXES:
+        if word.endswith(suffix) and len(word) - len(suffix) + len(new) >= 3 and not word.endswith("ss"):
+            base = word[: len(word) - len(suffix)] + new
+            break
+    else:
+        base = word
+    if len(base) > 3 and base[-1] == base[-2] and base[-1] not in "ls":
+        base = base[:-1]
+    if len(base) > 4 and base.endswith("at"):  # extubate, extubation
+        base = base[:-2]
+    if len(base) > 3 and base[-1] == "e":
+        base = base[:-1]
+    if len(base) > 3 and base[-1] == "y":
+        base = base[:-1] + "i"
+    return base
+
+
+def _stems(words: frozenset[str] | set[str]) -> frozenset[str]:
+    return frozenset(stem(word) for word in words)
+
+
+INHERENT = _stems(set(_INHERENT_WORDS.split())) | frozenset(_INHERENT_WORDS.split())
+"""Stems that say no without a negation: a negated answer may rest on them."""
+LIGHT_STEMS = _stems(LIGHT)
+_SYNONYM_STEMS = {stem(word): stem(head) for word, head in _SYNONYMS.items()}
+
+
+def _read_pairs() -> None:
+    for number, line in enumerate(_PAIRS.splitlines(), 1):
+        one, other = line.split(" | ")
+        for side, words in ((number, one), (-number, other)):
+            for word in words.split():
+                OPPOSITES.setdefault(word, side)
+                OPPOSITES.setdefault(stem(word), side)
+
+
+_read_pairs()
+
+
+@lru_cache(maxsize=65536)
+def concept(stem_: str) -> str:
+    """The first of a stem's synonyms."""
+    return _SYNONYM_STEMS.get(stem_, stem_)
