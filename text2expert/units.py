@@ -1,0 +1,377 @@
+"""Text units: the sentences, bullets and table rows of a passage, each with its exact place.
+
+Knows line layout (hard-wrapped paragraphs, bullets under a lead-in, numbered paragraphs, headings, fixed-width and pipe
+tables) and sentence ends; knows nothing of grammar or questions. Offsets are into the passage's text.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Lead:
+    """The line that introduces a list ("Do not:"). ``start`` is -1 where it stands outside the passage."""
+
+    text: str
+    start: int = -1
+    end: int = -1
+
+
+@attrs.frozen(kw_only=True)
+class Unit:
+    """A sentence, or a bullet's sentence, on one line; ``start`` and ``end`` are its place in the passage."""
+
+    text: str
+    start: int
+    end: int
+    section: str
+    """The nearest heading above, as printed."""
+    block: int
+    """Sentences of one paragraph, bullet or numbered clause share it."""
+    bullet: bool = False
+    lead: Lead | None = None
+    whole: bool = True
+    """False where the passage begins or ends inside it."""
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """A table row's cells and its place in the passage."""
+
+    cells: tuple[str, ...]
+    start: int
+    end: int
+
+
+@attrs.frozen(kw_only=True)
+class Table:
+    """Rows of equal width; ``header`` is empty where the table has none."""
+
+    section: str
+    header: tuple[str, ...]
+    header_span: tuple[int, int] | None
+    rows: tuple[Row, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Layout:
+    """What a passage is made of."""
+
+    units: tuple[Unit, ...]
+    tables: tuple[Table, ...]
+
+
+@attrs.frozen(kw_only=True)
+class _Line:
+    text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text.rstrip())
+
+    @property
+    def bare(self) -> str:
+        return self.text.strip()
+
+
+@attrs.frozen(kw_only=True)
+class _Block:
+    start: int
+    end: int
+    section: str
+    bullet: bool
+    lead: Lead | None
+    whole: bool
+
+
+_BULLET = re.compile(r"\s*(?:[-*•‣▪◦·–—]|\(?[a-z]{1,2}\)|\(?[ivx]{1,5}\)|\(?\d{1,2}\))\s+(?=\S)")
+_NUMBER = re.compile(r"\s*(?:§\s*)?\d{1,3}(?:\.\d{1,3})*\.?\s+(?=[A-Z\"“'‘(])")
+_LETTERED = re.compile(r"\s*[A-Z]\.\d{1,3}\.?\s+(?=\S)")
+_NAMED = re.compile(
+    r"(?i:section|clause|part|chapter|appendix|annex|schedule|article|step|rule|title|book)\s+(?:\d+|[A-Z]|[IVX]+)\b"
+)
+_HEADING_NUMBER = re.compile(
+    r"^(?:#+\s*)?(?:(?i:section|clause|part|chapter|appendix|annex|schedule|article|rule)\s+(?:[\d.]+|[A-Z]|[IVX]+)\b[.:)]?\s*[-–—]?\s*"
+    r"|§\s*\d+[\d.]*\s+|\d+(?:\.\d+)*[.)]?\s+|[A-Z]\.(?:\d+\.?)?\s+|[IVX]+\.\s+)"
+)
+_FINITE = re.compile(
+    r"\b(?:is|are|was|were|must|shall|should|may|can|cannot|will|has|have|does|do|not|never)\b", re.IGNORECASE
+)
+_RULE = re.compile(r"\s*(?:[-=_*~+|:\s]{3,})\s*$")
+_GAP = re.compile(r"\t+|\s{2,}")
+_SENTENCE_END = re.compile(r"[.!?]+[\"”'’)\]]*(?=\s)")
+_NEXT_SENTENCE = re.compile(r"\s+[\"“'‘(\[]*[A-Z0-9À-Þ]")
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(\"“])(?:e\.g|i\.e|etc|cf|vs|viz|approx|ca|no|nos|nr|fig|figs|tab|eq|ref|refs|sec|sect|ch|vol|ed|eds|p|pp|par|para|art|cl|"
+    r"max|min|temp|resp|incl|excl|dept|st|mr|mrs|ms|dr|prof|inc|ltd|co|corp|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|[A-Z])$",
+    re.IGNORECASE,
+)
+_LABEL_LETTER = re.compile(
+    r"(?:appendix|annex|schedule|part|section|category|class|type|grade|group|table|figure|level|ladder|zone|form|option|plan|unit)\s[A-Z]$",
+    re.IGNORECASE,
+)  # "Appendix A." ends a sentence, "J. Smith" does not
+_ENDED = re.compile(r"[.!?;,][\"”'’)\]]*$")
+
+
+def squeeze(text: str) -> str:
+    """*text* on one line, runs of white space as one space."""
+    return " ".join(text.split())
+
+
+def title(heading: str) -> str:
+    """A heading without its number: "2.3 Blood gases" -> "Blood gases"; "" where it has only a number."""
+    return _HEADING_NUMBER.sub("", squeeze(heading), count=1).strip(" #:.–—-")
+
+
+def sentences(text: str) -> Iterator[tuple[int, int]]:
+    """Where the sentences of *text* start and end, white space around them left out."""
+    start = 0
+    for match in _SENTENCE_END.finditer(text):
+        before = text[max(start, match.start() - 8) : match.start()]
+        if not _NEXT_SENTENCE.match(text, match.end()):
+            continue
+        if match.group() == "." and _ABBREVIATION.search(before) and not _LABEL_LETTER.search(text, max(start, match.start() - 14), match.start()):
+            continue
+        yield from _trimmed(text, start, match.end())
+        start = match.end()
+    yield from _trimmed(text, start, len(text))
+
+
+def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    part = text[start:end]
+    if bare := part.strip():
+        first = start + part.index(bare[0])
+        yield first, first + len(bare)
+
+
+def cells(line: str) -> tuple[str, ...]:
+    """The cells of a line, cut at pipes, tabs or two spaces and more; one cell where there are none."""
+    bare = line.strip()
+    if bare.count("|") > 1 or (bare.startswith("|") and "|" in bare[1:]):
+        return tuple(squeeze(cell) for cell in bare.strip("|").split("|"))
+    return tuple(squeeze(cell) for cell in _GAP.split(bare) if cell)
+
+
+def lay_out(text: str, headings: Sequence[str] = (), context: str = "") -> Layout:
+    """Find the units and tables of a passage.
+
+    Args:
+        text: The passage.
+        headings: The heading path above it.
+        context: What its reader must see beside it: heading path, a list's lead-in, a table's header.
+    """
+    lines = _lines(text)
+    known = {squeeze(heading) for heading in headings}
+    around = [line for line in context.splitlines() if squeeze(line) and squeeze(line) not in known]
+    section = squeeze(headings[-1]) if headings else ""
+    lead = next((Lead(text=squeeze(line)) for line in reversed(around) if line.rstrip().endswith(":")), None)
+    blocks: list[_Block] = []
+    tables: list[Table] = []
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        if not line.bare:
+            at += 1
+            continue
+        if (stop := _table_end(lines, at)) > at:
+            tables.append(_table(lines[at:stop], section, around if not blocks and not tables else []))
+            at = stop
+            lead = None
+            continue
+        if _RULE.match(line.text):
+            at += 1
+            continue
+        if _is_heading(lines, at, known):
+            section, lead = squeeze(line.bare), None
+            at += 1
+            continue
+        stop = _block_end(lines, at, known)
+        block = _block(lines[at:stop], section, lead, last=stop == len(lines))
+        if block.bullet:
+            blocks.append(block)
+        else:
+            body = squeeze(text[block.start : block.end])
+            blocks.append(attrs.evolve(block, lead=None))
+            lead = None
+            if body.endswith(":"):
+                first = [place for place in sentences(text[block.start : block.end])][-1][0] + block.start
+                lead = Lead(text=squeeze(text[first : block.end]), start=first, end=block.end)
+        at = stop
+    units = [unit for number, block in enumerate(blocks) for unit in _units(text, block, number)]
+    return Layout(units=tuple(units), tables=tuple(tables))
+
+
+def _lines(text: str) -> list[_Line]:
+    start, lines = 0, []
+    for line in text.split("\n"):
+        lines.append(_Line(text=line, start=start))
+        start += len(line) + 1
+    return lines
+
+
+def _opens(line: _Line) -> bool:
+    return bool(_BULLET.match(line.text) or _NUMBER.match(line.text) or _LETTERED.match(line.text))
+
+
+def _is_heading(lines: list[_Line], at: int, known: set[str]) -> bool:
+    bare = lines[at].bare
+    if squeeze(bare) in known:
+        return True
+    if bare.startswith("#") and bare.lstrip("#").startswith(" "):
+        return True
+    if len(bare) > 90 or bare[-1] in ".:;,!?" or not any(letter.isalpha() for letter in bare):
+        return False
+    above = lines[at - 1].bare if at else ""
+    below = lines[at + 1].bare if at + 1 < len(lines) else ""
+    if below and set(below) <= set("=-~") and len(below) >= 3:
+        return True
+    if bare.isupper() and len(bare) > 3:
+        return True
+    if _is_numbered(bare) and len(bare) <= 40 and (not below or below[0].isupper() or _opens(lines[at + 1])):
+        return True
+    if _FINITE.search(bare) or (above and not _ENDED.search(above) and not _is_numbered(above)):
+        return False
+    opens_below = not below or below[0].isupper() or below[0] in "\"“(•*-–" or _opens(lines[at + 1])
+    if _is_numbered(bare):
+        return len(bare) <= 72 and opens_below and not (len(bare) > 60 and below)
+    return not above and not below and len(bare) <= 60 and bare[0].isupper() and at + 1 < len(lines)
+
+
+def _is_numbered(bare: str) -> bool:
+    return bool(_NAMED.match(bare) or _NUMBER.match(bare) or _LETTERED.match(bare))
+
+
+def _block_end(lines: list[_Line], at: int, known: set[str]) -> int:
+    stop = at + 1
+    while stop < len(lines) and lines[stop].bare and not _opens(lines[stop]):
+        if _table_end(lines, stop) > stop or squeeze(lines[stop].bare) in known:
+            break
+        if lines[stop - 1].bare.endswith((".", ":")) and _is_heading(lines, stop, known):
+            break
+        stop += 1
+    return stop
+
+
+def _block(lines: list[_Line], section: str, lead: Lead | None, *, last: bool) -> _Block:
+    first = lines[0]
+    marker = _BULLET.match(first.text) or _NUMBER.match(first.text) or _LETTERED.match(first.text)
+    bullet = bool(_BULLET.match(first.text))
+    start = first.start + (marker.end() if marker else len(first.text) - len(first.text.lstrip()))
+    end = lines[-1].end
+    whole = not last or bool(_ENDED.search(lines[-1].bare))
+    return _Block(start=start, end=max(start, end), section=section, bullet=bullet, lead=lead, whole=whole)
+
+
+def _units(text: str, block: _Block, number: int) -> Iterator[Unit]:
+    body = text[block.start : block.end]
+    section = block.section
+    places = list(sentences(body))
+    for order, (start, end) in enumerate(places):
+        line = squeeze(body[start:end])
+        if order == 0 and len(places) > 1 and _is_run_in_title(line):
+            section = line.rstrip(".")
+            continue
+        yield Unit(
+            text=line,
+            start=block.start + start,
+            end=block.start + end,
+            section=section,
+            block=number,
+            bullet=block.bullet,
+            lead=block.lead,
+            whole=block.whole or order < len(places) - 1,
+        )
+
+
+def _is_run_in_title(line: str) -> bool:
+    """Whether a paragraph's first "sentence" is its title: "Night arrivals." """
+    return line.endswith(".") and len(line.split()) <= 5 and not _FINITE.search(line) and line[0].isupper() and "," not in line
+
+
+def _table_end(lines: list[_Line], at: int) -> int:
+    """The first line after the table that starts at *at*; *at* itself where none does."""
+    stop = at
+    while stop < len(lines) and len(cells(lines[stop].text)) > 1 or (stop > at and stop < len(lines) and _is_ruler(lines[stop])):
+        stop += 1
+    rows = [line for line in lines[at:stop] if not _is_ruler(line)]
+    if len(rows) < 2:
+        return at
+    widths = [len(cells(line.text)) for line in rows]
+    width = max(set(widths), key=lambda size: (widths.count(size), size))
+    if widths.count(width) * 3 < len(widths) * 2 or widths.count(width) < 2:
+        return at
+    even = [line for line in rows if len(cells(line.text)) == width]
+    if "|" in rows[0].text or _aligned(even):
+        return stop
+    # Two lists may stand one under the other, each with its own columns.
+    while len(even) > 2:
+        even.pop()
+        if _aligned(even):
+            return lines.index(even[-1]) + 1
+    return at
+
+
+def _is_ruler(line: _Line) -> bool:
+    return bool(line.bare) and bool(_RULE.match(line.text)) and set(line.bare) <= set("-=+|: ")
+
+
+def _aligned(rows: list[_Line]) -> bool:
+    """Whether second cells begin or end in one column: double spaces in running prose do not."""
+    starts, ends = [], []
+    for row in rows:
+        body = row.text.rstrip()
+        gap = _GAP.search(body, len(body) - len(body.lstrip()))
+        assert gap is not None
+        starts.append(gap.end())
+        after = _GAP.search(body, gap.end())
+        ends.append(after.start() if after else len(body))
+    share = max(max(starts.count(column) for column in starts), max(ends.count(column) for column in ends)) / len(rows)
+    return share > 0.7 or any("\t" in row.text for row in rows)
+
+
+def _table(lines: list[_Line], section: str, around: list[str]) -> Table:
+    ruled = len(lines) > 1 and _is_ruler(lines[1])
+    rows = [
+        Row(cells=cells(line.text), start=line.start + len(line.text) - len(line.text.lstrip()), end=line.end)
+        for line in lines
+        if not _is_ruler(line)
+    ]
+    widths = [len(row.cells) for row in rows]
+    width = max(set(widths), key=lambda size: (widths.count(size), size))
+    even = [row for row in rows if len(row.cells) == width]
+    if rows[0].cells == even[0].cells and (ruled or _is_header(even)):
+        return Table(
+            section=section, header=even[0].cells, header_span=(even[0].start, even[0].end), rows=tuple(even[1:])
+        )
+    for line in reversed(around):
+        if len(cells(line)) == width and width > 1:
+            return Table(section=section, header=cells(line), header_span=None, rows=tuple(even))
+    return Table(section=section, header=(), header_span=None, rows=tuple(even))
+
+
+def _is_header(rows: list[Row]) -> bool:
+    """Whether the first row names the columns: some column holds numbers below it and not in it."""
+    head, body = rows[0], rows[1:]
+    if not body:
+        return False
+    numbered = sum(bool(re.search(r"\d", row.cells[0])) for row in body) * 2 > len(body)
+    if numbered and not re.search(r"\d", head.cells[0]):
+        return True
+    if any(cell[:1].isdigit() for cell in head.cells if cell):
+        return False
+    for column, name in enumerate(head.cells):
+        numbers = sum(bool(re.search(r"\d", row.cells[column])) for row in body)
+        begins = sum(row.cells[column][:1].isdigit() for row in body)
+        if begins * 2 > len(body) or (numbers * 3 > len(body) * 2 and not re.search(r"\d", name)):
+            return True
+    return False
+
+
+def paragraphs(units: Sequence[Unit]) -> Iterator[list[Unit]]:
+    """Units grouped by the paragraph, bullet or clause they stand in."""
+    for _, group in itertools.groupby(units, key=lambda unit: unit.block):
+        yield list(group)
