@@ -15,6 +15,7 @@ import attrs
 from text2expert import files
 from text2expert.errors import InputError, RecordError
 from text2expert.evidence.quantities import Quantity, quantities, same_quantity, unit_of
+from text2expert.evidence.statements import tokens
 from text2expert.records import (
     ROW_TITLES,
     ExamQuestion,
@@ -28,7 +29,6 @@ from text2expert.records import (
     to_line,
     wording,
 )
-from text2expert.evidence.wording import tokens
 
 TOY_NOTE = (
     "The embedded base is a toy made from the text itself: it proves that the pipeline trains, not that it is a good "

@@ -72,7 +72,8 @@ def with_facts(records: Sequence[GoldRecord]) -> list[GoldRecord]:
         if record.fact:
             groups.unite(item, known.setdefault(record.fact, item))
         for span in record.evidence:
-            groups.unite(item, spans.setdefault((span.document, span.start, span.end), item))
+            if span.start < span.end:
+                groups.unite(item, spans.setdefault((span.document, span.start, span.end), item))
     _unite_overlapping(spans, groups)
     members = defaultdict(set)
     for item in items:
@@ -95,8 +96,6 @@ def _unite_overlapping(spans: Mapping[tuple[str, int, int], str], groups: _Group
     document, last_middle, owner = "", -1.0, ""
     open_ends: list[tuple[int, str]] = []  # a heap by falling end
     for (where, start, stop), item in sorted(spans.items()):
-        if stop <= start:
-            continue
         if where != document:
             document, last_middle, open_ends = where, -1.0, []
         middle = (start + stop) / 2

@@ -254,9 +254,9 @@ def reseat(exam: Iterable[ExamQuestion], records: Sequence[GoldRecord]) -> list[
             seated.append(attrs.evolve(_exam_question(trained[words], "taught", answers), id=each.id))
         elif each.row != "taught" and record.item in items:
             row: ExamRowName = "new_template" if each.row == "new_template" and each.kind not in kinds else "held_out"
-            seated.append(attrs.evolve(each, row=row, fact=record.fact))
+            seated.append(attrs.evolve(each, row=row))
         elif each.row == "never_asked" and record.fact not in facts:
-            seated.append(attrs.evolve(each, fact=record.fact))
+            seated.append(each)
     return seated
 
 
