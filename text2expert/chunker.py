@@ -1,0 +1,448 @@
+"""Texts to chunks: passages of at most a given size that begin and end where a reader would, and overlap.
+
+Sections come first (a chunk never crosses one), then deeper headings, paragraphs, sentences, lines, words. Among equally
+good places the one is taken whose text sorts last: a choice by content and not by position, so that after an edit the
+cuts fall back into step with what they were.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+from text2expert import documents, leadins, tokens
+from text2expert.errors import InputError
+from text2expert.headings import LOOK_AHEAD, LOOK_BEHIND, Confirmed, Heading, Outline, Scanner, Survey
+from text2expert.records import Chunk, Document
+
+Span = tuple[int, int]
+Reach = Callable[[str, int, int], int]
+"""Where a chunk that begins at an offset must end at the latest, given a text and where its section ends."""
+
+# Scripts that are written without spaces: every character is a word.
+_NO_SPACES = (
+    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\ua000-\ua4cf\uaa60-\uaa7f\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
+)
+# What belongs to the character before it: combining marks of those scripts and of ours, joiners, variation selectors,
+# skin tones; and punctuation that does not begin a line.
+_BELONGS = (
+    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u065f\u0e31\u0e33-\u0e3a\u0e45-\u0e4e\u0eb1\u0eb3-\u0ebc\u0ec8-\u0ece"
+    "\u0f71-\u0f84\u0f8d-\u0fbc\u102b-\u103e\u1056-\u1059\u17b4-\u17d3\u1dc0-\u1dff\u200d\u20d0-\u20f0\u302a-\u302f\u3099"
+    "\u309a\ufe00-\ufe0f\ufe20-\ufe2f\U0001f3fb-\U0001f3ff\U000e0100-\U000e01ef"
+    "、。，．・：；？！ー）」』】〉》〕］｝｡｣､ゝ々"
+)
+_ABBREVIATIONS = (
+    *"Dr Mr Ms St No Nr vs cf pp ca".split(),
+    *"Mrs Fig Sec Art Vol Inc Ltd Prof Abs Abb bzw approx".split(),
+)
+_NOT_ABBREVIATED = r"(?<!\b[A-Z]\.)(?<!\be\.g\.)(?<!\bi\.e\.)" + "".join(rf"(?<!\b{word}\.)" for word in _ABBREVIATIONS)
+
+_SENTENCE = re.compile(
+    r"[.!?。！？｡](?:"
+    rf"(?<=[.!?]){_NOT_ABBREVIATED}[\"')\]}}”’*_`]{{0,4}}(?=\s)(?P<gap>\s+)(?![a-z])"
+    r"|(?<=[。！？｡])[”’』」）】》]{0,4}(?P<none>\s*))"
+)
+"""The end of a sentence, with the white space after it."""
+
+_BOUNDARY = re.compile(rf"(?:{_SENTENCE.pattern})|\n[ \t]*\n\s*")
+"""The end of a sentence or paragraph, with the white space after it."""
+
+_WORD = re.compile(
+    rf"\s+|(?<=[{_NO_SPACES}])(?![\s{_BELONGS}])(?<!\u200d)|(?=[{_NO_SPACES}])(?![{_BELONGS}])(?<!\u200d)"
+)
+_ITEM = re.compile(r"\s*(?:[-*+•–—‣▪◦·]|\(?\w{1,4}[.)]|\d+(?:\.\d+)+)[ \t]")
+_JOINED = re.compile(rf"[{_BELONGS}]|(?<=\u200d)")
+_SPACE = re.compile(r"\s*")
+
+_SLACK = 150
+"""How far, in characters, a start may be from where the overlap would have it, for the sake of a better boundary."""
+
+
+@attrs.frozen
+class Chunker:
+    """Cuts texts into chunks.
+
+    Args:
+        size: The most a chunk may measure, in *unit*.
+        overlap: About how much of a chunk the next one of its section repeats, in *unit*: less than *size*.
+        unit: ``"characters"`` or ``"tokens"``.
+        encoding: Whose tokens: a tiktoken encoding. It is used if its ranks are in tiktoken's cache and never
+            downloaded; `estimator` says what was used.
+
+    Raises:
+        InputError: A value is not allowed; the message names it.
+    """
+
+    size: int = 800
+    overlap: int = 100
+    unit: Literal["characters", "tokens"] = attrs.field(default="characters", kw_only=True)
+    encoding: str = attrs.field(default="cl100k_base", kw_only=True)
+    _ruler: tokens.Ruler | None = attrs.field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        for name, value, least in (("size", self.size, 1), ("overlap", self.overlap, 0)):
+            if type(value) is not int or value < least:
+                raise InputError(f"{name}={value!r}: give a whole number of {self.unit}, {least} or more")
+        if self.overlap >= self.size:
+            raise InputError(
+                f"overlap={self.overlap} must be less than size={self.size}: make it smaller, or size greater"
+            )
+        if self.unit not in ("characters", "tokens"):
+            raise InputError(f'unit={self.unit!r}: give "characters" or "tokens"')
+        object.__setattr__(self, "_ruler", tokens.ruler(self.encoding) if self.unit == "tokens" else None)
+
+    @property
+    def estimator(self) -> str:
+        """How sizes are measured: ``characters``, ``tiktoken:cl100k_base``, or ``utf8-bytes/4`` as a stand-in."""
+        return self._ruler.name if self._ruler else "characters"
+
+    def split(self, source: str | Document | Sequence[Document], /) -> list[Chunk]:
+        """The chunks of a text, of a document, or of several; ids run on over all of them.
+
+        A ``str`` is the text itself, with newlines made line feeds as in `Document.from_text`.
+
+        Raises:
+            InputError: The text is empty, or its file cannot be read.
+        """
+        if isinstance(source, str):
+            source = [Document.from_text(source)]
+        elif isinstance(source, Document):
+            source = [source]
+        chunks: list[Chunk] = []
+        for document in source:
+            if not isinstance(document, Document):
+                raise InputError(f"source holds {document!r:.80}: give a text, a Document, or a list of Documents")
+            text = "\n" + documents.text_of(document)
+            found = Scanner().scan(text, -1, 1, len(text))
+            survey = Survey()
+            survey.add(found, final=True)
+            cutter = _Cutter(self, survey.outline())
+            chunks += self._chunks(document.id, cutter.feed(text, found, final=True), len(chunks) + 1)
+        return chunks
+
+    def stream(self, source: str | Path | Document, /, *, first: int = 1) -> Iterator[Chunk]:
+        """The same chunks one by one, with a few megabytes of memory however long the text is.
+
+        The file is read three times: for its encoding and digest, for its headings, and for the chunks.
+
+        Args:
+            source: A path (also as a ``str``), or a document; a folder is read file by file.
+            first: The number in the first chunk's id.
+
+        Raises:
+            InputError: The file cannot be read, is not text, or holds undecodable bytes.
+        """
+        if type(first) is not int or first < 0:
+            raise InputError(f"first={first!r}: give a whole number, 0 or more")
+        for document in [source] if isinstance(source, Document) else documents.scan(source):
+            scanner, survey = Scanner(), Survey()
+            window = _Window()
+            for block, final in _with_last(documents.blocks(document)):
+                survey.add(window.scan(scanner, block, final=final), final=final)
+                window.keep(window.scanned - LOOK_BEHIND)
+            cutter = _Cutter(self, survey.outline())
+            for block, final in _with_last(documents.blocks(document)):
+                for chunk in self._chunks(document.id, cutter.feed(block, None, final=final), first):
+                    yield chunk
+                    first += 1
+
+    def _chunks(self, document: str, pieces: Iterable["_Piece"], first: int) -> Iterator[Chunk]:
+        number = first
+        for text, start, headings, context in pieces:
+            yield Chunk(
+                id=f"chunk_{number:06d}",
+                # The length of the context keeps ("ab", "c") and ("a", "bc") apart.
+                key=blake2b(f"{len(context)}:{context}{text}".encode(), digest_size=16).hexdigest(),
+                document=document,
+                text=text,
+                start=start,
+                end=start + len(text),
+                char_count=len(text),
+                headings=headings,
+                context=context,
+            )
+            number += 1
+
+
+_Piece = tuple[str, int, tuple[str, ...], str]
+"""A passage, its offset, the headings that it begins under, and what else must be known to read it."""
+
+
+def _with_last(blocks: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    held: str | None = None
+    for block in blocks:
+        if held is not None:
+            yield held, False
+        held = block
+    if held is not None:
+        yield held, True
+
+
+class _Window:
+    """The part of a text that is looked at, with a newline in front of the whole text."""
+
+    def __init__(self) -> None:
+        self.text = "\n"
+        self.base = -1
+        self.scanned = 1
+        """How far headings have been looked for, as an index into `text`."""
+
+    def scan(self, scanner: Scanner, block: str, *, final: bool) -> list[Heading]:
+        """Add *block*; the headings in what can be judged now."""
+        self.text += block
+        stop = len(self.text) if final else max(self.scanned, len(self.text) - LOOK_AHEAD)
+        found = scanner.scan(self.text, self.base, self.scanned, stop)
+        self.scanned = stop
+        return found
+
+    def keep(self, begin: int) -> None:
+        """Forget what is before index *begin*."""
+        if begin > 0:
+            self.text = self.text[begin:]
+            self.base += begin
+            self.scanned -= begin
+
+
+class _Cutter:
+    """Cuts one document, given in one block or in many."""
+
+    def __init__(self, chunker: Chunker, outline: Outline) -> None:
+        self._size = chunker.size
+        self._overlap = chunker.overlap
+        self._ruler = chunker._ruler  # noqa: SLF001 - the chunker's other half
+        self._outline = outline
+        self._scanner = Scanner()
+        self._confirmed = Confirmed(outline)
+        self._window = _Window()
+        self._marks: list[Heading] = []
+        """Headings from the one before the present place on, as far as they are known."""
+        self._path: list[Heading] = []
+        self._at = 0
+        """Offset of the next chunk, or of the white space before it."""
+        self._covered = 0
+        """Offset up to which the chunks so far go; before `_at` in a new section."""
+        self._floor = 0
+        """Offset of the end of the last heading, before which no lead-in is looked for."""
+
+    def feed(self, block: str, found: list[Heading] | None, *, final: bool) -> Iterator[_Piece]:
+        """The chunks that can be cut now that *block* is there too.
+
+        With *found*, *block* is the whole text with a newline in front, and these are its headings.
+        """
+        window = self._window
+        if found is None:
+            found = window.scan(self._scanner, block, final=final)
+        else:
+            window.text = block
+            window.scanned = len(block)
+        marks = self._marks + self._confirmed.feed(found, final=final)
+        pending = self._confirmed.pending
+        limit = pending.start if pending else window.scanned + window.base
+        top, levels = self._outline.top, self._outline.levels
+        begin = 0
+        for number, mark in enumerate(marks):
+            if mark.title and levels[mark.kind] <= top and mark.start > self._at:
+                yield from self._section(mark.start, marks[begin:number], complete=True)
+                begin = number
+                self._at = mark.start
+        yield from self._section(limit, marks[begin:], complete=final)
+        self._marks = [mark for mark in marks[begin:] if mark.end > self._at]
+        window.keep(min(self._at, limit) - leadins.LOOK_BEHIND - LOOK_BEHIND - window.base)
+
+    def _section(self, stop: int, marks: list[Heading], *, complete: bool) -> Iterator[_Piece]:
+        """Cut from where we are up to offset *stop*, the end of the section if it is *complete*."""
+        text, base = self._window.text, self._window.base
+        path, levels = self._path, self._outline.levels
+        place = 0
+        headings = tuple(mark.title for mark in path)
+        for start, end in self._cuts(
+            text, stop - base, [(m.start - base, m.end - base) for m in marks if m.title], complete
+        ):
+            offset = start + base
+            if place < len(marks) and marks[place].start <= offset:
+                while place < len(marks) and marks[place].start <= offset:
+                    _descend(path, marks[place], levels)
+                    self._floor = marks[place].end
+                    place += 1
+                headings = tuple(mark.title for mark in path)
+            lead = leadins.lead_in(text, max(1, self._floor - base), start)
+            context = " > ".join(headings)
+            if lead:
+                context = f"{context}\n{lead}" if context else lead
+            yield text[start:end], offset, headings, context
+        for mark in marks[place:] if complete else ():
+            _descend(path, mark, levels)
+            self._floor = mark.end
+
+    def _cuts(self, text: str, stop: int, heads: list[Span], complete: bool) -> Iterator[Span]:
+        """The chunks of a section's rest, as spans of *text*; leaves `_at` and `_covered` where to go on."""
+        base, size, ruler = self._window.base, self._size, self._ruler
+        begin = _skip_space(text, max(1, self._at - base), stop)
+        self._at = begin + base
+        if begin >= stop:
+            return
+        last = stop
+        while complete and text[last - 1].isspace():
+            last -= 1
+        covered = min(self._covered - base, begin)
+        overlap = self._overlap
+        near: list[Span] = []
+        passed = 0
+        while True:
+            if ruler is None:
+                limit = begin + size
+            else:
+                limit = max(begin + 1, ruler.reach(text, begin, last, size))
+                overlap = self._overlap * (limit - begin) // size
+            if limit >= last and complete:
+                yield begin, last
+                self._at = stop + base
+                self._covered = last + base
+                return
+            span = limit - begin
+            if not complete and last - begin < 2 * span + 200:
+                return
+            if last - limit < span // 5:
+                limit = max(last - span // 5, begin + 1)  # leave more than a crumb for the last chunk
+            if heads:
+                while passed < len(heads) and heads[passed][1] <= begin:
+                    passed += 1
+                near = [head for head in heads[passed : passed + 20] if head[0] <= limit]
+            end = _end(text, begin, limit, covered, near)
+            if not end:
+                # Nothing new fits behind so much overlap: begin after what is covered.
+                begin = _skip_space(text, covered, last)
+            else:
+                yield begin, end
+                covered = end
+                begin = _start(text, begin, end, span, overlap, near)
+            self._at = begin + base
+            self._covered = covered + base
+            if begin >= last:
+                return
+
+
+def _descend(path: list[Heading], mark: Heading, levels: dict[int, int]) -> None:
+    """Make *path* the headings that are above what follows *mark*."""
+    level = levels[mark.kind]
+    if not mark.title:
+        # A numbered paragraph ends the numbered heading that came before it in the same series.
+        series = mark.number.rpartition(".")[0]
+        if not any(m.kind == mark.kind and m.number.rpartition(".")[0] == series for m in path):
+            return
+    while path and levels[path[-1].kind] >= level:
+        path.pop()
+    if mark.title:
+        path.append(mark)
+
+
+def _skip_space(text: str, begin: int, stop: int) -> int:
+    match = _SPACE.match(text, begin, stop)
+    return match.end() if match else stop
+
+
+def _end(text: str, begin: int, limit: int, covered: int, heads: list[Span]) -> int:
+    """Where a chunk from *begin* ends: at most at *limit*, after *covered*; 0 if that cannot be without cutting a word."""
+    span = limit - begin
+    for start, _ in reversed(heads):
+        if begin + span * 9 // 20 < start <= limit and start > covered + 1:
+            end = len(text[begin:start].rstrip()) + begin
+            if end > covered:
+                return end
+    after_heads = {end for _, end in heads}
+    low = max(begin + span * 3 // 5, covered + 1)
+    best, end = "", 0
+    place = text.find("\n\n", low, limit + 2)
+    while place >= 0:
+        key = text[place + 2 : place + 26]
+        if key > best and text[place - 1] != ":" and place not in after_heads:
+            best, end = key, place
+        place = text.find("\n\n", place + 2, limit + 2)
+    if not end:
+        end = _sentence_end(text, low, limit, heads) or _line_end(text, low, limit, after_heads)
+    if end:
+        return len(text[begin:end].rstrip()) + begin
+    return _word_end(text, begin, limit, covered)
+
+
+def _sentence_end(text: str, low: int, limit: int, heads: list[Span]) -> int:
+    best, end = (False, ""), 0
+    for match in _SENTENCE.finditer(text, low - 1, limit + 200):
+        place = match.start(match.lastindex or 0)
+        if place > limit:
+            break
+        follow = match.end()
+        key = (text[place : place + 1] == "\n" and _ITEM.match(text, follow) is not None, text[follow : follow + 24])
+        if key > best and place >= low and not any(start <= place <= stop for start, stop in heads):
+            best, end = key, place
+    return end
+
+
+def _line_end(text: str, low: int, limit: int, after_heads: set[int]) -> int:
+    best, end = (False, ""), 0
+    place = text.find("\n", low, limit + 1)
+    while place >= 0:
+        key = (_ITEM.match(text, place + 1) is not None, text[place + 1 : place + 25])
+        if key > best and text[place - 1] != ":" and place not in after_heads:
+            best, end = key, place
+        place = text.find("\n", place + 1, limit + 1)
+    return end
+
+
+def _word_end(text: str, begin: int, limit: int, covered: int) -> int:
+    best, end = "", 0
+    low = max(begin + (limit - begin) * 4 // 5, covered + 1)
+    for match in _WORD.finditer(text, low, limit + 1):
+        key = text[match.end() : match.end() + 16]
+        if key > best:
+            best, end = key, match.start()
+    if not end:
+        for match in _WORD.finditer(text, covered + 1 if covered > begin else begin + 1, limit + 1):
+            end = match.start()
+    if end:
+        end = len(text[begin:end].rstrip()) + begin
+        if end > max(covered, begin):
+            return end
+    if covered > begin and _is_boundary(text, covered):
+        return 0
+    end = limit
+    while _JOINED.match(text, end) and limit - end < 32 and end > max(begin, covered) + 1:
+        end -= 1
+    return end
+
+
+def _is_boundary(text: str, place: int) -> bool:
+    return text[place - 1].isspace() or _WORD.match(text, place) is not None
+
+
+def _start(text: str, begin: int, end: int, span: int, overlap: int, heads: list[Span]) -> int:
+    """Where the next chunk begins: about *overlap* before *end*, at the best boundary around."""
+    if not overlap:
+        return _skip_space(text, end, len(text))
+    aim = end - overlap
+    low = max(begin + 1, aim - min(overlap * 6 // 5, _SLACK), end - span * 3 // 4)
+    high = min(end - 1, aim + min(overlap * 3 // 5, _SLACK))
+    found = [start for start, _ in heads if low <= start <= high]
+    if not found:
+        places = [match.end() for match in _BOUNDARY.finditer(text, max(begin, low - 8), high + 1)]
+        found = [p for p in places if low <= p <= high and not any(a < p <= b + 2 for a, b in heads)]
+    if not found:
+        places = [_skip_space(text, i, high + 1) for i in range(low - 1, high) if text[i] == "\n"]
+        found = [p for p in places if low <= p <= high]
+    if not found:
+        found = [match.end() for match in _WORD.finditer(text, low - 1, high + 1) if low <= match.end() <= high]
+    if not found:
+        first = max(begin, end - 2 * overlap)
+        found = [match.end() for match in _WORD.finditer(text, first, end) if first < match.end() < end]
+    if found:
+        return min(found, key=lambda place: abs(place - aim))
+    if _is_boundary(text, end):
+        return _skip_space(text, end, len(text))
+    aim = max(begin + 1, aim)
+    while _JOINED.match(text, aim) and aim < end:
+        aim += 1
+    return aim
