@@ -8,13 +8,13 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
 from text2expert import files
 from text2expert.errors import InputError, RecordError
-from text2expert.evidence.quantities import Quantity, quantities, same_quantity, unit_of
+from text2expert.evidence.quantities import Quantity, Unit, quantities, same_quantity, unit_of
 from text2expert.evidence.statements import tokens
 from text2expert.records import (
     ROW_TITLES,
@@ -89,7 +89,8 @@ def _from_hand(line: Mapping[str, Any], number: int) -> dict[str, Any]:
         "question": line.get("question"),
         "answer": line.get("answer") if line.get("answerable", True) else None,
         "aliases": line.get("alternates") or [],
-        "value": line.get("value"),
+        # "88-92" is a value too: it is read from the answer.
+        "value": line.get("value") if not isinstance(line.get("value"), str) else None,
         "unit": line.get("unit"),
         "document": document,
         "evidence": [{"document": document, **span} for span in evidence],
@@ -140,9 +141,25 @@ _REFUSAL = re.compile(
 _ARTICLES = frozenset(("a", "an", "the"))
 _NEGATIONS = frozenset(("not", "no", "never", "nor", "neither", "cannot", "without"))
 _CONTRACTION = re.compile(r"n['’]t\b", re.IGNORECASE)
-_REFERENCE = re.compile(
-    r"\b(?:sections?|clauses?|appendix|annex|schedule|chapter|part|paragraph|article|table|figure|step|rule|entry)\s+$",
-    re.IGNORECASE,
+_DENIALS = _NEGATIONS - {"no"}  # "No, 16 cmH2O"
+_REFERENCES = frozenset(
+    [
+        "section",
+        "sections",
+        "clause",
+        "clauses",
+        "appendix",
+        "annex",
+        "schedule",
+        "chapter",
+        "paragraph",
+        "article",
+        "table",
+        "figure",
+        "rule",
+        "entry",
+        "§",
+    ]
 )
 
 
@@ -170,8 +187,8 @@ def grade(question: ExamQuestion, answer: str) -> bool:
     if not said or len(answer.split()) > LONGEST_ANSWER or refuses(answer) or _contradicts(said, accepted):
         return False
     key = _Key(question, accepted)
-    found = quantities(answer)
-    return not key.rivals(answer, found) and any(key.matches(each, answer, found) for each in accepted)
+    found = _figures(answer)
+    return not key.rivals(found) and any(key.matches(each, answer, found) for each in accepted)
 
 
 def _plain(text: str) -> list[str]:
@@ -186,59 +203,99 @@ def _contradicts(said: Sequence[str], accepted: Iterable[str]) -> bool:
     return said[0] in {"yes", "no"} and bool(right) and said[0] not in right
 
 
+class _Figure(NamedTuple):
+    """A number in an answer."""
+
+    quantity: Quantity
+    beside: frozenset[str]
+    """Content words right before and after it: "tier" of "tier 3"."""
+    denied: bool
+    reference: bool
+    """It numbers a section, not the world."""
+
+
+def _figures(text: str) -> list[_Figure]:
+    line = tokens(text)
+    found = []
+    for place, token in enumerate(line):
+        if token.quantity is None:
+            continue
+        before = line[max(0, place - 2) : place]
+        neighbours = [*before[-1:], *line[place + 1 : place + 2]]
+        found.append(
+            _Figure(
+                quantity=token.quantity,
+                beside=frozenset(each.stem for each in neighbours if each.content),
+                denied=not token.quantity.bound and any(each.stem in _DENIALS for each in before),
+                reference=any(each.text.lower() in _REFERENCES for each in before[-1:]),
+            )
+        )
+    return found
+
+
 class _Key:
     """What is right for one question."""
 
-    def __init__(self, question: ExamQuestion, accepted: Iterable[str]) -> None:
+    def __init__(self, question: ExamQuestion, accepted: Sequence[str]) -> None:
         self.asked = question.question
-        self.unit = unit_of(question.unit) if question.unit else None
-        self.value = question.value
-        self.figures = {each: [self._with_unit(quantity) for quantity in quantities(each)] for each in accepted}
+        self.figures = {each: _figures(each) for each in accepted}
+        self.words = _content(self.asked).union(*map(_content, accepted))
+        canonical = {_unit(figure) for figure in self.figures[accepted[0]]}
+        canonical |= {unit_of(question.unit)} if question.unit else set()
+        asked = {unit_of(word.strip("?.,;:()")) for word in self.asked.split()}
+        others = {_unit(figure) for figures in self.figures.values() for figure in figures}
+        self.units = (canonical - {None}) or ((asked | others) - {None})
+        """Units that go without saying: 72 stands for "72 hours", but 3 does not stand for its alias "3 days"."""
 
-    def _with_unit(self, quantity: Quantity) -> Quantity:
-        """Of "24", "24 h", "1 day" for 24 h the first has the unit of the others."""
-        bare = quantity.unit is None and self.unit is not None and quantity.value == self.value
-        return quantity._replace(unit=self.unit) if bare else quantity
-
-    def rivals(self, answer: str, found: Iterable[Quantity]) -> bool:
-        """Whether *answer* names a second value of a kind that the right answer has."""
-        right = [quantity for figures in self.figures.values() for quantity in figures]
+    def rivals(self, found: Iterable[_Figure]) -> bool:
+        """Whether an answer names a second value of a kind that the right answer has."""
+        right = [figure.quantity for figures in self.figures.values() for figure in figures]
         known = [*right, *quantities(self.asked)]
         kinds = {_kind(quantity) for quantity in right}
         return any(
-            _kind(quantity) in kinds
-            and not any(same_quantity(quantity, other) for other in known)
-            and not _REFERENCE.search(answer[: quantity.start])
-            for quantity in found
+            _kind(figure.quantity) in kinds
+            and not figure.reference
+            and not any(same_quantity(figure.quantity, other) for other in known)
+            for figure in found
         )
 
-    def matches(self, right: str, answer: str, found: Sequence[Quantity]) -> bool:
-        """Whether *answer* says what *right* says."""
-        figures = self.figures[right]
+    def matches(self, right: str, answer: str, found: Sequence[_Figure]) -> bool:
+        """Whether *answer*, whose figures are *found*, says what *right* says."""
         words, said = _plain(right), _plain(answer)
         if words in (["yes"], ["no"]):
             return said[0] == words[0]
-        if not figures:
+        if not self.figures[right]:
             return _contains(said, words)
         upcoming = iter(found)
-        if not all(any(_agree(figure, quantity, answer) for quantity in upcoming) for figure in figures):
+        if not all(any(self._agree(figure, other) for other in upcoming) for figure in self.figures[right]):
             return False
-        needed, given = _content(right), _content(answer)
+        needed = _content(right)
         # A sentence may turn on its "not"; for a bare value the comparator has been compared.
         if len(needed) > 2 and _negated(words) != _negated(said):
             return False
-        return needed <= given | _content(self.asked)
+        return needed <= _content(answer) | _content(self.asked)
+
+    def _agree(self, right: _Figure, said: _Figure) -> bool:
+        """Whether a figure of the answer is the right one: value, unit and side, and not denied.
+
+        A number without a unit must not number something else.
+        """
+        one, other = right.quantity, said.quantity
+        if said.denied or not same_quantity(one, other) or (one.bound and other.bound and one.bound != other.bound):
+            return False
+        if one.unit and other.unit:
+            return True
+        if other.unit:
+            return any(same_quantity(one._replace(unit=unit), other) for unit in self.units)
+        return said.beside <= self.words and (one.unit is None or one.unit in self.units)
+
+
+def _unit(figure: _Figure) -> Unit | None:
+    return figure.quantity.unit
 
 
 def _kind(quantity: Quantity) -> str:
     return quantity.unit.dimension if quantity.unit else ""
-
-
-def _agree(right: Quantity, said: Quantity, answer: str) -> bool:
-    """Whether a figure of the answer is the right one: value, unit and side, and not denied."""
-    if not same_quantity(right, said) or (right.bound and said.bound and right.bound != said.bound):
-        return False
-    return bool(said.bound) or not _negated(_plain(answer[: said.start])[-2:])
 
 
 def _content(text: str) -> frozenset[str]:

@@ -403,8 +403,12 @@ def from_dict(value: Any, cls: type[R]) -> R:
     try:
         return _converter.structure(value, cls)
     except Exception as error:
-        reasons = "; ".join(cattrs.transform_error(error, path=cls.__name__))
+        reasons = "; ".join(cattrs.transform_error(error, path=cls.__name__, format_exception=_reason))
         raise InputError(reasons) from error
+
+
+def _reason(error: BaseException, kind: type | None) -> str:
+    return str(error) if isinstance(error, TypeError) else cattrs.v.format_exception(error, kind)
 
 
 def to_line(record: Any) -> str:
