@@ -14,16 +14,18 @@ T = TypeVar("T")
 
 _guard = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
+_thread: threading.Thread | None = None
 _owner = 0
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:
-    global _loop, _owner  # noqa: PLW0603 - one loop per process is the point of this module
+    global _loop, _thread, _owner  # noqa: PLW0603 - one loop per process is the point of this module
     with _guard:
         # After a fork the thread is gone though the object is there.
         if _loop is None or _owner != os.getpid():
             _loop, _owner = asyncio.new_event_loop(), os.getpid()
-            threading.Thread(target=_loop.run_forever, name="text2expert", daemon=True).start()
+            _thread = threading.Thread(target=_loop.run_forever, name="text2expert", daemon=True)
+            _thread.start()
         return _loop
 
 
@@ -33,7 +35,7 @@ def run(coro: Coroutine[Any, Any, T]) -> T:
     An interrupt (Ctrl-C) cancels the coroutine and waits until its clean-up is done before it is raised again.
     """
     loop = _running_loop()
-    if asyncio._get_running_loop() is loop:
+    if threading.current_thread() is _thread:
         coro.close()
         msg = "a blocking method was called from inside an async step; call its async twin and await it"
         raise RuntimeError(msg)
@@ -50,7 +52,7 @@ def run(coro: Coroutine[Any, Any, T]) -> T:
     try:
         done.wait()
     except BaseException:
-        loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+        loop.call_soon_threadsafe(tasks[0].cancel)
         done.wait()
         raise
     return tasks[0].result()

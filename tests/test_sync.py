@@ -1,0 +1,118 @@
+"""The bridge from blocking code to the async core."""
+
+import asyncio
+import contextvars
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from text2expert import _sync
+
+
+async def _double(number):
+    await asyncio.sleep(0)
+    return 2 * number
+
+
+def test_a_coroutine_runs_and_its_result_comes_back():
+    assert _sync.run(_double(21)) == 42
+
+
+def test_an_exception_comes_back_as_it_was_raised():
+    async def fail():
+        raise KeyError("gone")
+
+    with pytest.raises(KeyError, match="gone"):
+        _sync.run(fail())
+
+
+def test_it_works_inside_a_running_event_loop():
+    """As in Jupyter, where the caller's own loop runs already."""
+
+    async def caller():
+        return _sync.run(_double(4))
+
+    assert asyncio.run(caller()) == 8
+
+
+def test_the_callers_context_is_seen_and_not_changed():
+    variable = contextvars.ContextVar("variable", default="unset")
+    variable.set("outer")
+
+    async def look_and_set():
+        seen = variable.get()
+        variable.set("inner")
+        return seen
+
+    assert _sync.run(look_and_set()) == "outer"
+    assert variable.get() == "outer"
+
+
+def test_many_threads_share_one_loop():
+    results = []
+    threads = [threading.Thread(target=lambda n=n: results.append(_sync.run(_double(n)))) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [2 * n for n in range(20)]
+
+
+def test_a_blocking_call_inside_an_async_step_is_refused_instead_of_hanging():
+    async def step():
+        return _sync.run(_double(1))
+
+    with pytest.raises(RuntimeError, match="await"):
+        _sync.run(step())
+
+
+def test_a_forked_child_gets_a_loop_of_its_own():
+    assert _sync.run(_double(1)) == 2
+    code = textwrap.dedent(
+        """
+        import asyncio, os, sys
+        from text2expert import _sync
+        async def one(): return 1
+        assert _sync.run(one()) == 1
+        child = os.fork()
+        if child == 0:
+            os._exit(_sync.run(one()) + 6)
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) - 7)
+        """
+    )
+    finished = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=30, check=False)
+    assert finished.returncode == 0
+
+
+def test_ctrl_c_cancels_the_coroutine_and_waits_for_its_clean_up(tmp_path):
+    mark = tmp_path / "cleaned"
+    code = textwrap.dedent(
+        f"""
+        import asyncio, pathlib
+        from text2expert import _sync
+        async def work():
+            print("started", flush=True)
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.05)
+                pathlib.Path({str(mark)!r}).touch()
+        try:
+            _sync.run(work())
+        except KeyboardInterrupt:
+            raise SystemExit(130)
+        """
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "started\n"
+    time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    assert mark.exists()
+    process.stdout.close()

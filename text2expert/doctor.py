@@ -1,0 +1,93 @@
+"""What this machine has and what is missing for what: ``text2expert doctor``. Names of keys, never their values."""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib import metadata
+
+import text2expert
+
+EXTRAS = {
+    "train": ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors"),
+    "vast": ("vastai-sdk", "asyncssh"),
+    "report": ("matplotlib", "scipy", "statsmodels"),
+    "documents": ("markitdown",),
+}
+"""Distributions of each extra of pyproject.toml."""
+
+PURPOSES = {
+    "train": "training and asking an expert on this machine",
+    "vast": "renting a GPU (comes with a later version)",
+    "report": "plots and statistics (come with a later version)",
+    "documents": "PDF, DOCX and HTML as input (comes with a later version)",
+}
+
+KEYS = {
+    "DEEPSEEK_API_KEY": "DeepSeek as teacher",
+    "ANTHROPIC_API_KEY": "Claude as verifier",
+    "OPENAI_API_KEY": "OpenAI models",
+    "VAST_API_KEY": "a rented GPU",
+    "HF_TOKEN": "gated bases of the Hugging Face hub",
+}
+
+
+def report() -> str:
+    """The whole finding, for a terminal."""
+    lines = [f"text2expert {text2expert.__version__} on Python {platform.python_version()}, {platform.platform()}", ""]
+    lines += ["packages", *_packages(), "", "keys (environment variables; values are never shown)", *_keys(), ""]
+    lines += ["machine", *_machine()]
+    return "\n".join(lines)
+
+
+def _packages() -> Iterator[str]:
+    core = sorted(
+        requirement.split(";")[0].split(">")[0].strip()
+        for requirement in metadata.requires("text2expert") or []
+        if "extra ==" not in requirement
+    )
+    yield f"  {'core':<10} {_versions(tuple(core))[0]}"
+    for extra, distributions in EXTRAS.items():
+        found, missing = _versions(distributions)
+        yield f"  {extra:<10} {found or 'nothing installed'}"
+        if missing:
+            yield f'  {"":<10} missing for {PURPOSES[extra]}: {missing}; pip install "text2expert[{extra}]"'
+
+
+def _versions(distributions: tuple[str, ...]) -> tuple[str, str]:
+    found, missing = [], []
+    for name in distributions:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    return ", ".join(found), ", ".join(missing)
+
+
+def _keys() -> Iterator[str]:
+    for name, purpose in KEYS.items():
+        yield f"  {name:<18} {'set' if os.environ.get(name) else 'not set':<8} {purpose}"
+
+
+def _machine() -> Iterator[str]:
+    yield f"  processors  {len(os.sched_getaffinity(0))} usable"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    yield f"  memory      {memory / 1e9:.0f} GB"
+    yield f"  disk here   {shutil.disk_usage('.').free / 1e9:.0f} GB free"
+    gpus = _gpus()
+    yield from (f"  GPU         {gpu}" for gpu in gpus)
+    if not gpus:
+        yield "  GPU         none found: the embedded toy trains on the processor; a 7B base needs a CUDA GPU"
+
+
+def _gpus() -> list[str]:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    query = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        shown = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)  # noqa: S603 - found by which
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in shown.stdout.splitlines() if line.strip()]

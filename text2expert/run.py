@@ -1,0 +1,201 @@
+"""A run and its folder: what lies there, what is stale, and what came of it.
+
+Every derived file is recorded in ``state.json`` with the digest of what it was made from and of itself, so that a
+changed input or setting makes exactly the stale files again and an edit by hand is seen. ``run.json``, the receipt, is
+written last: where it is, the run was finished.
+"""
+
+import contextlib
+import functools
+import html
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from text2expert import files
+from text2expert.errors import RunFolderError
+from text2expert.examiner import table
+from text2expert.expert import Expert
+from text2expert.records import ExamResult, GoldRecord, from_dict, read_jsonl
+
+CHUNKS = "chunks.jsonl"
+PAIRS = "generated_qa_pairs.jsonl"
+VERDICTS = "verdicts.jsonl"
+GOLD = "golden_dataset.jsonl"
+REJECTED = "rejected.jsonl"
+EXAM = "exam.jsonl"
+EXAM_RESULT = "exam_result.json"
+RECEIPT = "run.json"
+SOURCE = "source"
+EXPERT = "expert"
+
+_STATE = "state.json"
+
+
+@attrs.frozen
+class RunFolder:
+    """The files of one run, and which of them are still what they were made from."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> "RunFolder":
+        """The run folder at *path*, made where nothing is yet.
+
+        Raises:
+            RunFolderError: *path* is a file, cannot be written, or is a folder with other things in it.
+        """
+        files.make_folder(path)
+        folder = cls(path)
+        if not (path / _STATE).exists():
+            try:
+                others = sorted(entry.name for entry in path.iterdir() if entry.name != files.LOCK_NAME)
+            except OSError as error:
+                raise files.cannot_write(path, error) from error
+            if others:
+                msg = (
+                    f"{path} is not a run folder (it has no {_STATE}) and is not empty (it holds {others[0]!r}): "
+                    "choose another folder with out= (--out)"
+                )
+                raise RunFolderError(msg)
+        return folder
+
+    @classmethod
+    def existing(cls, path: Path | str) -> "RunFolder":
+        """The run folder at *path*.
+
+        Raises:
+            RunFolderError: There is none.
+        """
+        path = Path(path)
+        if not (path / _STATE).is_file():
+            what = "does not exist" if not path.exists() else f"is not a run folder: it has no {_STATE}"
+            msg = f"{path} {what}; give the folder that `text2expert run` made (expert_model_...)"
+            raise RunFolderError(msg)
+        return cls(path)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; see `files.locked`."""
+        with files.locked(self.path):
+            if not (self / _STATE).exists():
+                self._write_state({})
+            yield
+
+    def fresh(self, name: str, made_from: str) -> bool:
+        """Whether *name* is there, made from just this, and untouched since."""
+        return self._entry(name) == {"made_from": made_from, "sha256": self.sha256(name)}
+
+    def edited(self, name: str) -> bool:
+        """Whether *name* is there but is not what was written: somebody edited it."""
+        entry = self._entry(name)
+        return bool(entry) and self.sha256(name) not in (None, entry["sha256"])
+
+    def made_from(self, name: str) -> str | None:
+        """The digest of what *name* was made from, as far as it is recorded."""
+        return self._entry(name).get("made_from")
+
+    def record(self, name: str, made_from: str) -> None:
+        """Note that *name*, as it is now, was made from this."""
+        self._write_state({**self._state(), name: {"made_from": made_from, "sha256": self.sha256(name)}})
+
+    def sha256(self, name: str) -> str | None:
+        """The SHA-256 of *name*, None where there is no such file."""
+        path = self / name
+        return files.sha256_file(path) if path.is_file() else None
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        entry: dict[str, Any] = self._state().get(name, {})
+        return entry
+
+    def _state(self) -> dict[str, Any]:
+        return dict(_read_json(self / _STATE)["files"])
+
+    def _write_state(self, state: dict[str, Any]) -> None:
+        files.write_json(self / _STATE, {"format": 1, "files": state})
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        msg = f"cannot read {path} ({error}); delete it and run again: what is stale is made anew"
+        raise RunFolderError(msg) from error
+
+
+@attrs.frozen(slots=False)
+class Run:
+    """What came of a run: a view of its folder. Loading it again later gives the same."""
+
+    folder: Path
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Run":
+        """The finished run in *folder*.
+
+        Raises:
+            RunFolderError: It is not a run folder, or its run was never finished.
+        """
+        path = RunFolder.existing(folder).path
+        if not (path / RECEIPT).is_file():
+            msg = f"the run in {path} is not finished (no {RECEIPT}): run the same command again, it goes on where it stopped"
+            raise RunFolderError(msg)
+        return cls(path)
+
+    @functools.cached_property
+    def receipt(self) -> dict[str, Any]:
+        """``run.json``: inputs, settings, models, seeds, counts that add up, costs, seconds."""
+        receipt: dict[str, Any] = _read_json(self.folder / RECEIPT)
+        return receipt
+
+    @functools.cached_property
+    def expert(self) -> Expert:
+        """The expert, served by a child process that lives as long as this object.
+
+        Raises:
+            RunFolderError: The run was made without fine-tuning.
+        """
+        if not self.receipt["trained"]:
+            msg = (
+                f"{self.folder} holds no expert: it was run with fine_tune=False (--no-fine-tune); run it again without"
+            )
+            raise RunFolderError(msg)
+        return Expert.load(self.folder)
+
+    @functools.cached_property
+    def exam(self) -> ExamResult | None:
+        """The exam's table, None where nothing was trained."""
+        path = self.folder / EXAM_RESULT
+        return from_dict(_read_json(path), ExamResult) if path.is_file() else None
+
+    @property
+    def gold(self) -> Any:
+        """The golden dataset: a pandas DataFrame, or a list of `GoldRecord` where pandas is not installed."""
+        return _frame(list(read_jsonl(self.folder / GOLD, GoldRecord)), self.folder / GOLD)
+
+    @property
+    def rejected(self) -> Any:
+        """What was not taken and why: a pandas DataFrame, or a list of dictionaries where pandas is not installed."""
+        path = self.folder / REJECTED
+        return _frame([json.loads(line) for line in path.read_text("utf-8").splitlines()], path)
+
+    def __str__(self) -> str:
+        lines = [table(self.exam)] if self.exam else []
+        return "\n\n".join([*lines, self.receipt["closing"]])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def _frame(rows: list[Any], path: Path) -> Any:
+    try:
+        import pandas as pd  # noqa: PLC0415 - optional
+    except ImportError:
+        return rows
+    return pd.DataFrame([json.loads(line) for line in path.read_text("utf-8").splitlines()])
