@@ -62,6 +62,8 @@ class Clause:
         words = self.rest.split()
         if self.auxiliary in MODALS:
             return len(words) > 1 and words[0] == "be" and _participle_at(words, 1)
+        if self.auxiliary == "are" and len(words) == 2 and words[1].endswith("s") and not words[1].endswith("ss"):
+            return False  # "elapsed times"
         return self.auxiliary in BE and _participle_at(words, 0)
 
     def inverted(self, rest: str | None = None) -> str:
@@ -112,6 +114,7 @@ def _participle_at(words: list[str], at: int) -> bool:
 def proper_words(text: str) -> frozenset[str]:
     """Words that *text* writes with a capital inside sentences, or always in a form of their own (FiO2, PEEP)."""
     found = set()
+    text = " ".join(text.split())
     for match in re.finditer(r"(?<![.!?:;\"“()\n•*\d–-])[ ]([A-Z][\w'’-]*)", text):
         word = match.group(1)
         found.add(word)
@@ -129,6 +132,9 @@ def lower_first(text: str, proper: frozenset[str] = frozenset()) -> str:
     low = word.lower()
     if low in DETERMINERS or low in PREPOSITIONS or low in SUBORDINATORS or low in RELATIVES:
         return text[0].lower() + text[1:]
+    second = text.split()[1] if " " in text else ""
+    if second[:1].isupper() and second[1:2].islower() and word[0].isupper():
+        return text  # "Internal Audit": the second word's capital shows a name
     if word in proper or any(letter.isupper() or letter.isdigit() for letter in word[1:]) or len(word) == 1:
         return text
     if re.search(r"[-/][A-Z]", word):
@@ -404,7 +410,7 @@ def _split_tail(words: list[str]) -> tuple[str, str]:
                 or (low == "where" and words[at - 1].endswith(","))
                 or (low == "so" and at + 1 < len(words) and bare(words[at + 1]) == "that")
                 or (low == "as" and [bare(other) for other in words[at : at + 3]] == ["as", "soon", "as"])
-                or (low in {"before", "after"} and _has_finite(words[at + 1 : at + 14]))
+                or (low in {"before", "after"} and bare(words[at - 1]) not in _TIME_NOUNS and _has_finite(words[at + 1 : at + 14]))
                 or (low == "since" and words[at - 1].endswith(","))
             )
         if opens:
@@ -415,8 +421,13 @@ def _split_tail(words: list[str]) -> tuple[str, str]:
     return " ".join(words), ""
 
 
+_TIME_NOUNS = frozenset("second seconds minute minutes hour hours day days week weeks month months year years".split())
+
+
 def _once_opens(words: list[str], at: int) -> bool:
     """Whether "once" means "as soon as", not "one time" or "at once"."""
+    if at + 1 < len(words) and bare(words[at + 1]) in SUBORDINATORS:
+        return False
     return bare(words[at - 1]) != "at" and _has_finite(words[at + 1 : at + 14])
 
 
@@ -424,6 +435,8 @@ def _has_finite(words: list[str]) -> bool:
     for at, word in enumerate(words):
         if bare(word) in AUXILIARIES | {"has", "have"}:
             return True
+        if bare(word) in SUBORDINATORS:
+            return False
         if at and _is_present(words, at):
             return True
         if word.endswith((",", ";")):
@@ -480,6 +493,12 @@ def conjuncts(clause: Clause) -> list[Clause]:
                 return [*_cut(clause, words[:at], cuts, keep_tail=False)]
         elif words[at - 1].endswith(",") and bare(word) in AUXILIARIES | {"has", "have"}:
             cuts.append((at, at))
+    if cuts and words[cuts[-1][0] - 1].endswith(",") and not clause.passive:
+        # "review the list, confirm it by May, and name a steward": the last "and" shows that commas divide predicates
+        commas = [
+            (at, at) for at in range(1, cuts[-1][0]) if words[at - 1].endswith(",") and _continues(clause, words, at)
+        ]
+        cuts = sorted({*cuts, *commas})
     return list(_cut(clause, words, cuts, keep_tail=True))
 
 
@@ -491,6 +510,8 @@ def _continues(clause: Clause, words: list[str], at: int) -> bool:
     if clause.form == "imperative":
         return low in VERBS and (_starts_phrase(words, at + 1) or not low.endswith("s"))
     if low in AUXILIARIES or (low in {"has", "have", "does", "do"}):
+        return True
+    if clause.passive and clause.auxiliary in MODALS and low == "be":
         return True
     if clause.auxiliary in MODALS and not clause.passive:
         return low in VERBS and _starts_phrase(words, at + 1)

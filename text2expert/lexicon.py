@@ -105,6 +105,12 @@ therapist trader trainee trainer translator treasurer tribunal trustee tutor und
 ROLES = frozenset(_ROLES.split())
 """Words for people and bodies that can be asked for with "who"."""
 
+BODIES = frozenset(
+    "agency authority bank board body commission committee company council court department firm hospital household institute institution inspectorate "
+    "ministry office panel party public school secretariat society tribunal university".split()
+)
+"""Roles that are not persons: things are done by them rather than to them."""
+
 QUANTITIES = {
     "temperature": "°C °F K degrees-celsius",
     "percentage": "% percent",

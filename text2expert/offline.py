@@ -15,12 +15,13 @@ from text2expert._sync import run
 from text2expert.clauses import proper_words
 from text2expert.errors import InputError
 from text2expert.records import Chunk, Difficulty, QAPair, Span, Verdict, digest
+from text2expert.statements import Fact
 from text2expert.units import lay_out, title
 
 VERSION = "1"
 """Raised whenever the rules give other pairs for the same text."""
 
-MOST_PER_UNIT = 4
+MOST_PER_UNIT = 3
 """Facts asked for of one sentence; more would ask the same in other clothes."""
 
 _RANK = {
@@ -30,7 +31,7 @@ _RANK = {
             ("definition", "deadline", "frequency", "value", "required-value", "limit", "size", "label-value", "cell", "entry", "reference"),
             ("duration", "lasting", "elapse", "offset", "moment", "measure", "condition", "condition-order", "label", "count", "abbreviation"),
             ("when", "exception", "until", "timing", "why", "by-whom", "place", "who", "duty", "treatment", "treatment-modal"),
-            ("object", "term", "subject"),
+            ("object", "term", "meaning", "subject"),
             ("permission",),
         )
     )
@@ -86,10 +87,10 @@ class RuleTeacher:
     def _items(self, chunk: Chunk) -> list[list[QAPair]]:
         layout = lay_out(chunk.text, chunk.headings, chunk.context)
         proper = proper_words(chunk.text)
-        per_place: dict[tuple[int, int], list[rules.Fact]] = defaultdict(list)
+        per_place: dict[tuple[int, int], list[Fact]] = defaultdict(list)
         for fact in rules.facts(layout.units, layout.tables, proper):
             per_place[fact.places[-1]].append(fact)
-        ranked: list[tuple[int, int, int, rules.Fact]] = []
+        ranked: list[tuple[int, int, int, Fact]] = []
         for place, facts in per_place.items():
             facts.sort(key=lambda fact: _RANK[fact.kind])
             most = 99 if facts[0].kind in {"cell", "entry"} else MOST_PER_UNIT
@@ -98,16 +99,17 @@ class RuleTeacher:
         built = (list(self._pairs(chunk, fact)) for *_, fact in ranked)
         return [pairs for pairs in built if pairs]
 
-    def _pairs(self, chunk: Chunk, fact: rules.Fact) -> Iterator[QAPair]:
+    def _pairs(self, chunk: Chunk, fact: Fact) -> Iterator[QAPair]:
         spans = tuple(
             Span(document=chunk.document, start=chunk.start + start, end=chunk.start + end, text=chunk.text[start:end])
             for start, end in fact.places
         )
-        item = digest("rules", fact.kind, fact.short, *(span.text for span in spans))
+        slots = [f"{name}={value}" for name, value in sorted(fact.slots.items())]
+        item = digest("rules", fact.kind, fact.short, *slots, *(span.text for span in spans))
         difficulty: Difficulty = "hard" if fact.kind in _HARD else "easy" if fact.kind in _EASY else "medium"
         quote = " ".join(chunk.text[slice(*fact.places[-1])].split())
         where = f'Section "{fact.section}" states' if fact.section else "The text states"
-        topic = _topic(fact.section, chunk.text)
+        topic = fact.topic or _topic(fact.section, chunk.text)
         for name, question in phrasings.questions(fact.kind, fact.slots, topic, anchored=fact.anchored):
             yield QAPair(
                 qa_id="",

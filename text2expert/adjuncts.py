@@ -1,0 +1,355 @@
+"""Facts in a clause's adverbials and amounts: until when, how often, for how long, at what temperature, on which form."""
+
+import re
+from collections.abc import Iterator
+
+import attrs
+
+from text2expert.clauses import bare
+from text2expert.lexicon import DETERMINERS, MODALS, NUMBER_WORDS, PREPOSITIONS, QUANTITY_OF, is_participle
+from text2expert.statements import (
+    BOUND,
+    NUM,
+    SUFFIX,
+    TIME,
+    TIME_UNIT,
+    Fact,
+    Reading,
+    contains,
+    content,
+    pointing,
+    unit_word,
+)
+
+_CLOCK = r"(?:\d{1,2}[:.]\d{2}(?: ?[ap]\.?m\.?)?|\d{1,2} ?[ap]\.?m\.?|noon|midnight)"
+_MONTH = r"(?:January|February|March|April|May|June|July|August|September|October|November|December)"
+_DAY = r"(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"
+_DATE = rf"(?:\d{{1,2}}(?:st|nd|rd|th)? {_MONTH}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?)(?:,? \d{{4}})?"
+_SEASON = rf"(?:{TIME_UNIT}|shift|quarter|term|season|winter|summer|spring|autumn)"
+_UNIT = r"(?:%|°[CF]?|[A-Za-zµμ°£€$][\w/³²µμ°]*(?:/[\w³²]+)*)"
+_PAPERS = (
+    "forms?|labels?|channels?|extensions?|procedures?|leaflets?|checklists?|tables?|certificates?|registers?|templates?|codes?|numbers?|"
+    "telephone|line|room|bay|corridor|zone|manual|notice|log|chart|ledger"
+)
+
+DEADLINE = re.compile(rf"\b(?:(?:but )?in any case )?within (?:{BOUND} )?(?P<t>{TIME})")
+OFFSET = re.compile(
+    rf"(?<!\w)(?P<t>(?:{BOUND} )?{TIME}) (?P<side>before|after|ahead of|following|prior to) (?P<e>\S.*)"
+)
+DURATION = re.compile(rf"\bfor (?P<t>(?:{BOUND} )?(?:the (?:first|next|last) )?{TIME}{SUFFIX})")
+ELAPSE = re.compile(rf"\bafter (?P<t>(?:{BOUND} )?{TIME})(?! (?:of|without|in|on|with|inside|from)\b)")
+FREQUENCY = re.compile(
+    rf"\b(?P<t>(?:at least |not less than |no less than |normally )?"
+    rf"(?:(?:once|twice|three times|four times|{NUM} times) (?:in )?(?:a|an|each|every|per) (?:{NUM} )?{_SEASON}"
+    rf"|every (?:{NUM} |second |other )?(?:{TIME_UNIT}|quarter|{_DAY})"
+    rf"|each (?:minute|hour|day|week|month|quarter|year|night|morning|evening|shift|{_DAY})"
+    rf"|hourly|daily|weekly|monthly|quarterly|yearly|annually|nightly)(?: (?:in|each) {_MONTH})?)(?=[,;.)]|\s|$)"
+)
+MOMENT = re.compile(
+    rf"\b(?P<p>at|by|before|after|until|between|on|from) (?P<t>(?:the )?(?:{_CLOCK}(?:(?:,| and| to| or) {_CLOCK})*|{_DATE}"
+    rf"|(?:first|second|third|last) (?:working day|day|{_DAY})(?: of (?:the|each|every) \w+)?))"
+)
+REFERENCE = re.compile(
+    rf"\b(?P<p>on|in|with|by|under|via|using|through|at|from|against) (?P<t>(?:the |a )?(?:(?P<a>\w+) )?(?P<n>{_PAPERS}) "
+    r"(?P<c>(?:[A-Z]{1,5}[-/ ]?)?\d[\w/-]*(?: \d{3,})?|[A-Z]{1,6}[-/][\w/-]+|[A-Z]\b))(?=[,;.)]| |$)"
+)
+MEASURE = re.compile(
+    rf"\b(?P<p>at|to|by|above|below|over|under|within|from) "
+    rf"(?P<t>(?:{BOUND} )?-?{NUM}(?:(?: to | and ){NUM})? ?(?P<u>percent|{_UNIT}){SUFFIX})(?=[,;.)]| |$)"
+)
+_KINDS = (
+    ("deadline", DEADLINE),
+    ("offset", OFFSET),
+    ("duration", DURATION),
+    ("elapse", ELAPSE),
+    ("frequency", FREQUENCY),
+    ("moment", MOMENT),
+    ("reference", REFERENCE),
+    ("measure", MEASURE),
+)
+_ASKED_WITH = {
+    "at": "at what time",
+    "by": "by when",
+    "before": "before when",
+    "after": "after when",
+    "until": "until when",
+    "between": "between what times",
+    "on": "on what day",
+    "from": "from when",
+}
+
+_BOUNDARY = re.compile(
+    r",|;| \(| and (?=(?:within|every|for|at|by|in|on|then|not|never|must|is|are|may|shall|from|after|before|no|again)\b)| but "
+    r"| or (?=(?:within|at|by|after|before|in|for|every|if|when|\d)\b)| unless | if | when | except | with | without | by | using "
+    r"| whichever | whatever | so that | before | after "
+)
+"""Where an event's name ends: "within 2 hours of the alarm | and by telephone"."""
+_ALTERNATIVE = re.compile(r"^,? ?(?:or|unless|except|but|whichever|plus)\b|^ \(")
+_ADDITION = re.compile(
+    r"^,? ?and (?:after|before|at|on|when|whenever|during|in|again|every|with|then|each|within|for)\b"
+)
+_DANGLING = re.compile(
+    r"\b(?:not|than|of|and|or|the|a|an|within|from|for|only|with|in|at|by|to|up|down|due|according|prior|similar|every|each)$|, \w+ed$"
+)
+_INTRANSITIVE = frozenset("start stop begin wait leave return finish end arrive continue restart resume".split())
+LASTING = frozenset("last run wait stand stay continue remain".split())
+
+
+def adjunct_facts(reading: Reading) -> Iterator[Fact]:
+    """Facts in the adverbials of a clause, then those in its amounts."""
+    clause, taken = reading.clause, [(-1, -1)]
+    copular = not clause.passive and re.match(rf"(?:{BOUND} )?{NUM}\b", clause.rest)
+    for kind, pattern in _KINDS:
+        if copular and clause.form == "aux":
+            break
+        first = -1
+        for match in pattern.finditer(clause.rest):
+            start, end = match.start(), match.end("t")
+            if any(start < other_end and other_start < end for other_start, other_end in taken):
+                continue
+            before = _before(clause.rest, start, first)
+            if before is None or (0 <= first < len(before) and pattern.search(before)):
+                continue
+            fact = _slot_fact(kind, match, before, reading)
+            if fact is not None:
+                taken.append((start, end))
+                first = start if first < 0 else first
+                yield fact
+    yield from _amount_facts(reading)
+
+
+def _before(rest: str, start: int, first: int) -> str | None:
+    """The predicate up to a slot; None where the slot is not the clause's own.
+
+    In "every 2 hours by day and every 3 hours by night", the second slot takes what stands before the first.
+    """
+    before = rest[:start].rstrip(" ,")
+    if re.search(r",? (?:and|or|but|then)$", before):
+        if first < 0:
+            return None
+        before = rest[:first].rstrip(" ,")
+    if _DANGLING.search(before) or ";" in before or before.count("(") != before.count(")") or before == "be":
+        return None
+    if re.search(r"\b(?:that|which|who|whose|where)\b", before) or ("," in before and re.search(r"\d", before)):
+        return None
+    if rest[:start].endswith(", ") and "," in before:
+        return None
+    return before
+
+
+def _event(text: str) -> tuple[str, str]:
+    """(event, remainder) of what follows "within 2 hours of"."""
+    match = _BOUNDARY.search(text)
+    event, left = (text[: match.start()], text[match.start() :]) if match else (text, "")
+    return ("", "") if len(event.split()) > 14 or pointing("the thing named here " + event) else (event, left)
+
+
+def _after(post: str, *, adds: bool) -> tuple[str, str] | None:
+    """(part that stays in the question, part that belongs to the answer) of what follows a slot; None where unsafe."""
+    post = post.rstrip(" .")
+    if not post:
+        return "", ""
+    if _ALTERNATIVE.match(post) or (adds and _ADDITION.match(post)):
+        return "", post
+    if re.match(r"^,? (?:and|but) |^;", post):
+        return "", ""
+    words = post.split()
+    if post.startswith(",") or bare(words[0]) not in PREPOSITIONS | {"to"}:
+        return None
+    stop = _BOUNDARY.search(post, 1)
+    kept, left = (post[: stop.start()], post[stop.start() :]) if stop else (post, "")
+    if left and (_ALTERNATIVE.match(left) or (adds and _ADDITION.match(left))):
+        return (kept, left) if len(kept.split()) <= 9 else None
+    if left.startswith(","):
+        return "", ""
+    if " and " in kept or " or " in kept:
+        return ("", "") if bare(words[0]) in {"with", "by"} else ((kept, "") if len(kept.split()) <= 12 else None)
+    return (kept, "") if len(kept.split()) <= 10 else None
+
+
+@attrs.define
+class _Slot:
+    """A slot while its fact is made up."""
+
+    slots: dict[str, str]
+    short: str
+    post: str
+    adds: bool = False
+
+
+def _slot_fact(kind: str, match: re.Match[str], before: str, reading: Reading) -> Fact | None:
+    clause = reading.clause
+    bare_verb = clause.form == "imperative" and clause.verb in _INTRANSITIVE
+    if not before and clause.form in ("aux", "imperative") and not bare_verb:
+        return None
+    if clause.form == "imperative" and re.search(r", ", before):
+        return None
+    if kind in {"frequency", "duration", "measure"} and re.search(r"\bwith (?:a |an |the |its |their )?[\w -]+$", before):
+        return None
+    slot = _SLOTS[kind](match, before, reading)
+    if slot is None:
+        return None
+    kept = _after(slot.post, adds=slot.adds)
+    if kept is None:
+        return None
+    inside, outside = kept
+    short = slot.short + outside + reading.more
+    tail = clause.tail if outside and reading.added else ""
+    slots = {**slot.slots, **reading.ask(before + inside, bare_clause=bool(tail))}
+    if tail and not short.endswith(tail):
+        short = f"{short} {tail}"
+    body = " ".join([slots["stmt"], *(slots.get(name, "") for name in ("of", "event"))])
+    if pointing(body) or contains(body, short) or len(short) > 160:
+        return None
+    return reading.scene.fact(kind, short, anchored=reading.anchored or len(content(body)) < 3, **slots)
+
+
+def _deadline(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
+    del before
+    slots = {"unit": unit_word(match.group("t")), "of": "", "after": "", "front_after": ""}
+    post = reading.clause.rest[match.end("t") :]
+    side = re.match(r" (of|after|from|following|before) (.+)", post)
+    if side:
+        event, post = _event(side.group(2))
+        if not event:
+            return None
+        word = side.group(1)
+        slots["of"] = f" {word} {event}"
+        slots["after"] = f" {'before' if word == 'before' else 'after'} {event}"
+        slots["front_after"] = slots["after"].strip() + ", "
+    return _Slot(slots, match.group(0), post, adds=not side)
+
+
+def _offset(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
+    del before, reading
+    event, post = _event(match.group("e"))
+    if not event:
+        return None
+    side = match.group("side")
+    return _Slot({"unit": unit_word(match.group("t")), "side": side, "event": event}, match.group("t"), post)
+
+
+def _duration(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
+    del before
+    post = reading.clause.rest[match.end("t") :]
+    if re.match(r" (?:of|in which|from|each|per|that|who)\b", post):
+        return None
+    return _Slot({"unit": unit_word(match.group("t"))}, match.group("t"), post)
+
+
+def _elapse(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
+    del before
+    return _Slot({"unit": unit_word(match.group("t"))}, match.group(0), reading.clause.rest[match.end("t") :], adds=True)
+
+
+def _frequency(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
+    del before
+    return _Slot({}, match.group(0), reading.clause.rest[match.end("t") :], adds=True)
+
+
+def _moment(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
+    del before
+    return _Slot({"wh": _ASKED_WITH[match.group("p")]}, match.group(0), reading.clause.rest[match.end("t") :], adds=True)
+
+
+def _reference(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
+    del before
+    if match.group("a") and match.group("a").lower() in PREPOSITIONS | DETERMINERS:
+        return None
+    noun = match.group("n") if match.group("n") != "telephone" else "telephone number"
+    short = re.sub(r"^(?:the|a) ", "", match.group("t"))
+    return _Slot({"prep": match.group("p"), "noun": noun}, short, reading.clause.rest[match.end("t") :])
+
+
+def _measure(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
+    unit, prep = match.group("u"), match.group("p")
+    quantity = QUANTITY_OF.get(unit)
+    if quantity is None or reading.clause.negation:
+        return None
+    if prep not in {"at", "to", "by"} and not (before and is_participle(bare(before.split()[-1]))):
+        return None
+    slots = {"prep": prep, "quantity": quantity, "of": ""}
+    short, post = match.group("t"), reading.clause.rest[match.end("t") :]
+    if prep == "within" and (side := re.match(r" of (.+)", post)):
+        event, post = _event(side.group(1))
+        if not event:
+            return None
+        slots["of"] = f" of {event}"
+    elif whole := re.match(
+        r" of (?:the |its |their )?[\w -]+?(?= (?:for|at|by|in|on|when|to|from|within|with|before|after|during)\b|[,;]|$)", post
+    ):
+        short, post = short + whole.group(), post[whole.end() :]
+    return _Slot(slots, short, post)
+
+
+_SLOTS = {
+    "deadline": _deadline,
+    "offset": _offset,
+    "duration": _duration,
+    "elapse": _elapse,
+    "frequency": _frequency,
+    "moment": _moment,
+    "reference": _reference,
+    "measure": _measure,
+}
+
+
+def _amount_facts(reading: Reading) -> Iterator[Fact]:
+    """"lasts 2 hours", "does not exceed 7 bar", "keeps 31 lamps"."""
+    clause, rest = reading.clause, reading.clause.rest
+    if clause.form == "present" and not clause.negation and clause.verb in LASTING:
+        match = re.match(rf"^(?P<t>(?:{BOUND} )?{TIME}{SUFFIX})", rest)
+        kept = _after(rest[match.end() :], adds=False) if match else None
+        if match and kept is not None:
+            slots = {"unit": unit_word(match.group("t")), **reading.ask(kept[0].strip())}
+            yield reading.scene.fact("lasting", match.group("t") + kept[1] + reading.more, anchored=reading.anchored, **slots)
+        return
+    limit = re.match(rf"^(?:exceed )?(?P<t>{NUM}.*)$", rest) if clause.negation and clause.subject else None
+    if limit and (clause.verb == "exceed" or rest.startswith("exceed ")):
+        value, post = _amount(limit.group("t"))
+        subject = clause.subject + post + reading.front
+        if value and not pointing(subject):
+            yield reading.scene.fact("limit", value + reading.more, anchored=reading.anchored, subject=subject)
+    active = clause.form in ("present", "imperative") or (clause.auxiliary in MODALS and not clause.passive)
+    if active and not clause.negation and clause.verb not in {"exceed", "mean", "wait", "take", "agree", "reach", "fall"}:
+        yield from _counts(reading)
+
+
+def _amount(text: str) -> tuple[str, str]:
+    """(amount with its unit, what follows it) at the start of *text*; empty where it is not that simple."""
+    match = re.match(
+        rf"^(?P<t>{NUM}(?:(?: to | and ){NUM})?(?: (?:{TIME_UNIT}|{_UNIT}))?{SUFFIX})(?P<p>(?: [a-z(].*)?)$", text
+    )
+    if not match or any(mark in match.group("p") for mark in ",;("):
+        return "", ""
+    return match.group("t"), match.group("p")
+
+
+def _counts(reading: Reading) -> Iterator[Fact]:
+    """How many things the verb's object is."""
+    clause = reading.clause
+    verb, rest = "", clause.rest
+    if clause.form == "aux":
+        verb, _, rest = rest.partition(" ")
+    match = re.match(rf"^(?P<c>(?:{BOUND} )?)(?P<t>{NUM}) (?P<n>[a-z(][^,;:]*)$", rest)
+    if not match:
+        return
+    noun = match.group("n")
+    if noun.split()[0] in {"or", "to", "and", "in", "of", "x", "by", "per"} or " and " in noun or " or " in noun:
+        return
+    stop = re.search(
+        r" (?:to|at|in|on|for|with|within|before|after|every|from|by|per|under|over|through|during|into) ", noun
+    )
+    kept, left = (noun[: stop.start()], noun[stop.start() :].strip()) if stop else (noun, "")
+    if len(kept.split()) > 7 or re.search(r"\d", kept) or not (kept.endswith("s") or " of " in kept):
+        return
+    number = match.group("c") + match.group("t")
+    behind = f"{verb} {left}".strip()
+    slots = {
+        "counted": kept,
+        "inv": clause.inverted(behind) + (reading.added or reading.front),
+        "stmt": reading.lead + clause.statement(verb),
+        "left": f" {left}" if left else "",
+    }
+    if not pointing(slots["stmt"] + " " + noun) and not any(word in NUMBER_WORDS for word in kept.split()):
+        yield reading.scene.fact("count", f"{number} {kept}{reading.more}", anchored=reading.anchored, **slots)

@@ -1,0 +1,230 @@
+"""Facts in a clause's parts: under which condition, who, what is done, what it is, what is allowed."""
+
+import re
+from collections.abc import Iterator
+
+import attrs
+
+from text2expert.adjuncts import FREQUENCY
+from text2expert.clauses import bare, upper_first
+from text2expert.lexicon import BE, MODALS, PREPOSITIONS, VERBS, is_participle
+from text2expert.statements import BOUND, NUM, Fact, Reading, agent, content, generic, pointing
+
+_PLACE_VERBS = frozenset(
+    "kept stored placed held located filed displayed posted written recorded entered hung parked fixed mounted painted stencilled printed "
+    "deposited noted laid installed situated shown stamped logged listed marked registered disposed discarded collected delivered".split()
+)
+_PLACE = re.compile(
+    r"^(?P<v>(?:be )?(?:\w+ly )?(?P<w>\w+)(?: [a-z]+ly| upright| back)?) "
+    r"(?P<t>(?:in|on|at|outside|inside|under|behind|beside|near|next to) (?:the|a|an|each|both|every|its|their) [^,;()]+)$"
+)
+_LIGHT = frozenset("mean apply put take get make do set go come keep last stand wait stay fall be exceed act".split())
+"""Verbs that ask nothing by themselves: "What does the outer ship put?"."""
+_STATIVE = frozenset(
+    "used kept required needed allowed permitted forbidden prohibited made given held called known found based located covered meant "
+    "defined described listed reserved limited placed invented done".split()
+)
+"""Participles that say how something is, not what happens to it."""
+_GAPPED = re.compile(
+    r"(?:, | and )(?!(?:at|in|on|for|to|by|with|within|after|before|every|under|not|never|from|then)\b)(?:the |a |an )?[A-Za-z-]+(?: [A-Za-z-]+){0,2}"
+    r" (?:for|at|to|within|after|by)(?: (?:no more than|at least|a further|up to))? \d"
+)
+"""A list that leaves its verb out: "daily ones are kept for 5 days, monthly ones for 2 years"."""
+_OWN = re.compile(r"\b(?:their|his|her|its|they|it|them|he|she)\b")
+
+
+def predicate_facts(reading: Reading) -> Iterator[Fact]:
+    """Facts in the parts of a clause."""
+    yield from _tail_facts(reading)
+    yield from _copula_facts(reading)
+    rest = reading.clause.rest
+    if reading.clause.form == "imperative" or re.search(r"[;:]", rest) or reading.clause.subject.startswith(('"', "“")):
+        return
+    yield from _by_facts(reading)
+    if reading.clause.subject.split()[0].lower() in {"no", "neither", "nobody", "only"}:
+        return
+    yield from _subject_facts(reading)
+    yield from _object_facts(reading)
+    yield from _treatment_facts(reading)
+    yield from _permission(reading)
+
+
+def _whole(reading: Reading) -> str:
+    """Predicate and subordinate clause."""
+    clause = reading.clause
+    if not clause.tail:
+        return clause.rest
+    comma = "," if bare(clause.tail.split()[0]) in {"except", "unless", "so", "whichever"} else ""
+    return f"{clause.rest}{comma} {clause.tail}".strip()
+
+
+def _tail_facts(reading: Reading) -> Iterator[Fact]:
+    clause, scene = reading.clause, reading.scene
+    tail, rest = clause.tail, clause.rest
+    words = tail.split()
+    if not words or "," in rest or re.search(rf" or {NUM}", rest):
+        return  # behind a list, the tail may belong to its last member alone
+    only = bare(words[0]) == "only"
+    opener = bare(words[1]) if only and len(words) > 1 else bare(words[0])
+    slots = {"inv": clause.inverted() + reading.front, "stmt": reading.lead + clause.statement()}
+    if pointing(slots["stmt"]) or ";" in slots["stmt"] or re.search(r";|: |, (?:and|but) (?:the|a|an|no|it|they)\b", tail):
+        return
+    anchored = reading.anchored or len(content(slots["stmt"])) < 3
+    if opener in {"if", "when", "whenever"} and not re.search(r", (?:except|unless)", tail):
+        yield scene.fact("when", tail, anchored=anchored, **slots)
+        condition = " ".join(words[1:])
+        order = clause.form == "imperative" and not clause.negation and not only
+        if order and not pointing(condition) and len(content(condition)) >= 3 and "," not in condition:
+            action = f"{clause.verb} {rest}".strip()
+            yield scene.fact("condition-order", action, anchored=len(content(condition)) < 4, condition=f"{opener} {condition}")
+    elif opener in {"before", "after", "once", "as", "while", "whilst"}:
+        yield scene.fact("timing", tail, anchored=anchored, **slots)
+    elif opener == "until":
+        yield scene.fact("until", tail, anchored=anchored, **slots)
+    elif opener in {"unless", "except"}:
+        yield scene.fact("exception", tail, anchored=anchored, **slots)
+    elif opener in {"so", "because", "since"} and clause.form != "imperative":
+        yield scene.fact("why", tail, anchored=anchored, **slots)
+
+
+def _copula_facts(reading: Reading) -> Iterator[Fact]:
+    """What something is or must be, where that is an amount or a definite thing."""
+    clause, scene, rest = reading.clause, reading.scene, reading.clause.rest
+    if clause.form != "aux" or clause.negation or re.match(r"^(?:a|an|one|no|some|many|\d+)\b", clause.subject):
+        return
+    subject = clause.subject + reading.front
+    if clause.auxiliary in {"must", "should", "shall"}:
+        match = re.match(rf"^be (?P<t>(?:{BOUND} )?{NUM}.*)$", rest)
+        if match:
+            yield scene.fact("required-value", match.group("t") + reading.more, anchored=reading.anchored, subject=subject)
+        return
+    if clause.auxiliary not in {"is", "are"} or clause.passive:
+        return
+    size = re.match(
+        rf"^(?P<t>(?:{BOUND} )?{NUM}(?: to {NUM})? [\w°%]+ (?P<a>apart|wide|high|long|deep|thick|tall|old|away)\b[^,;]*)$", rest
+    )
+    if size and not reading.more:
+        adjective = {"apart": "far apart", "away": "far away"}.get(size.group("a"), size.group("a"))
+        yield scene.fact(
+            "size", size.group("t"), anchored=reading.anchored, subject=subject, be=clause.auxiliary, adjective=adjective
+        )
+        return
+    if re.match(rf"^(?:{BOUND} )?(?:-?{NUM}|\d+:\d+)(?:\b|%)", rest) and not re.search(r"; |: ", rest):
+        short = rest + reading.more + reading.added
+        yield scene.fact("value", short, anchored=reading.anchored, subject=subject, be=clause.auxiliary)
+    elif re.match(r"^the ", rest) and not re.search(r"[;:,]", rest) and not clause.tail and not pointing(rest):
+        if clause.subject.split()[0].lower() not in {"one", "the", "each", "every"} and not clause.front:
+            yield scene.fact("value", upper_first(clause.subject), anchored=len(content(rest)) < 3, subject=rest, be="is")
+
+
+def _by_facts(reading: Reading) -> Iterator[Fact]:
+    """By whom it is done, and where."""
+    clause, rest = reading.clause, reading.clause.rest
+    if not clause.passive or reading.more:
+        return
+    by = re.search(
+        r" (?P<p>only )?by (?P<t>(?:the|a|an|each|both|two|any) [^,;()]+?)(?P<z> (?:for|within|in|on|at|every|before|after|from|without|to) .+)?$",
+        f" {rest}",
+    )
+    if by and agent(by.group("t")) and not re.search(r" (?:and|or) ", by.group("t")):
+        before = rest[: max(by.start() - 1, 0)].rstrip()
+        slots = reading.ask(before)
+        if len(content(slots["stmt"])) >= 2 and not pointing(slots["stmt"]) and "," not in before and " and " not in before:
+            yield reading.scene.fact("by-whom", by.group("t"), anchored=reading.anchored, **slots)
+    place = _PLACE.match(rest)
+    if place and place.group("w") in _PLACE_VERBS:
+        where = place.group("t")
+        if not re.search(r"\d| (?:case|time|day|order|writing|use|same|end|start|beginning)\b", where) and not pointing("the thing meant " + where):
+            slots = reading.ask(place.group("v"))
+            if not pointing(slots["stmt"]):
+                yield reading.scene.fact("place", where, anchored=reading.anchored, **slots)
+
+
+def _subject_facts(reading: Reading) -> Iterator[Fact]:
+    """Who does it; what it is done to."""
+    clause, scene = reading.clause, reading.scene
+    whole = _whole(reading)
+    predicate = clause.predicate(whole) + reading.front
+    if pointing(f"the person asked for {predicate}") or _OWN.search(predicate) or _GAPPED.search(whole) or ", but" in whole:
+        return
+    words = len(content(predicate))
+    if agent(clause.subject, person=clause.passive):
+        if words >= 3:
+            yield scene.fact("who", upper_first(clause.subject), anchored=words < 4, predicate=predicate)
+    elif (
+        clause.passive
+        and words >= 5
+        and not clause.negation
+        and not agent(clause.subject)
+        and not generic(clause.subject)
+        and (words >= 6 or re.search(r"\d", predicate))
+        and bare(whole.removeprefix("be ").split()[0]) not in {"used", "made"}
+    ):
+        yield scene.fact("subject", upper_first(clause.subject), predicate=predicate)
+
+
+def _object_facts(reading: Reading) -> Iterator[Fact]:
+    """What the verb's object is: "What must wires have?"."""
+    clause, whole = reading.clause, _whole(reading)
+    if clause.negation or clause.passive or not clause.rest or len(whole) > 170:
+        return
+    verb, rest = "", whole
+    if clause.form == "aux":
+        if clause.auxiliary not in MODALS:
+            return
+        verb, _, rest = whole.partition(" ")
+        if bare(verb) not in VERBS | {"have"} or not rest:
+            return
+    name = verb or clause.verb
+    first = bare(rest.split()[0]) if rest else ""
+    loose = PREPOSITIONS | {"to", "that", "back", "as", "normally", "how", "away", "and", "or", "only", "together", "first", "whether"}
+    if name in _LIGHT or not first or first in loose or first.endswith("ly") or is_participle(first):
+        return
+    if re.match(rf"{NUM}\b", rest) or FREQUENCY.match(rest) or _GAPPED.search(rest) or re.search(r", but\b", rest):
+        return
+    if pointing(f"{clause.subject} the thing {rest}"):
+        return
+    slots = {"inv": clause.inverted(verb) + reading.front, "stmt": clause.statement(verb) + reading.front}
+    if clause.form == "aux" and clause.auxiliary == "may" and len(content(clause.subject)) < 2:
+        return
+    yield reading.scene.fact("object", rest, anchored=reading.anchored or generic(clause.subject), **slots)
+
+
+def _treatment_facts(reading: Reading) -> Iterator[Fact]:
+    """What happens to a thing that is described closely; what somebody described closely has to do."""
+    clause, scene, whole = reading.clause, reading.scene, _whole(reading)
+    subject = clause.subject
+    if len(content(subject)) < 3 or len(whole) > 170 or reading.front or _GAPPED.search(whole):
+        return
+    if re.match(rf"(?:{NUM})\b", subject) or clause.negation and clause.passive:
+        return
+    if clause.passive and len(content(whole)) >= 2 and not re.search(rf", or {NUM}", whole):
+        if bare(whole.removeprefix("be ").split()[0]) in _STATIVE:
+            return
+        if clause.auxiliary in {"is", "are"}:
+            yield scene.fact("treatment", whole, subject=subject)
+        elif clause.auxiliary in {"must", "shall", "should", "may"} and whole.startswith("be "):
+            yield scene.fact("treatment-modal", whole.removeprefix("be "), subject=subject, modal=clause.auxiliary)
+    elif clause.auxiliary in {"must", "shall", "should"} and bare(whole.split()[0]) in VERBS and agent(subject):
+        negation = f"{clause.negation} " if clause.negation else ""
+        yield scene.fact("duty", whole, anchored=reading.anchored, subject=subject, modal=clause.auxiliary, negation=negation)
+
+
+def _permission(reading: Reading) -> Iterator[Fact]:
+    """Yes or no, where a rule allows or forbids without exception."""
+    clause = reading.clause
+    if reading.more or re.search(r"\b(?:only|except|unless|without|but|nor|not)\b", f"{clause.rest} {clause.tail}"):
+        return
+    forbids = bool(clause.negation) and (clause.auxiliary in {"may", "must", "shall", "can"} or (clause.auxiliary in BE and clause.passive))
+    if not forbids and not (clause.auxiliary == "may" and not clause.negation):
+        return
+    positive = attrs.evolve(clause, negation="")
+    if forbids:
+        positive = attrs.evolve(positive, auxiliary="may", rest=f"be {clause.rest}" if clause.auxiliary in BE else clause.rest)
+    asked = attrs.evolve(reading, clause=positive).ask()
+    if pointing(asked["stmt"]):
+        return
+    short = "No" if forbids else "Yes"
+    yield reading.scene.fact(
+        "permission", short, anchored=reading.anchored, answer=f"{short}. {reading.scene.answer}", yes_no=asked["inv"], stmt_positive=asked["stmt"]
+    )
