@@ -283,7 +283,7 @@ def make_mutations(pairs: list[Row]) -> list[Row]:
     documents = {path.name: path.read_text("utf-8") for path in sorted(SAMPLES.glob("*.txt"))}
     rows: list[Row] = []
 
-    def add(kind: str, how: str, pair: Row, answer: str, *, passage: Row | None = None) -> None:
+    def add(kind: str, how: str, pair: Row, answer: str, *, passages: list[Row] | None = None) -> None:
         number = sum(row["kind"] == kind for row in rows) + 1
         rows.append(
             {
@@ -292,7 +292,7 @@ def make_mutations(pairs: list[Row]) -> list[Row]:
                 "how": how,
                 "doc": pair["doc"],
                 "question_of": pair["id"],
-                "passage_of": (passage or pair)["id"],
+                "passages_of": [row["id"] for row in passages or [pair]],
                 "answer": answer,
             }
         )
@@ -314,12 +314,17 @@ def make_mutations(pairs: list[Row]) -> list[Row]:
         for how, other in foreign(pair, random.Random(digest(str(SEED), "foreign", pair["id"])), pairs):
             add("foreign_answer", how, pair, other["answer"])
             if how == "similar":  # the answer fits its own passage, and the question is another fact's
-                add("foreign_answer", "question", pair, other["answer"], passage=other)
+                add("foreign_answer", "question", pair, other["answer"], passages=[other])
+                add("foreign_answer", "both", pair, other["answer"], passages=[pair, other])
     return rows
 
 
 def load(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def passage_of(row: Row, pairs: dict[str, Row]) -> str:
+    return "\n\n".join(pairs[name]["passage"] for name in row["passages_of"])
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
@@ -367,7 +372,7 @@ def table(pairs: list[Row], mutations: list[Row]) -> str:
 
     groups: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for row in mutations:
-        case = (by_id[row["question_of"]]["question"], row["answer"], by_id[row["passage_of"]]["passage"])
+        case = (by_id[row["question_of"]]["question"], row["answer"], passage_of(row, by_id))
         groups[row["kind"]].append(case)
         groups[f"{row['kind']}, {'held-out' if row['doc'] == HELD_OUT else 'development'} documents"].append(case)
         if row["kind"] not in ("unit",):
@@ -402,7 +407,7 @@ def main() -> None:
     by_id = {row["id"]: row for row in pairs}
     start = time.process_time()
     for row in mutations:
-        evidence.check(by_id[row["question_of"]]["question"], row["answer"], by_id[row["passage_of"]]["passage"])
+        evidence.check(by_id[row["question_of"]]["question"], row["answer"], passage_of(row, by_id))
     seconds = time.process_time() - start
     print(f"\n{len(mutations) / seconds:,.0f} pairs per CPU second ({1000 * seconds / len(mutations):.2f} ms a pair)")
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import attrs
 
@@ -21,8 +22,16 @@ NEAR = 0.5
 """A statement whose relevance is this share of the best one's is evidence for numbers."""
 TOP = 0.7
 """The same for negations and directions."""
-FIT = 0.5
+KNOWN = 0.3
 """The share of the question's content words that must occur in the evidence."""
+ABOUT = 0.12
+"""The share of the question's weight that must lie in the statements that carry the answer."""
+BELONGS = 0.25
+"""The same, of the most that any statement has."""
+CARRIED = 0.7
+"""A statement carries a clause of the answer when it holds this share of what the best one holds."""
+CARRIES = 0.3
+"""What a statement must hold at least to carry anything, in words that occur once."""
 
 
 @attrs.frozen(kw_only=True)
@@ -118,54 +127,57 @@ class _Stance:
     def __init__(self, made: Sequence[Token], *, denied: bool = False) -> None:
         self.denied: set[str] = set()
         """Content words that a negation is said of: the first after it."""
-        self.scope: set[str] = set()
-        """Content words between a negation and the end of what it governs."""
+        self.scopes: list[set[str]] = []
+        """For each negation the content words that it governs."""
         self.plain: set[str] = set()
-        """Content words outside every negation."""
-        self.soft: set[str] = set()
-        """Content words in a clause that says no without a negation: only, unless, refuse."""
+        """Content words that no negation governs."""
+        self.clouded: set[str] = set()
+        """Content words of clauses that say no anywhere, if only by "only", "unless", "refuse"."""
         self.explicit = denied
         self.directions: list[_Direction] = []
-        governed = -1  # content words since a negation; -1: none governs
+        reach = 0  # content words that the last negation may still govern
         verbal = False
         clause: list[str] = []
-        softly = False
+        negations = 0
+        softly = denied
         for i, token in enumerate(made):
-            if token.boundary:
-                governed = -1
-                if softly:
-                    self.soft.update(clause)
-                clause, softly = [], False
-                continue
             word = token.stem
-            if word in INHERENT:
-                softly = True
-            if word in _SCOPE_ENDS or (verbal and governed > 0 and word in _AUXILIARIES) or governed >= _REACH:
-                governed = -1
+            if token.boundary or word in _SCOPE_ENDS:
+                reach = 0
+                if softly or negations:
+                    self.clouded.update(clause)
+                clause, softly, negations = [], denied, 0
+                if token.boundary:
+                    continue
+            softly = softly or word in INHERENT
+            if verbal and 0 < reach < _REACH and word in _AUXILIARIES:
+                reach = 0
+            side = OPPOSITES.get(token.text.lower()) or OPPOSITES.get(word)
+            if side and not _compares(made, i):
+                governed = negations > 0 if word in NEGATORS else reach > 0
+                self.directions.append(_Direction(token.text, side, governed, _beside(made, i)))
             if word in NEGATORS:
-                following = made[i + 1].text.lower() if i + 1 < len(made) else ""
-                if following not in _COMPARING and not made[i + 1 : i + 2] == [] and not _bare_no(made, i):
-                    governed, verbal = 0, word in ("not", "never", "cannot")
-                    self.explicit = True
+                following = made[i + 1] if i + 1 < len(made) else None
+                if following is None or following.boundary or following.text.lower() in _COMPARING:
+                    continue
+                self.explicit = True
+                negations += 1
+                if negations == 1:  # two negations in a clause say yes: "not without"
+                    reach, verbal = _REACH, word in ("not", "never", "cannot", "without")
+                    self.scopes.append(set())
             elif token.content:
                 name = concept(word)
                 clause.append(name)
-                if governed >= 0:
-                    if governed == 0:
+                if reach > 0:
+                    if reach == _REACH:
                         self.denied.add(name)
-                    governed += 1
-                    self.scope.add(name)
-                elif denied:
-                    self.scope.add(name)
-                else:
+                    reach -= 1
+                    self.scopes[-1].add(name)
+                elif not denied:
                     self.plain.add(name)
-            side = OPPOSITES.get(token.text.lower()) or OPPOSITES.get(word)
-            if side and not _compares(made, i):
-                self.directions.append(
-                    _Direction(token.text, side, governed >= 0 and word not in NEGATORS, _beside(made, i))
-                )
-        if softly:
-            self.soft.update(clause)
+        if softly or negations:
+            self.clouded.update(clause)
+        self.scope = frozenset().union(*self.scopes)
 
 
 _REACH = 4  # content words that a negation governs at most
@@ -183,11 +195,6 @@ _AFTER_OR = frozenset(
 _BOUND_WORDS = frozenset(
     "more less fewer above below over under exceeds exceed exceeding after before within until".split()
 )
-
-
-def _bare_no(made: Sequence[Token], i: int) -> bool:
-    """Whether a "no" is the whole of its clause: an answer to a question, not a negation of what follows."""
-    return made[i].stem == "no" and i + 1 < len(made) and made[i + 1].boundary
 
 
 def _compares(made: Sequence[Token], i: int) -> bool:
@@ -208,7 +215,7 @@ def _compares(made: Sequence[Token], i: int) -> bool:
 def _beside(made: Sequence[Token], i: int) -> frozenset[str]:
     """The nearest content words or numbers on each side of a word, within its clause."""
     found = set()
-    for step, reach in ((1, 4), (-1, 3)):
+    for step, reach in ((1, 4),) if made[i].stem in _PREPOSITIONS else ((1, 4), (-1, 3)):
         for j in range(i + step, i + step * (reach + 1), step):
             if not 0 <= j < len(made) or made[j].boundary:
                 break
@@ -245,6 +252,10 @@ class _Source:
             self._stances[i] = _Stance(statement.tokens, denied=statement.denied)
         return self._stances[i]
 
+    def unprefixed(self, word: str) -> str:
+        """ "repaint" as "paint", where the passage has only that."""
+        return word[2:] if word not in self.stems and word.startswith("re") and word[2:] in self.stems else word
+
     def weigh(self, words: Iterable[str]) -> float:
         return sum(
             self.weight[w] if w in self.weight else self.rare * (LIGHT if w in LIGHT_STEMS else 1) for w in words
@@ -279,6 +290,46 @@ def _clauses(made: Sequence[Token]) -> list[_Clause]:
 
 # --- the check --------------------------------------------------------------------------------------------------------
 
+_WH = frozenset("who whom whose what which when where why how".split())
+_BEFORE_NUMBER = frozenset("within between after before at every for in by until up from during".split())
+_TIME = frozenset("time calendar workday clock".split())
+_LENGTH = frozenset("length foot inch yard mile seamile".split())
+_MASS = frozenset("mass ton pound stone ounce".split())
+_SPEED = frozenset("speed mph kmh rpm".split())
+_ANY: frozenset[str] = frozenset()
+_MEASURES = {
+    "long": _TIME | _LENGTH, "soon": _TIME, "often": _ANY, "many": _ANY, "much": _ANY, "large": _ANY, "big": _ANY,
+    "high": _LENGTH | frozenset(["percent"]), "deep": _LENGTH, "wide": _LENGTH, "far": _LENGTH | _TIME, "heavy": _MASS,
+    "old": _TIME, "hot": frozenset("celsius fahrenheit kelvin".split()),
+}  # fmt: skip
+"""What is asked for by "how ...", as dimensions; empty: any number."""
+_KINDS = {
+    "temperature": frozenset("celsius fahrenheit kelvin".split()),
+    "age": _TIME, "duration": _TIME, "period": _TIME, "deadline": _TIME, "distance": _LENGTH, "depth": _LENGTH,
+    "diameter": _LENGTH, "weight": _MASS, "percentage": frozenset(["percent"]), "speed": _SPEED,
+}  # fmt: skip
+"""The same for "what ..."."""
+_TIMED = frozenset("long soon often far old".split())
+_UNCOUNTED = frozenset(
+    "no none nothing all both each any half whole full single a an once twice double equal unlimited as every never always".split()
+)
+"""Words that tell a quantity without a number."""
+_WHEN = frozenset(
+    "until till immediately permanently indefinitely throughout during overnight forever while daily weekly monthly yearly annually "
+    "hourly nightly quarterly constantly continuously regularly after before when whenever once life day week month year night shift at "
+    "as long".split()
+)
+"""Words that tell a time without a number."""
+
+
+def _measures(dimension: str, wanted: frozenset[str]) -> bool:
+    """Whether a unit's dimension answers the question; a length per time is a speed."""
+    if wanted is _SPEED and "/" in dimension:
+        return True
+    return not wanted or dimension in wanted
+
+
+_PREPOSITIONS = frozenset("with without before after until within above below over under inside outside".split())
 _POLAR = frozenset("is are was were may can could must should shall will would do does did has have need".split())
 
 
@@ -288,9 +339,12 @@ class _Check:
     def __init__(self, question: str, answer: str, source: _Source) -> None:
         self.source = source
         self.question = _Clause(tokens(question))
+        self.question.stems = frozenset(map(source.unprefixed, self.question.stems))
         self.answer = _Clause(tokens(answer))
         self.clauses = _clauses(self.answer.tokens)
         self.asks = _Stance(self.question.tokens)
+        starts = (i for i, token in enumerate(self.question.tokens) if i == 0 or self.question.tokens[i - 1].boundary)
+        self.polar = any(self.question.tokens[i].stem in _POLAR for i in starts)
 
     def run(self) -> None:
         """Raises:
@@ -311,7 +365,8 @@ class _Check:
             self.negation(clause, top)
             self.direction(clause, near)
             self.addition(clause)
-        self.yes_or_no(nears)
+        self.yes_or_no()
+        self.form()
         self.fit()
 
     # ranking
@@ -341,8 +396,20 @@ class _Check:
         quantity = figure.quantity
         here = [f for i in pool for f in self.source.statements[i].figures]
         same = [f for f in here if self.agree(figure, f)]
+        if not same and quantity.unit is not None:
+            words = (self.answer.stems | self.question.stems) - LIGHT_STEMS
+            others = (s for s in self.source.statements if words & s.stems)
+            same = [
+                f
+                for s in others
+                for f in s.figures
+                if f.quantity.unit is not None and same_quantity(quantity, f.quantity)
+            ]
         if not same:
-            if any(same_quantity(quantity, f.quantity) for f in self.question.figures):
+            if quantity.value == 1 and quantity.text.isalpha():
+                self.single(figure, here)
+                return
+            if any(same_quantity(quantity, f.quantity) for f in self.question.figures) or self.computed(quantity, here):
                 return
             other = next((f.quantity for f in here if same_value(quantity, f.quantity)), None)
             if other is None:
@@ -358,6 +425,43 @@ class _Check:
             raise _Fault(
                 "polarity", f"the answer says {_said(quantity)} {quantity.relation}, the evidence {min(relations)}"
             )
+
+    def single(self, figure: Figure, here: list[Figure]) -> None:
+        """ "One" and "once" are often not written out ("weekly", "a nurse"): wrong only beside another count."""
+        unit, noun = figure.quantity.unit, figure.noun
+        for other in here:
+            if (noun and other.noun == noun) or (unit is not None and other.quantity.unit == unit):
+                raise _Fault(
+                    "number", f"the answer says {_said(figure.quantity)}, the evidence {_said(other.quantity)}"
+                )
+
+    def computed(self, quantity: Quantity, here: list[Figure]) -> bool:
+        """Whether the number follows from one that the question brings and one of the evidence, by one step."""
+        for asked in self.question.figures:
+            a = asked.quantity
+            if asked.label and a.unit is None or any(same_quantity(a, other.quantity) for other in here):
+                continue  # a name ("step 4"), or a condition that the evidence states itself
+            for other in here:
+                b = other.quantity
+                if other.label and b.unit is None:
+                    continue
+                results = []
+                if a.unit and b.unit and a.unit.dimension == b.unit.dimension:
+                    if quantity.unit and quantity.unit.dimension == a.unit.dimension:
+                        scale = quantity.unit.size
+                        one, two = a.value * a.unit.size / scale, b.value * b.unit.size / scale
+                        results = [one + two, abs(one - two)]
+                    elif quantity.unit is None and b.value and a.value:
+                        results = [
+                            a.value * a.unit.size / (b.value * b.unit.size),
+                            b.value * b.unit.size / (a.value * a.unit.size),
+                        ]
+                elif quantity.unit in (a.unit, b.unit) or _per(a, b, quantity):
+                    results = [a.value * b.value, a.value * b.value / 100]
+                    results += [a.value / b.value, b.value / a.value] if a.value and b.value else []
+                if any(abs(result - quantity.value) < 1e-9 * max(1.0, abs(result)) for result in results):
+                    return True
+        return False
 
     def agree(self, figure: Figure, other: Figure) -> bool:
         """Whether two numbers are one: a bare number takes a unit only where the evidence uses that unit at all."""
@@ -391,63 +495,112 @@ class _Check:
         said = _Stance(clause.tokens)
         stances = [self.source.stance(i) for i in top]
         for word in sorted(said.denied - self.asks.scope):
-            holding = [s for s in stances if word in s.scope or word in s.plain]
+            holding = [s for s in stances if word in s.scope or word in s.plain or word in s.clouded]
             if not holding:
-                if stances and not any(s.explicit or s.soft for s in stances) and not self.asks.explicit:
+                if stances and not any(s.explicit or s.clouded for s in stances) and not self.asks.explicit:
                     raise _Fault("polarity", f"the answer denies {word!r}, the evidence denies nothing")
-            elif not any(word in s.scope or word in s.soft for s in holding) and not self.opposed(word, stances):
+            elif not any(word in s.scope or word in s.clouded for s in holding) and not self.opposed(word, stances):
                 raise _Fault("polarity", f"the answer denies {word!r}, the evidence does not")
-        if said.explicit or said.soft:
-            lacking = said.plain - said.soft
-        else:
-            lacking = said.plain
         for stance in stances:
-            for word in sorted((stance.denied & lacking) - self.asks.scope):
+            for word in sorted((stance.denied & said.plain) - said.clouded - self.asks.scope):
                 if not any(word in other.plain for other in stances):
                     raise _Fault("polarity", f"the evidence denies {word!r}, the answer does not")
 
     def opposed(self, word: str, stances: list[_Stance]) -> bool:
+        """Whether the evidence has the opposite of a word that the answer denies."""
         side = OPPOSITES.get(word)
         return side is not None and any(d.side == -side for s in stances for d in s.directions)
 
     def direction(self, clause: _Clause, near: list[tuple[float, int]]) -> None:
         best = near[0][0] if near else 0.0
         for said in _Stance(clause.tokens).directions:
-            same = opposite = 0.0
-            for d in self.asks.directions:
-                if d.side == said.side:
-                    same = max(same, 0.5 + len(d.beside & said.beside))
-            word = ""
+            same = max(
+                (0.5 + len(d.beside & said.beside) for d in self.asks.directions if d.side == said.side), default=0.0
+            )
+            opposite, word = 0.0, ""
+            paired = said.word.lower() == "without"
+            if said.word.lower() in ("always", "never") and (self.asks.explicit or self.asks.clouded):
+                continue  # "always refused" is "never given"
             for score, i in near:
                 for d in self.source.stance(i).directions:
                     if abs(d.side) != abs(said.side):
                         continue
-                    fits = len(d.beside & said.beside) + score / best
-                    if (d.side == said.side) == (d.denied == said.denied):
+                    shared = len(d.beside & said.beside)
+                    fits = shared + score / best
+                    if (d.side == said.side) == (d.denied == said.denied) or (d.side == said.side and not paired):
                         same = max(same, fits)
-                    elif d.denied == said.denied and fits > opposite:
-                        opposite, word = fits, d.word
+                    elif d.denied == said.denied or d.side == said.side:
+                        if fits > opposite and (shared or score == best):
+                            opposite, word = fits, d.word
             if opposite > same:
                 raise _Fault("polarity", f"the answer says {said.word!r}, the evidence {word!r}")
 
-    def yes_or_no(self, nears: list[list[tuple[float, int]]]) -> None:
+    def yes_or_no(self) -> None:
         first = self.answer.tokens[0].stem
-        polar = any(
-            token.stem in _POLAR and (i == 0 or self.question.tokens[i - 1].boundary)
-            for i, token in enumerate(self.question.tokens)
-        )
-        if first not in ("yes", "no") or not polar or self.asks.explicit:
+        if first not in ("yes", "no") or not self.polar or self.asks.explicit:
             return
         near = self.near(self.question)
         best = near[0][0] if near else 0.0
-        stances = [self.source.stance(i) for score, i in near if score >= TOP * best]
+        top = [i for score, i in near if score >= TOP * best]
+        asked = self.question.stems - LIGHT_STEMS
         if first == "yes":
-            for stance in stances[:2]:
-                shared = stance.denied & self.question.stems
-                if shared and not shared & stance.plain:
-                    raise _Fault("polarity", f"the answer says yes, the evidence denies {min(shared)!r}")
-        elif not self.question.figures and not any(s.explicit or s.soft for s in stances):
-            raise _Fault("polarity", "the answer says no, the evidence denies nothing")
+            for i in top[:2]:
+                for scope in self.source.stance(i).scopes:
+                    denied = scope - LIGHT_STEMS
+                    if denied and denied <= asked:
+                        raise _Fault("polarity", f"the answer says yes, the evidence denies {min(denied)!r}")
+        elif not self.question.figures:
+            stances = [self.source.stance(i) for i in top]
+            told = any(len(asked & self.source.statements[i].stems) >= 0.8 * len(asked) for i in top)
+            if told and not any(s.explicit or s.clouded for s in stances):
+                raise _Fault("polarity", "the answer says no, the evidence denies nothing")
+
+    # the kind of answer
+
+    def form(self) -> None:
+        """A question of one kind wants an answer of that kind: "how many" a number, "who" not a time."""
+        asked = [token.text.lower() for token in self.question.tokens]
+        first = self.answer.tokens[0]
+        openers = [i for i, word in enumerate(asked) if word in _WH]
+        if len(openers) != 1:
+            return
+        at = openers[0]
+        if (
+            not self.polar
+            and first.text.lower() in ("yes", "no")
+            and len(self.answer.tokens) > 1
+            and self.answer.tokens[1].boundary
+        ):
+            raise _Fault("form", f"the answer says {first.text.lower()} where {asked[at]!r} was asked")
+        said = {token.text.lower() for token in self.answer.tokens}
+        quantities = [figure.quantity for figure in self.answer.figures]
+        dimensions = {q.unit.dimension for q in quantities if q.unit is not None}
+        bare = any(q.unit is None for q in quantities)
+        opener, following = asked[at], asked[at + 1 : at + 2]
+        if opener in ("who", "whom", "whose"):
+            timed = first.stem in _BEFORE_NUMBER and any(
+                token.quantity is not None for token in self.answer.tokens[1:3]
+            )
+            if timed or (quantities and not self.answer.stems):
+                raise _Fault("form", f"the question asks {opener}, and the answer is a number")
+        elif opener == "how" and following:
+            wanted = _MEASURES.get(following[0])
+            if wanted is None:
+                return
+            if not (quantities or said & _UNCOUNTED or (following[0] in _TIMED and said & _WHEN)):
+                raise _Fault("form", f"the question asks how {following[0]}, and the answer has no number")
+            if (
+                wanted
+                and dimensions
+                and not bare
+                and not said & _WHEN
+                and not any(_measures(d, wanted) for d in dimensions)
+            ):
+                raise _Fault("form", f"the question asks how {following[0]}, and the answer is of another kind")
+        elif opener in ("what", "which"):
+            noun = next((word for word in asked[at + 1 : at + 4] if word in _KINDS), "")
+            if noun and dimensions and not bare and not any(_measures(d, _KINDS[noun]) for d in dimensions):
+                raise _Fault("form", f"the question asks for a {noun}, and the answer is of another kind")
 
     # words
 
@@ -459,10 +612,65 @@ class _Check:
             raise _Fault("words", f"the evidence does not mention {', '.join(sorted(new))}")
 
     def fit(self) -> None:
-        known = self.source.stems | self.answer.stems
-        asked = {w for w in self.question.stems if w not in LIGHT_STEMS}
-        if asked and len(asked & known) < FIT * len(asked):
-            raise _Fault("fit", "the question asks about " + ", ".join(sorted(asked - known)))
+        """The question must be about what the evidence speaks of, and about those statements that carry the answer."""
+        asked = self.asked()
+        if not asked and not self.question.figures:
+            return
+        new = asked - self.source.stems - self.answer.stems
+        if len(new) >= 2 and len(asked - new) < KNOWN * len(asked):
+            raise _Fault("fit", f"the evidence does not speak of {_listed(new)}, which the question asks about")
+        weigh, rare = self.source.weigh, self.source.rare
+        whole = weigh(asked) + rare * len(self.question.figures)
+        about = []
+        for statement in self.source.statements:
+            score = weigh(asked & statement.stems) + LEAD * weigh((asked & statement.lead) - statement.stems)
+            about.append(score + rare * _shared(self.question.figures, statement.figures))
+        here = self.carriers()
+        if not here:
+            return
+        most = max(about[i] for i in here)
+        if most < ABOUT * whole or most < BELONGS * max(about):
+            raise _Fault("fit", "the statement that the answer comes from is not about what the question asks")
+
+    def asked(self) -> frozenset[str]:
+        """The content words of the question, without the names that the evidence does not use: titles often hold those."""
+        names = {
+            concept(token.stem)
+            for before, token in pairwise(self.question.tokens)
+            if token.content and token.text[0].isupper() and not before.boundary
+        }
+        return self.question.stems - LIGHT_STEMS - (names - self.source.stems)
+
+    def carriers(self) -> set[int]:
+        """The statements that the answer's own words and numbers come from, and their neighbours in the paragraph."""
+        weigh, rare = self.source.weigh, self.source.rare
+        held = self.source.statements
+        here: set[int] = set()
+        for clause in self.clauses:
+            words = clause.stems - self.question.stems
+            carried = [
+                0.0 if s.heading else weigh(words & s.stems) + rare * _shared(clause.figures, s.figures) for s in held
+            ]
+            most = max(carried, default=0.0)
+            if most > CARRIES * rare:
+                here.update(i for i, score in enumerate(carried) if score >= CARRIED * most)
+        return here | {j for i in here for j in (i - 1, i + 1) if 0 <= j < len(held) and held[j].block == held[i].block}
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words))
+
+
+def _shared(some: Iterable[Figure], others: Sequence[Figure]) -> int:
+    """How many of some numbers are among others."""
+    return sum(any(same_quantity(figure.quantity, other.quantity) for other in others) for figure in some)
+
+
+def _per(a: Quantity, b: Quantity, product: Quantity) -> bool:
+    """Whether one of two is a rate whose numerator is the product's unit: mL/kg times kg is mL."""
+    if product.unit is None:
+        return False
+    return any(q.unit is not None and q.unit.dimension.startswith(product.unit.dimension + "/") for q in (a, b))
 
 
 def _said(quantity: Quantity) -> str:

@@ -168,6 +168,11 @@ _DIGITS = re.compile(
     (?P<ordinal>(?:st|nd|rd|th)\b)?""",
     re.VERBOSE,
 )
+_PART_OF = re.compile(r"[ \n](?:of[ \n])?(?:an?|one)(?=[ \n])")
+_AFTER_CONJUNCTION = frozenset(
+    "the a an all this that these those it they he she we you no every any both is has have its their more again".split()
+)
+"""After "once", when it means "as soon as" or "again" and counts nothing."""
 _NEXT_WORD = re.compile(r"[ \n-]([^\W\d_]+)")
 _FRACTIONS = {"½": 0.5, "¼": 0.25, "¾": 0.75, "⅓": 1 / 3, "⅔": 2 / 3}
 _UNIT_AFTER = re.compile(
@@ -212,6 +217,8 @@ _FILLERS = frozenset(
     "the a an of about by some first any its another is are be to for once every total age ( :".split()
 )
 _NOT = frozenset("not never no cannot n't nor neither without".split())
+_NOT_FAR = frozenset("not never no cannot nobody".split())
+_ENDS_NOT = frozenset(". ; , : when if unless where while although but and or with whose until".split())
 _BETWEEN_NOT = frozenset("be fall go rise drop run let get become to used last take".split())
 _WORD_BEFORE = re.compile(r"[^\W\d_]+|[<>≤≥]=?|[.;,:]")
 _BOUND_AFTER = re.compile(
@@ -272,11 +279,17 @@ def _spelled(text: str, start: int, word: str) -> Quantity | None:
         value = WORD_VALUES[lower]
     else:
         return None
+    if lower == "once" and (
+        (longer and longer[1].lower() in _AFTER_CONJUNCTION) or text[max(0, start - 3) : start] == "at "
+    ):
+        return None
     scale = _NEXT_WORD.match(text, end)
     while scale and scale[1].lower() in _SCALES:
         value, end = value * _SCALES[scale[1].lower()], scale.end()
         scale = _NEXT_WORD.match(text, end)
-    unit, stop = _unit_after(text, end)
+    part = _PART_OF.match(text, end) if value < 1 else None  # half an hour
+    unit, stop = _unit_after(text, part.end() if part else end)
+    stop = stop if unit is not None else end
     return Quantity(value, unit, start, end, stop, text[start:end], *_around(text, start, stop))
 
 
@@ -364,8 +377,15 @@ def _around(text: str, start: int, stop: int) -> tuple[Bound, str]:
     if phrase:
         bound = _BOUNDS[phrase]
         rest = words[: len(words) - len(phrase.split())]
+        opposite: Bound = "high" if bound == "low" else "low"
         if rest and (rest[-1] in _NOT or (len(rest) > 1 and rest[-1] in _BETWEEN_NOT and rest[-2] in _NOT)):
-            bound = "high" if bound == "low" else "low"
+            bound = opposite
+        else:
+            denied = False
+            for word in rest:
+                denied = word in _NOT_FAR or (denied and word not in _ENDS_NOT)
+            if denied:  # "never lowered by more than 2" sets a limit, "not used above 2" may be told either way
+                bound = opposite if phrase.endswith("than") else ""
     elif match := _BOUND_AFTER.match(text, stop, stop + _LOOK):
         bound = "low" if match["low"] or match["most"] or match["maximum"] else "high"
     relation = ""

@@ -42,6 +42,9 @@ class Statement(NamedTuple):
     """Content words of a list's lead-in, a table's header row and the heading above."""
     denied: bool = False
     """The lead-in says no: "Do not:"."""
+    block: int = 0
+    """Equal for the sentences of one paragraph or item."""
+    heading: bool = False
 
 
 _TOKEN = re.compile(r"[^\W_]+(?:['’](?:s|t|re|ll|ve|d)\b)?|[;:.,()\u2013\u2014?!]")
@@ -108,12 +111,12 @@ def statements(text: str) -> tuple[Statement, ...]:
     denied = False
     header: list[tuple[str, Unit | None]] = []
     header_stems: frozenset[str] = frozenset()
-    for kind, start, end in _blocks(text):
+    for block, (kind, start, end) in enumerate(_blocks(text)):
         if kind == "row":
             cells = _CELL.findall(text[start:end])
             made, own = _row(cells, header)
             words = content(made)
-            found.append(Statement(start, end, made, words, own, header_stems | heading))
+            found.append(Statement(start, end, made, words, own, header_stems | heading, block=block))
             if not header:
                 header = [(_header_word(cell), _header_unit(cell)) for cell in cells]
                 header_stems = words
@@ -123,7 +126,7 @@ def statements(text: str) -> tuple[Statement, ...]:
             made = tuple(tokens(text[start:end]))
             heading = content(made)
             lead, denied = frozenset(), False
-            found.append(Statement(start, end, made, heading, figures(made)))
+            found.append(Statement(start, end, made, heading, figures(made), block=block, heading=True))
             continue
         if kind == "paragraph":
             lead, denied = frozenset(), False
@@ -131,7 +134,7 @@ def statements(text: str) -> tuple[Statement, ...]:
         for stop in (*_ends(text, start, end), end):
             made = tuple(tokens(text[at:stop]))
             if made:
-                found.append(Statement(at, stop, made, content(made), figures(made), lead | heading, denied))
+                found.append(Statement(at, stop, made, content(made), figures(made), lead | heading, denied, block))
             at = stop
         if kind == "paragraph" and found and text[start:end].endswith(":"):
             lead = found[-1].stems

@@ -90,6 +90,7 @@ take: took taken
 teach: taught
 tell: told
 think: thought
+throw: threw thrown
 tie: tied tying
 wear: wore worn
 weigh: weight weighed
@@ -104,17 +105,17 @@ foot: feet
 tooth: teeth
 life: lives
 half: halves
-high: higher highest height
+high: higher highest
 low: lower lowest
-long: longer longest length
-wide: wider width
-deep: deeper depth
-strong: stronger strength
+long: longer longest
+wide: wider
+deep: deeper
+strong: stronger
 young: younger
 old: older
 large: larger largest
 small: smaller smallest
-warm: warmer warmth
+warm: warmer
 early: earlier earliest
 late: later latest
 near: nearer nearest
@@ -139,7 +140,7 @@ allow permit permission allowed
 forbid prohibit ban prohibition
 tell inform notify notification notice report
 keep retain hold retention store storage
-destroy dispose disposal discard scrap
+destroy dispose disposal discard scrap throw
 increase raise rise grow
 reduce decrease lower fall drop cut lessen
 largest maximum greatest highest biggest max ceiling most limit
@@ -181,6 +182,13 @@ broken damaged defective faulty
 entire whole
 big large
 amount quantity
+high height
+long length
+wide width
+deep depth
+strong strength
+warm warmth
+old age
 assist help
 purpose aim
 attach fasten fix
@@ -207,7 +215,7 @@ always | never
 with | without
 all everybody everyone | none nobody
 allow permit accept approve permitted allowed lawful authorise | forbid prohibit refuse reject ban deny disallow decline
-keep retain store preserve | discard destroy delete scrap dispose
+keep retain store preserve | discard destroy delete scrap dispose throw
 add attach connect insert fit install | remove detach disconnect withdraw extract
 mandatory compulsory obligatory required | optional voluntary discretionary
 public | private confidential
@@ -286,7 +294,7 @@ _SUFFIXES = (
     ("ments", ""), ("ment", ""), ("nesses", ""), ("ness", ""), ("ities", ""), ("ity", ""), ("ances", ""), ("ance", ""),
     ("ences", ""), ("ence", ""), ("ingly", ""), ("edly", ""), ("ally", "al"), ("ively", "iv"), ("ions", ""), ("ion", ""),
     ("ives", "iv"), ("ive", "iv"), ("ing", ""), ("ied", "y"), ("ies", "y"), ("ed", ""), ("als", ""), ("al", ""),
-    ("ers", ""), ("er", ""), ("ors", ""), ("or", ""), ("ly", ""), ("sses", "ss"), ("es", ""), ("s", ""), ("y", "i"), ("e", ""),
+    ("ly", ""), ("sses", "ss"), ("es", ""), ("s", ""), ("y", "i"), ("e", ""),
 )  # fmt: skip
 
 
@@ -299,13 +307,16 @@ def stem(word: str) -> str:
     if len(word) <= 3 or any(c.isdigit() for c in word):
         return word
     for suffix, new in _SUFFIXES:
-        if word.endswith(suffix) and len(word) - len(suffix) + len(new) >= 3 and not word.endswith("ss"):
+        shortest = 5 if suffix.startswith(("anc", "enc")) else 3
+        if word.endswith(suffix) and len(word) - len(suffix) + len(new) >= shortest and not word.endswith("ss"):
             base = word[: len(word) - len(suffix)] + new
             break
     else:
         base = word
     if len(base) > 3 and base[-1] == base[-2] and base[-1] not in "ls":
         base = base[:-1]
+    if len(base) >= 7 and base.endswith(("er", "or")):  # inspector, responder; not enter, order
+        base = base[:-2]
     if len(base) > 4 and base.endswith("at"):  # extubate, extubation
         base = base[:-2]
     if len(base) > 3 and base[-1] == "e":
