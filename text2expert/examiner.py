@@ -184,7 +184,7 @@ def grade(question: ExamQuestion, answer: str) -> bool:
     accepted = [each for each in (question.answer, *question.aliases) if wording(each)]
     if said in map(_plain, accepted):
         return True
-    if not said or len(answer.split()) > LONGEST_ANSWER or refuses(answer) or _contradicts(said, accepted):
+    if not accepted or not said or len(answer.split()) > LONGEST_ANSWER or refuses(answer) or _contradicts(said, accepted):
         return False
     key = _Key(question, accepted)
     found = _figures(answer)
@@ -375,7 +375,7 @@ class Examiner:
         exam: Sequence[ExamQuestion],
         answers: Mapping[str, Mapping[str, str]],
         *,
-        share_taught: float = 0.0,
+        share_taught: float | None = None,
         notes: Iterable[str] = (),
     ) -> ExamResult:
         """Grade the contestants.
@@ -383,7 +383,7 @@ class Examiner:
         Args:
             exam: The questions.
             answers: Contestant -> question id -> answer, contestants in the order of their columns.
-            share_taught: Share of the text that was taught, 0 to 1; see `share_taught`.
+            share_taught: Share of the text that was taught, 0 to 1, if known; see `share_taught`.
             notes: What a reader must know beside the numbers.
 
         Raises:
@@ -436,7 +436,8 @@ def table(result: ExamResult) -> str:
         if cells:
             shown = [f"{_cell(score):>{widths[score.contestant]}}" for score in cells]
             lines.append("  ".join([f"{title:<{left}}", *shown, f"{cells[0].n:>5,}"]))
-    lines += ["", f"taught: {100 * result.share_taught:.0f} % of the text (of its characters, white space aside)"]
+    if result.share_taught is not None:
+        lines += ["", f"taught: {100 * result.share_taught:.0f} % of the text (of its characters, white space aside)"]
     return "\n".join([*lines, *result.notes])
 
 

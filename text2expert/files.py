@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import socket
 import tempfile
 import unicodedata
@@ -21,6 +20,9 @@ PRIVATE_FOLDER = 0o700
 
 LOCK_NAME = ".lock"
 
+UNFINISHED = ".unfinished"
+"""How the name of a file that is still being written ends; it begins with a dot."""
+
 
 @contextlib.contextmanager
 def atomic(path: Path | str) -> Iterator[IO[str]]:
@@ -32,21 +34,41 @@ def atomic(path: Path | str) -> Iterator[IO[str]]:
         RunFolderError: The disk is full, or the folder cannot be written; the message names the file.
     """
     path = Path(path)
-    temporary: str | None = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        # Part of the name, so that a name of full length leaves room for what is added to it.
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=UNFINISHED)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
         with open(handle, "w", encoding="utf-8", newline="\n") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError) and _is_of_writing(error, temporary):
+            raise cannot_write(path, error) from error
+        raise
+    _flush_folder(path.parent)
+
+
+def _is_of_writing(error: OSError, temporary: str) -> bool:
+    """Whether *error* came from writing the file, and not from what else the block did (reading another file, a socket)."""
+    if isinstance(error, ConnectionError | TimeoutError) or error.errno is None:
+        return False
+    return error.filename in (None, temporary)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename in *folder* survive a power cut, on file systems that can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -68,6 +90,9 @@ def cannot_write(path: Path, error: OSError) -> RunFolderError:
         errno.EACCES: "no permission to write there: choose another folder with out= (--out) or change its mode",
         errno.EPERM: "no permission to write there: choose another folder with out= (--out) or change its mode",
         errno.EROFS: "the file system is read-only: choose another folder with out= (--out)",
+        errno.EFBIG: "it would be larger than a file may be here: raise the limit (ulimit -f) or choose another disk",
+        errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+        errno.EISDIR: "it is a folder: choose another name",
         errno.ENOENT: "its folder does not exist: create it first",
         errno.ENOTDIR: "a part of the path is a file, not a folder: choose another path",
     }.get(error.errno or 0, f"{error.strerror or error}")
@@ -92,39 +117,60 @@ def make_folder(path: Path) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Hold *folder* for this process. The kernel lets go of the lock when the process ends, however it ends.
 
+    What a killed process left half-written in *folder* is removed.
+
     Raises:
         RunFolderLockedError: Another process holds it; the message names its pid and host.
-        RunFolderError: The folder cannot be written.
+        RunFolderError: The folder cannot be written or locked.
     """
     path = folder / LOCK_NAME
     try:
-        file = open(path, "a+", encoding="utf-8")
+        file = open(path, "a+", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600))
     except OSError as error:
         raise cannot_write(path, error) from error
     with file:
+        _acquire(file, folder)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "an unknown process"
-            msg = (
-                f"{folder} is in use by {holder}: wait until it is done, stop it, "
-                "or choose another folder with out= (--out)"
-            )
-            raise RunFolderLockedError(msg) from None
+            for leftover in folder.rglob(f".*{UNFINISHED}"):
+                leftover.unlink(missing_ok=True)
+            yield
+        finally:
+            # Closing alone would not do while a forked child has the file open too.
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _acquire(file: IO[str], folder: Path) -> None:
+    """Take the lock and write down who has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        msg = f"{folder} is in use by {holder}: wait until it is done, stop it, or choose another folder with out= (--out)"
+        raise RunFolderLockedError(msg) from None
+    except OSError as error:
+        msg = f"cannot lock {folder} ({error.strerror}): choose a folder on a local disk with out= (--out)"
+        raise RunFolderError(msg) from error
+    try:
         file.truncate(0)
         file.write(f"pid {os.getpid()} on host {socket.gethostname()}\n")
         file.flush()
-        yield
+    except OSError as error:
+        raise cannot_write(folder / LOCK_NAME, error) from error
 
 
 def safe_name(name: str) -> str:
     """*name* as one path component that every file system takes: letters of any script, digits, ``.``, ``_``, ``-``.
 
-    At most 100 bytes, never empty, never starting with a dot.
+    At most 100 bytes, never empty, never starting with a dot. A safe name is its own safe name.
     """
-    name = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name)).strip("._-") or "document"
-    return name.encode()[:100].decode(errors="ignore")
+    # Marks (M) are parts of letters: vowel signs, accents that have no composed form.
+    solid = (
+        each if each in "._-" or unicodedata.category(each)[0] in "LMN" else " "
+        for each in unicodedata.normalize("NFC", name)
+    )
+    name = "_".join("".join(solid).split()).strip("._-")
+    return name.encode()[:100].decode(errors="ignore").rstrip("._-") or "document"
 
 
 def sha256_file(path: Path | str) -> str:

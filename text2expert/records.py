@@ -4,19 +4,20 @@ Every step takes records and gives records. Offsets are character offsets into t
 order mark, newlines ``"\n"`` (what ``open(path, encoding=document.encoding).read()`` gives).
 """
 
+import functools
 import hashlib
 import html
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
-from cattrs.gen import make_dict_unstructure_fn, override
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from text2expert import files
 from text2expert.errors import InputError, RecordError
@@ -47,12 +48,15 @@ def drawn(seed: int, content: str, share: float) -> bool:
 
 _PUNCTUATION = r"\s!-/:-@\[-`{-~\u00a1-\u00bf\u00d7\u00f7\u2000-\u206f\u2200-\u22ff\u3000-\u303f"
 _WORD = re.compile(
-    r"\d+(?:[.,]\d+)+"  # 3.5 is one word, and so is 1,000
-    r"|(?<![\w.,)])-(?=\d)"  # the sign of a negative number; in 88-92 it is no sign
+    r"(?<![\w.,)])-\d+(?:[.,]\d+)*"  # a negative number; in 88-92 there is none
+    r"|\d+(?:[.,]\d+)+"  # 3.5 is one word, and so is 1,000
     r"|[<>=±≤≥≠%°]"  # "<5" and ">5" are not the same
     r"|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"  # no spaces: each is a word
     rf"|[^{_PUNCTUATION}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
 )
+
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def wording(text: str) -> str:
@@ -60,7 +64,8 @@ def wording(text: str) -> str:
 
     Case, typography and punctuation do not make another question; a digit, a sign or a comparator does.
     """
-    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold().replace("−", "-")))
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(_WORD.findall(folded.replace("−", "-")))
 
 
 @attrs.frozen(kw_only=True)
@@ -322,7 +327,8 @@ class ExamResult:
     exam_sha256: str
     contestants: tuple[str, ...]
     scores: tuple[ExamScore, ...]
-    share_taught: float
+    share_taught: float | None
+    """None where the text is not there to measure it by."""
     notes: tuple[str, ...] = ()
     """What a reader must know to judge the numbers."""
 
@@ -364,25 +370,58 @@ def _make_converter() -> cattrs.Converter:
     converter.register_unstructure_hook(
         QAPair, lambda pair: {**plain(pair), "source_chunk": pair.sources[0] if pair.sources else ""}
     )
-    # cattrs would turn 1 into "1" and None into "None"; a record is read as it stands or refused.
+    # cattrs would turn 1 into "1" and "abc" into ("a", "b", "c"); a record is read as it stands or refused.
     for kind in (str, int, bool):
         converter.register_structure_hook(kind, _strict)
-    converter.register_structure_hook(float, lambda value, _: float(_strict_number(value)))
+    converter.register_structure_hook(float, lambda value, _: _strict_number(value))
+    converter.register_structure_hook_factory(
+        _is_made_of(Literal), lambda kind: functools.partial(_one_of, get_args(kind))
+    )
+    converter.register_structure_hook_factory(
+        _is_made_of(tuple), lambda kind: functools.partial(_tuple, converter, get_args(kind)[0])
+    )
+    converter.register_structure_hook_factory(
+        attrs.has, lambda kind: functools.partial(_object, make_dict_structure_fn(kind, converter))
+    )
     return converter
+
+
+def _is_made_of(origin: Any) -> Callable[[Any], bool]:
+    return lambda kind: get_origin(kind) is origin
 
 
 def _strict(value: Any, kind: type[R]) -> R:
     if type(value) is not kind:
-        msg = f"expected {kind.__name__}, got {value!r:.80}"
-        raise TypeError(msg)
+        raise _unexpected(kind.__name__, value)
     return value
 
 
 def _strict_number(value: Any) -> float:
-    if type(value) not in (int, float):
-        msg = f"expected a number, got {value!r:.80}"
-        raise TypeError(msg)
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise _unexpected("a finite number", value)
     return float(value)
+
+
+def _one_of(allowed: tuple[Any, ...], value: Any, _: Any) -> Any:
+    if value not in allowed:
+        raise _unexpected(" or ".join(map(repr, allowed)), value)
+    return value
+
+
+def _tuple(converter: cattrs.Converter, member: Any, value: Any, _: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise _unexpected("a list", value)
+    return tuple(converter.structure(value, list[member]))
+
+
+def _object(structure: Callable[[Mapping[str, Any], Any], Any], value: Any, kind: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise _unexpected("a JSON object", value)
+    return structure(value, kind)
+
+
+def _unexpected(expected: str, value: Any) -> TypeError:
+    return TypeError(f"expected {expected}, got {value!r:.80}")
 
 
 _converter = _make_converter()
@@ -412,8 +451,19 @@ def _reason(error: BaseException, kind: type | None) -> str:
 
 
 def to_line(record: Any) -> str:
-    """A record as one line of JSON, without the newline."""
-    return json.dumps(to_dict(record), ensure_ascii=False)
+    """A record as one line of JSON, without the newline.
+
+    Raises:
+        InputError: A number is infinite or not a number: JSON has none such.
+    """
+    value = to_dict(record)
+    try:
+        line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        msg = f"{type(record).__name__} cannot be written: {error}: {record!r:.200}"
+        raise InputError(msg) from error
+    # Half a surrogate pair, which a broken reply may hold, has no UTF-8 form; escaped, it comes back as it was.
+    return line if line.isascii() or not _SURROGATE.search(line) else json.dumps(value)
 
 
 def write_jsonl(path: Path | str, records: Iterable[Any]) -> int:
@@ -453,11 +503,16 @@ def read_json_lines(path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                value = json.loads(line)
-            except ValueError as error:
+                value = json.loads(line, parse_constant=_no_constant)
+            except (ValueError, RecursionError) as error:
                 msg = f"{path}, line {number}: not valid JSON ({error}); mend or delete that line"
                 raise RecordError(msg) from error
             if not isinstance(value, dict):
                 msg = f"{path}, line {number}: expected a JSON object, got {line.strip()[:80]!r}"
                 raise RecordError(msg)
             yield number, value
+
+
+def _no_constant(name: str) -> None:
+    msg = f"{name} is not JSON"
+    raise ValueError(msg)
