@@ -29,7 +29,14 @@ from text2expert.records import (
 from text2expert.split import reseat, split_records
 
 DOCUMENTS = ("alpha", "beta")
-TEMPLATES = ("What is {}?", "Say what {} is.", "Define {}.", "Which value has {}?", "How is {} set?", "Tell me about {}.")
+TEMPLATES = (
+    "What is {}?",
+    "Say what {} is.",
+    "Define {}.",
+    "Which value has {}?",
+    "How is {} set?",
+    "Tell me about {}.",
+)
 
 
 def span(start, end, document="alpha"):
@@ -87,7 +94,9 @@ def teachings(draw):
                 )
             )
     verdicts = [
-        Verdict(qa_id=each.qa_id, grounded=draw(st.booleans()) or draw(st.booleans()), no_hallucination=True, complete=True)
+        Verdict(
+            qa_id=each.qa_id, grounded=draw(st.booleans()) or draw(st.booleans()), no_hallucination=True, complete=True
+        )
         for each in pairs
         for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2])))
     ]
@@ -326,7 +335,10 @@ def test_questions_alike_are_no_duplicates_when_they_ask_something_else(second, 
     first = "What dose is given to a child of 11 to 30 kg with severe asthma at night?"
     assert len(set(wording(first).split()) & set(wording(second).split())) >= SAME_QUESTION * 15
     assert {} == causes(
-        [pair("a", first, evidence=(span(0, 50),), item="one"), pair("b", second, answer, evidence=(place,), item="two")]
+        [
+            pair("a", first, evidence=(span(0, 50),), item="one"),
+            pair("b", second, answer, evidence=(place,), item="two"),
+        ]
     )
 
 
@@ -337,7 +349,10 @@ SENTENCES = st.lists(st.sampled_from("a b c d e f g h 1 2".split()), min_size=1,
 def test_near_duplicates_are_those_that_comparing_all_with_all_finds(questions):
     """The inverted index finds every near-duplicate, and nothing else."""
     records = with_facts(
-        [GoldRecord(instruction=text, output=answer, qa_id=f"q_{n}", item=f"i{item}") for n, (text, answer, item) in enumerate(questions)]
+        [
+            GoldRecord(instruction=text, output=answer, qa_id=f"q_{n}", item=f"i{item}")
+            for n, (text, answer, item) in enumerate(questions)
+        ]
     )
     found = {each.record.qa_id for each in repetitions(records) if each.cause == "duplicate"}
     contradictory = {each.record.qa_id for each in repetitions(records) if each.cause == "contradictory"}
@@ -381,7 +396,10 @@ def overlap_by_half(one, other):
 @settings(max_examples=300)
 def test_facts_are_what_comparing_all_spans_with_all_gives(evidence):
     records = with_facts(
-        [GoldRecord(instruction=f"q {n}", output="a", item=f"i{n}", evidence=tuple(spans)) for n, spans in enumerate(evidence)]
+        [
+            GoldRecord(instruction=f"q {n}", output="a", item=f"i{n}", evidence=tuple(spans))
+            for n, spans in enumerate(evidence)
+        ]
     )
     groups = [{n} for n in range(len(records))]
     for n, one in enumerate(records):
@@ -415,7 +433,9 @@ def write_lines(path, *values):
 
 
 def test_a_file_written_by_hand_is_a_dataset(tmp_path):
-    path = write_lines(tmp_path / "mine.jsonl", {"instruction": "q", "output": "a"}, {"instruction": "r", "output": "b", "note": 1})
+    path = write_lines(
+        tmp_path / "mine.jsonl", {"instruction": "q", "output": "a"}, {"instruction": "r", "output": "b", "note": 1}
+    )
     assert [GoldRecord(instruction="q", output="a"), GoldRecord(instruction="r", output="b")] == golden.load(path)
 
 
@@ -457,7 +477,15 @@ def run_folder(folder, pairs, document="alpha", text=None, **arguments):
     text = TEXTS[document] if text is None else text
     (folder / "source" / f"{document}.txt").write_text(text, encoding="utf-8")
     chunks = [
-        Chunk(id=f"chunk_{n:06d}", key=digest(text[at : at + 800]), document=document, text=text[at : at + 800], start=at, end=at + 800, char_count=800)
+        Chunk(
+            id=f"chunk_{n:06d}",
+            key=digest(text[at : at + 800]),
+            document=document,
+            text=text[at : at + 800],
+            start=at,
+            end=at + 800,
+            char_count=800,
+        )
         for n, at in enumerate(range(0, 8000, 800), 1)
     ]
     write_jsonl(folder / "chunks.jsonl", chunks)
@@ -497,7 +525,11 @@ def test_a_bare_file_gets_unique_ids_and_an_exam_split_from_it(tmp_path):
     write_jsonl(path, [*records, *(attrs.evolve(each, instruction=f"Again: {each.instruction}") for each in records)])
     dataset = golden.open_dataset(path)
     assert len({record.qa_id for record in dataset.records}) == len(dataset.records)
-    assert {"taught", "held_out", "new_template", "never_asked"} >= {question.row for question in dataset.exam} > {"taught"}
+    assert (
+        {"taught", "held_out", "new_template", "never_asked"}
+        >= {question.row for question in dataset.exam}
+        > {"taught"}
+    )
     trained = {wording(record.instruction) for record in dataset.records}
     assert not trained & {wording(question.question) for question in unseen(dataset.exam)}
     assert any("split from it" in note for note in dataset.notes)
@@ -534,7 +566,9 @@ def test_reseating_never_makes_a_question_look_less_seen_than_it_is(teaching, se
     split = split_records([golden.to_gold(each, "model") for each in pairs], seed=seed, never_asked=0.5)
     kept = data.draw(st.lists(st.sampled_from(split.records), unique_by=id)) if split.records else []
     moved = [
-        GoldRecord(instruction=each.question, output=each.answer, item=each.item, fact=each.fact, evidence=each.evidence)
+        GoldRecord(
+            instruction=each.question, output=each.answer, item=each.item, fact=each.fact, evidence=each.evidence
+        )
         for each in (data.draw(st.lists(st.sampled_from(split.exam), unique_by=id)) if split.exam else [])
     ]
     records = [*kept, *moved]
@@ -547,7 +581,9 @@ def test_reseating_never_makes_a_question_look_less_seen_than_it_is(teaching, se
             assert question.kind not in {record.kind for record in records}
         if question.row == "never_asked":
             assert question.item not in items
-            assert not any(overlap_by_half(a, b) for record in records for a in question.evidence for b in record.evidence)
+            assert not any(
+                overlap_by_half(a, b) for record in records for a in question.evidence for b in record.evidence
+            )
 
 
 # -- merge -----------------------------------------------------------------------------------------------------------
@@ -601,8 +637,12 @@ def test_two_runs_on_one_text_are_one_document_and_keep_the_exam_honest(tmp_path
 
 
 def test_contradictions_across_datasets_are_left_out_and_counted(tmp_path):
-    first = write_lines(tmp_path / "a.jsonl", {"instruction": "How long?", "output": "24 h"}, {"instruction": "Who?", "output": "I"})
-    second = write_lines(tmp_path / "b.jsonl", {"instruction": "how long", "output": "36 h"}, {"instruction": "Who?", "output": "I"})
+    first = write_lines(
+        tmp_path / "a.jsonl", {"instruction": "How long?", "output": "24 h"}, {"instruction": "Who?", "output": "I"}
+    )
+    second = write_lines(
+        tmp_path / "b.jsonl", {"instruction": "how long", "output": "36 h"}, {"instruction": "Who?", "output": "I"}
+    )
     merged = golden.merge([first, second], tmp_path / "combined.jsonl")
     assert ["Who?"] == [record.instruction for record in golden.load(tmp_path / "combined.jsonl")]
     assert (1, 1, 2) == (merged.records, merged.duplicates, merged.contradictory)
@@ -649,7 +689,14 @@ def test_a_merged_dataset_merges_again(tmp_path):
 
 @pytest.mark.parametrize(
     "out",
-    ["one/golden_dataset.jsonl", "one/exam.jsonl", "one/chunks.jsonl", "one/source/alpha.txt", "one/more.jsonl", "link.jsonl"],
+    [
+        "one/golden_dataset.jsonl",
+        "one/exam.jsonl",
+        "one/chunks.jsonl",
+        "one/source/alpha.txt",
+        "one/more.jsonl",
+        "link.jsonl",
+    ],
 )
 def test_a_source_is_never_overwritten(tmp_path, out):
     folder = run_folder(tmp_path / "one", many_items(4))
