@@ -123,38 +123,35 @@ def locked(folder: Path) -> Iterator[None]:
         RunFolderLockedError: Another process holds it; the message names its pid and host.
         RunFolderError: The folder cannot be written or locked.
     """
-    path = folder / LOCK_NAME
     try:
-        file = open(path, "a+", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600))
+        handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise cannot_write(path, error) from error
-    with file:
-        _acquire(file, folder)
-        try:
-            for leftover in folder.rglob(f".*{UNFINISHED}"):
-                leftover.unlink(missing_ok=True)
-            yield
-        finally:
-            # Closing alone would not do while a forked child has the file open too.
-            fcntl.flock(file, fcntl.LOCK_UN)
+        raise cannot_write(folder / LOCK_NAME, error) from error
+    try:
+        _acquire(handle, folder)
+        for leftover in folder.rglob(f".*{UNFINISHED}"):
+            leftover.unlink(missing_ok=True)
+        yield
+    finally:
+        # Closing alone would not do while a forked child has it open too.
+        fcntl.flock(handle, fcntl.LOCK_UN)
+        os.close(handle)
 
 
-def _acquire(file: IO[str], folder: Path) -> None:
+def _acquire(handle: int, folder: Path) -> None:
     """Take the lock and write down who has it."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip() or "another process"
+        holder = os.pread(handle, 400, 0).decode(errors="replace").strip() or "another process"
         msg = f"{folder} is in use by {holder}: wait until it is done, stop it, or choose another folder with out= (--out)"
         raise RunFolderLockedError(msg) from None
     except OSError as error:
         msg = f"cannot lock {folder} ({error.strerror}): choose a folder on a local disk with out= (--out)"
         raise RunFolderError(msg) from error
+    holder = f"pid {os.getpid()} on host {socket.gethostname()}\n"
     try:
-        file.truncate(0)
-        file.write(f"pid {os.getpid()} on host {socket.gethostname()}\n")
-        file.flush()
+        os.ftruncate(handle, os.pwrite(handle, holder.encode(), 0))
     except OSError as error:
         raise cannot_write(folder / LOCK_NAME, error) from error
 
