@@ -1,0 +1,196 @@
+"""Answer questions with a base, with or without an adapter.
+
+    python answer.py stages/after/job.json              prompts.jsonl -> answers.jsonl ; done.json last
+    python answer.py --serve --base B [--adapter A]     questions on standard input, answers on standard output
+
+Both ways a question is a line {"id", "question"} and its answer a line {"id", "text", "confidence", "seconds"}. Decoding
+is greedy. Confidence is the geometric mean of the probabilities of the tokens written.
+"""
+
+import argparse
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from chat import prompt_of
+from peft import PeftModel
+from stage import Stage, read_jsonl
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What job.json or the command line says."""
+
+    base: str
+    revision: str | None = None
+    adapter: str | None = None
+    prompts: str = ""
+    answers: str = ""
+    system: str = ""
+    default_chat_template: str = ""
+    """For a base whose tokenizer has none."""
+    max_new_tokens: int = 256
+    batch_size: int = 64
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Digests of what this stage reads: a change of them is a change of the job."""
+
+
+class Answerer:
+    """A model that is loaded once and asked many times."""
+
+    def __init__(self, settings: Settings) -> None:
+        trained: dict[str, Any] = {}
+        if settings.adapter:
+            trained = json.loads((Path(settings.adapter) / "training_args.json").read_text(encoding="utf-8"))
+        self.system = trained.get("system", settings.system)
+        self.batch_size = settings.batch_size
+        self.tokenizer = AutoTokenizer.from_pretrained(
+            settings.adapter or settings.base,
+            revision=None if settings.adapter else settings.revision,
+            trust_remote_code=False,
+            padding_side="left",
+        )
+        if not self.tokenizer.chat_template:
+            self.tokenizer.chat_template = settings.default_chat_template
+        on_gpu = torch.cuda.is_available()
+        model = AutoModelForCausalLM.from_pretrained(
+            settings.base,
+            revision=settings.revision,
+            trust_remote_code=False,
+            dtype=torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float32,
+            device_map={"": 0} if on_gpu else None,
+        )
+        ends = {self.tokenizer.eos_token_id, trained.get("stop_token_id")} - {None}
+        known = model.generation_config.eos_token_id
+        ends |= set(known if isinstance(known, list) else [known]) - {None}
+        if self.tokenizer.pad_token_id is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        # A base's own sampling settings would come back for every value that is not set here.
+        model.generation_config = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=trained.get("max_new_tokens", settings.max_new_tokens),
+            eos_token_id=sorted(ends),
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
+        if settings.adapter:
+            model = PeftModel.from_pretrained(model, settings.adapter)
+        self.model = model.eval()
+
+    def answer(self, questions: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Answers to *questions*, those of similar length together and therefore in another order."""
+        prompts = [(prompt_of(self.tokenizer, str(q["question"]), self.system), q["id"]) for q in questions]
+        prompts.sort(key=lambda prompt: -len(prompt[0]))
+        for start in range(0, len(prompts), self.batch_size):
+            yield from self.batch(prompts[start : start + self.batch_size])
+
+    def batch(self, prompts: list[tuple[str, Any]]) -> list[dict[str, Any]]:
+        """Answers to prompts that go through the model side by side."""
+        started = time.perf_counter()
+        inputs = self.tokenizer(
+            [prompt for prompt, _ in prompts], add_special_tokens=False, padding=True, return_tensors="pt"
+        ).to(self.model.device)
+        inputs.pop("token_type_ids", None)
+        watch = Probabilities()
+        with torch.inference_mode():
+            written = self.model.generate(**inputs, logits_processor=[watch])[:, inputs["input_ids"].shape[1] :]
+        ended = torch.isin(written, torch.tensor(self.ends(), device=written.device)).long()
+        counted = (ended.cumsum(1) - ended) == 0  # up to the token that ends the answer, this one included
+        log_probabilities = torch.stack(watch.log_probabilities, 1)
+        means = (log_probabilities * counted).sum(1) / counted.sum(1)
+        seconds = round((time.perf_counter() - started) / len(prompts), 4)
+        texts = self.tokenizer.batch_decode(
+            written * counted + self.tokenizer.pad_token_id * ~counted, skip_special_tokens=True
+        )
+        return [
+            {"id": id_, "text": text.strip(), "confidence": round(mean.exp().item(), 4), "seconds": seconds}
+            for (_, id_), text, mean in zip(prompts, texts, means, strict=True)
+        ]
+
+    def ends(self) -> list[int]:
+        """Ids of the tokens that end an answer."""
+        ids: list[int] = self.model.generation_config.eos_token_id
+        return ids
+
+
+class Probabilities(LogitsProcessor):  # type: ignore[misc]
+    """Notes the log probability of the token that greedy decoding is about to choose; keeps one number a row and step."""
+
+    def __init__(self) -> None:
+        self.log_probabilities: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Note it and leave *scores* as they are."""
+        del input_ids
+        self.log_probabilities.append(scores.float().log_softmax(-1).amax(-1))
+        return scores
+
+
+def run(job: str) -> None:
+    """Answer the prompts of *job*."""
+    stage = Stage(job)
+    settings = Settings(**stage.settings)
+    questions = read_jsonl(settings.prompts)
+    answerer = Answerer(settings)
+    answers: dict[Any, dict[str, Any]] = {}
+    for answer in answerer.answer(questions):
+        answers[answer["id"]] = answer
+        stage.progress(len(answers), len(questions))
+    with open(settings.answers, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(answers[question["id"]], ensure_ascii=False) + "\n" for question in questions)
+    stage.finish(answers=len(answers))
+
+
+def serve(settings: Settings) -> None:
+    """Answer until standard input is closed and all that came through it is answered."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints must not come between the answers
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    threading.Thread(target=read_lines, args=(sys.stdin, lines), daemon=True).start()
+    answerer = Answerer(settings)
+    print(json.dumps({"ready": True}), file=answers, flush=True)
+    open_ = True
+    while open_:
+        waiting = [lines.get()]
+        while not lines.empty():
+            waiting.append(lines.get())
+        open_ = waiting[-1] is not None
+        for answer in answerer.answer([json.loads(line) for line in waiting if line]):
+            print(json.dumps(answer, ensure_ascii=False), file=answers, flush=True)
+
+
+def read_lines(source: TextIO, lines: "queue.SimpleQueue[str | None]") -> None:
+    """Pass lines on as they come, and None when the source is closed."""
+    for line in source:
+        if line.strip():
+            lines.put(line)
+    lines.put(None)
+
+
+def main() -> None:
+    """Run a job or serve."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("job", nargs="?")
+    parser.add_argument("--serve", action="store_true")
+    parser.add_argument("--base")
+    parser.add_argument("--revision")
+    parser.add_argument("--adapter")
+    arguments = parser.parse_args()
+    if arguments.serve and arguments.base:
+        serve(Settings(base=arguments.base, revision=arguments.revision, adapter=arguments.adapter))
+    elif arguments.job:
+        run(arguments.job)
+    else:
+        parser.error("give a job.json, or --serve with --base")
+
+
+if __name__ == "__main__":
+    main()

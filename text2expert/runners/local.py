@@ -1,0 +1,221 @@
+"""Training on this machine: every stage of a job as a process of its own, on a GPU where there is one, else on the CPU."""
+
+import asyncio
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+
+from text2expert._progress import bar
+from text2expert.errors import InputError, MissingExtraError, RunnerError
+from text2expert.files import cannot_write
+from text2expert.records import Job, Stage
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+LEASH = Path(__file__).with_name("leash.py")
+
+NEEDED = ("torch", "transformers", "peft", "accelerate", "safetensors")
+"""What the recipes import; the ``train`` extra."""
+
+POLL_SECONDS = 0.25
+"""How often the progress of a stage is looked at."""
+
+LOG_LINES = 20
+
+_SECRET = re.compile(r"(^|_)(API_?KEY|KEY|KEY_ID|TOKEN|PASSWORD|PASSWD|CREDENTIALS?)$|SECRET", re.IGNORECASE)
+
+
+@attrs.frozen(kw_only=True)
+class Local:
+    """Runs the stages of a job on this machine, one after another.
+
+    A stage is a process group of its own and ends with this process, however that ends. It gets this process's
+    environment without anything that looks like a key or a password.
+
+    Args:
+        threads: CPU threads for a stage; None lets it measure which number is fastest.
+        python: The interpreter that runs the recipes; it needs what ``text2expert[train]`` installs.
+    """
+
+    threads: int | None = attrs.field(default=None)
+    python: str = sys.executable
+
+    @threads.validator
+    def _positive(self, attribute: "attrs.Attribute[int | None]", value: int | None) -> None:
+        if value is not None and (type(value) is not int or value < 1):
+            raise InputError(f"{attribute.name} must be a whole number from 1, or None to measure; got {value!r}")
+
+    def check(self) -> None:
+        """Say now, not after an hour of teaching, what this machine lacks.
+
+        Raises:
+            MissingExtraError: A package that the recipes need is not installed.
+        """
+        if self.python == sys.executable:
+            check_installed()
+
+    async def run(self, job: Job) -> None:
+        """Run *job*; see `text2expert.runners.Runner`.
+
+        Raises:
+            RunnerError: A stage failed; the message ends with the last lines of its log.
+            MissingExtraError: A package that the recipes need is not installed; nothing was started.
+            RunFolderError: The folder cannot be written.
+        """
+        folder = Path(job.folder)
+        waiting = [stage for stage in job.stages if not is_done(folder, stage)]
+        if not waiting:
+            return
+        self.check()
+        environment = child_environment(self.threads)
+        if any(stage.name == "base" for stage in job.stages):
+            environment["HF_HUB_OFFLINE"] = "1"  # the base is made here: there is nothing to fetch, and nothing to ask
+        for stage in waiting:
+            await self._run(folder, stage, environment)
+
+    async def _run(self, folder: Path, stage: Stage, environment: dict[str, str]) -> None:
+        place = folder / "stages" / stage.name
+        log = place / "log.txt"
+        progress = place / "progress.jsonl"
+        recipe, *arguments = stage.argv
+        try:
+            progress.unlink(missing_ok=True)
+            output = open(log, "wb")  # noqa: ASYNC230 - it is handed to the child
+        except OSError as error:
+            raise cannot_write(log, error) from error
+        with output:
+            process = await asyncio.create_subprocess_exec(
+                self.python, "-P", str(LEASH), str(RECIPES / recipe), *arguments,
+                cwd=folder, env=environment, start_new_session=True,
+                stdin=asyncio.subprocess.PIPE, stdout=output, stderr=asyncio.subprocess.STDOUT,
+            )  # fmt: skip
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            with _Bar(stage.name, progress) as shown:
+                while not (await asyncio.wait({ended}, timeout=POLL_SECONDS))[0]:
+                    shown.update()
+                shown.update()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # a stage that is over has nobody left in its group
+            await asyncio.shield(ended)
+        if process.returncode != 0:
+            raise RunnerError(_failure(stage.name, process.returncode or 0, log))
+        if not is_done(folder, stage):
+            raise RunnerError(
+                f"stage {stage.name!r} ended without an error and without its results "
+                f"({', '.join(stage.outputs)}); its log is {log}:\n{tail(log)}"
+            )
+
+
+class _Bar:
+    """A progress bar that reads what a stage writes about itself."""
+
+    def __init__(self, name: str, progress: Path) -> None:
+        self._progress = progress
+        self._read = 0
+        self._bar = bar(None, _TITLES.get(name, name.capitalize()), unit="step")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def update(self) -> None:
+        line: dict[str, Any] | None = None
+        for line in self._lines():  # noqa: B007 - the last one counts
+            pass
+        if line is None:
+            return
+        self._bar.total = line["total"]
+        if "loss" in line:
+            self._bar.set_postfix(loss=f"{line['loss']:.3f}", refresh=False)
+        self._bar.update(line["done"] - self._bar.n)
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        with contextlib.suppress(FileNotFoundError), open(self._progress, "rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):  # still being written
+                    return
+                self._read += len(line)
+                yield json.loads(line)
+
+
+_TITLES = {
+    "base": "Making a toy base",
+    "before": "Exam before training",
+    "train": "Training",
+    "after": "Exam after training",
+}
+
+
+def is_done(folder: Path, stage: Stage) -> bool:
+    """Whether *stage* was finished for the very settings that lie in its folder, and its outputs are still there."""
+    place = folder / "stages" / stage.name
+    try:
+        done = json.loads((place / "done.json").read_bytes())
+        job_sha256 = hashlib.sha256((place / "job.json").read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return False
+    return done.get("job_sha256") == job_sha256 and all((folder / output).exists() for output in stage.outputs)
+
+
+def check_installed() -> None:
+    """Look for what the recipes import, without importing it.
+
+    Raises:
+        MissingExtraError: Something is missing; the message says how to install it.
+    """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f'training and asking need {", ".join(missing)}: pip install "text2expert[train]" '
+            "(without training: fine_tune=False, --no-fine-tune)"
+        )
+
+
+def child_environment(threads: int | None) -> dict[str, str]:
+    """This process's environment for a recipe: no keys, tokens or passwords, since a recipe calls no paid service."""
+    environment = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
+    environment["PYTHONUNBUFFERED"] = "1"  # a log that ends where the process ended
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    return environment
+
+
+def tail(log: Path) -> str:
+    """The last lines of *log*, with control characters made visible: a log may hold anything."""
+    try:
+        text = log.read_bytes()[-20_000:].decode("utf-8", "replace")
+    except OSError as error:
+        return f"({log} cannot be read: {error.strerror})"
+    lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
+    return "\n".join("    " + _visible(line) for line in lines[-LOG_LINES:]) or "    (it is empty)"
+
+
+def _visible(line: str) -> str:
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
+
+
+def _failure(name: str, code: int, log: Path) -> str:
+    how = f"failed with exit code {code}"
+    if code < 0:
+        how = f"was ended by {signal.Signals(-code).name}"
+        if -code == signal.SIGKILL:
+            how += " (perhaps for lack of memory: choose a smaller base or batch_size)"
+    return (
+        f"stage {name!r} {how}; the end of its log {log}:\n{tail(log)}\nwhat was finished is kept: run again to go on"
+    )
