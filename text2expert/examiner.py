@@ -438,7 +438,7 @@ def table(result: ExamResult) -> str:
             lines.append("  ".join([f"{title:<{left}}", *shown, f"{cells[0].n:>5,}"]))
     if result.share_taught is not None:
         lines += ["", f"taught: {100 * result.share_taught:.0f} % of the text (of its characters, white space aside)"]
-    return "\n".join([*lines, *result.notes])
+    return "\n".join([*lines, *(["", *result.notes] if result.notes else [])])
 
 
 def _cell(score: ExamScore) -> str:

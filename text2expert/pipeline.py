@@ -7,7 +7,7 @@ It knows no step's inside: chunks come from a chunker, pairs from whatever has `
 import asyncio
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -388,7 +388,7 @@ class Pipeline:
                 "verifier": getattr(self.verifier, "name", type(self.verifier).__qualname__),
                 "base": self.trainer.model or "a toy made from the text",
             },
-            "counts": made.counts,
+            "counts": {**made.counts, "questions": Counter(question.row for question in made.exam)},
             "share_taught": made.share_taught,
             "cost_usd": "0",
             "seconds": round(seconds, 1),
@@ -551,7 +551,7 @@ async def _adopt(dataset: Dataset, folder: RunFolder, own_questions: list[ExamQu
         documents=(),
         records=list(dataset.records),
         exam=exam,
-        counts={"gold": len(dataset.records), "questions": len(exam)},
+        counts={"gold": len(dataset.records)},
         share_taught=examiner.share_taught(_texts(sources), dataset.records) if dataset.sources else None,
         sources=sources,
         notes=(*dataset.notes, *left_out),
