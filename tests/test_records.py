@@ -206,9 +206,11 @@ def test_any_json_object_becomes_a_record_or_an_input_error(value, cls):
     try:
         record = from_dict(value, cls)
     except InputError as error:
-        assert cls.__name__ in str(error)
+        refused = str(error)
     else:
         assert record == from_dict(json.loads(to_line(record)), cls)
+        return
+    assert cls.__name__ in refused
 
 
 # -- documents -------------------------------------------------------------------------------------------------------

@@ -12,10 +12,55 @@ from typing import Literal
 
 import attrs
 
+from text2expert.evidence.wording import NEGATORS, OPPOSITES, concept, stem
 from text2expert.records import GoldRecord, digest, wording
 
 SAME_QUESTION = 0.8
 """Questions of two items are near-duplicates from this Jaccard index of their words on, answer and figures being equal."""
+
+_LITTLE_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "this",
+        "that",
+        "these",
+        "those",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "being",
+        "do",
+        "does",
+        "did",
+        "has",
+        "have",
+        "had",
+        "will",
+        "would",
+        "what",
+        "which",
+        "of",
+        "in",
+        "on",
+        "at",
+        "to",
+        "for",
+        "from",
+        "by",
+        "with",
+        "it",
+        "its",
+        "their",
+        "there",
+        "s",
+    ]
+)
+"""Words that come and go without changing what is asked."""
 
 
 @attrs.frozen(kw_only=True)
@@ -139,10 +184,9 @@ def repetitions(records: Sequence[GoldRecord], *, duplicates: bool = True) -> It
 def _near_duplicates(records: Sequence[GoldRecord]) -> Iterator[Repetition]:
     """Records that ask in nearly the same words what an earlier record of another item asks.
 
-    Nearly the same words alone prove nothing ("grade 1", "grade 2"; "adults", "children"): figures and answer must be equal
-    too, and where both have evidence it must be one fact. Candidates come from an inverted index over the rarest words of
-    each question: two sets with a Jaccard index of t or more share one of the first ``n - ceil(t * n) + 1`` (prefix
-    filtering; Chaudhuri, Ganti, Kaushik, ICDE 2006), which keeps the work near linear.
+    Candidates come from an inverted index over the rarest words of each question: two sets with a Jaccard index of t or
+    more share one of the first ``n - ceil(t * n) + 1`` (prefix filtering; Chaudhuri, Ganti, Kaushik, ICDE 2006), which
+    keeps the work near linear.
     """
     words = [frozenset(wording(question(record)).split()) for record in records]
     frequency = Counter(word for each in words for word in each)
@@ -158,8 +202,9 @@ def _near_duplicates(records: Sequence[GoldRecord]) -> Iterator[Repetition]:
                 records[other]
                 for key in keys
                 for other in kept[key]
-                if _are_twins(record, records[other])
+                if records[other].item != record.item
                 and len(own & words[other]) >= SAME_QUESTION * len(own | words[other])
+                and _ask_the_same(record, records[other], own - words[other], words[other] - own)
             ),
             None,
         )
@@ -171,9 +216,19 @@ def _near_duplicates(records: Sequence[GoldRecord]) -> Iterator[Repetition]:
             yield Repetition(record=record, cause="duplicate", reason=reason)
 
 
-def _are_twins(one: GoldRecord, other: GoldRecord) -> bool:
-    """Whether two records of different items may say the same thing."""
-    return one.item != other.item and (one.fact == other.fact or not (one.evidence and other.evidence))
+def _ask_the_same(one: GoldRecord, other: GoldRecord, extra: frozenset[str], others: frozenset[str]) -> bool:
+    """Whether two questions with the same answer and figures, that differ in these words alone, are one question.
+
+    Nearly the same words prove nothing: "the dose for adults" is not "the dose for children", and a table's cells are asked
+    about in the same words but one. So no word may stand against another, none may say no or turn a direction, and where
+    one question says more than the other, both must stand on the same evidence.
+    """
+    if (extra | others) & NEGATORS or any(stem(word) in OPPOSITES for word in extra | others):
+        return False
+    more, less = (frozenset(concept(stem(word)) for word in side - _LITTLE_WORDS) for side in (extra, others))
+    if one.evidence and other.evidence:
+        return one.fact == other.fact and (more <= less or less <= more)
+    return more == less
 
 
 def _answer(record: GoldRecord) -> str:

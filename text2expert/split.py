@@ -100,7 +100,10 @@ class _Draw:
         for record, words in zip(self.records, self.wordings, strict=True):
             facts[record.fact].add(words)
         room = len(self.owners) // 2
-        for fact in sorted(facts, key=lambda fact: self.order("never_asked", fact)):
+        # A table may be one fact; it would fill the row alone, so it comes last.
+        for fact in sorted(
+            facts, key=lambda fact: (5 * len(facts[fact]) > self.limit, self.order("never_asked", fact))
+        ):
             if len(self.held) >= self.limit:
                 break
             if len(facts[fact]) <= room - len(self.held) and drawn(self.seed, f"never_asked {fact}", share):
@@ -114,7 +117,8 @@ class _Draw:
             if colon and words not in self.held:
                 rules[rule][record.kind].add(words)
         room = self.limit
-        for rule in sorted(rules, key=lambda rule: self.order("rule", rule)):
+        # Small rules first: the row then speaks of many rules and costs little training.
+        for rule in sorted(rules, key=lambda rule: (sum(map(len, rules[rule].values())), rule)):
             templates = rules[rule]
             common = max(len(wordings) for wordings in templates.values())
             if room <= 0 or len(templates) < MIN_TEMPLATES:
