@@ -26,10 +26,11 @@ _MONTH = r"(?:January|February|March|April|May|June|July|August|September|Octobe
 _DAY = r"(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"
 _DATE = rf"(?:\d{{1,2}}(?:st|nd|rd|th)? {_MONTH}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?)(?:,? \d{{4}})?"
 _SEASON = rf"(?:{TIME_UNIT}|shift|quarter|term|season|winter|summer|spring|autumn)"
+_PER = r"(?: (?:a|an|per) (?:second|minute|hour|day|week|month|year))?"
 _UNIT = r"(?:%|°[CF]?|[A-Za-zµμ°£€$][\w/³²µμ°]*(?:/[\w³²]+)*)"
-_PAPERS = (
-    "forms?|labels?|channels?|extensions?|procedures?|leaflets?|checklists?|tables?|certificates?|registers?|templates?|codes?|numbers?|"
-    "telephone|line|room|bay|corridor|zone|manual|notice|log|chart|ledger"
+_NOT_NAMED = (
+    r"(?!(?:section|clause|schedule|appendix|annex|part|article|chapter|figure|page|paragraph|rule|day|week|least|most|about|over|under|than|only|up|nearly|roughly|"
+    r"exactly|first|next|last|per|level|below|above|within|and|or|to|of|by|from|for|at|in|on|with|age|grade|entry)\b)"
 )
 
 DEADLINE = re.compile(rf"\b(?:(?:but )?in any case )?within (?:{BOUND} )?(?P<t>{TIME})")
@@ -42,20 +43,29 @@ FREQUENCY = re.compile(
     rf"\b(?P<t>(?:at least |not less than |no less than |normally )?"
     rf"(?:(?:once|twice|three times|four times|{NUM} times) (?:in )?(?:a|an|each|every|per) (?:{NUM} )?{_SEASON}"
     rf"|every (?:{NUM} |second |other )?(?:{TIME_UNIT}|quarter|{_DAY})"
-    rf"|each (?:minute|hour|day|week|month|quarter|year|night|morning|evening|shift|{_DAY})"
+    rf"|(?:each|every) (?:minute|hour|day|week|month|quarter|year|night|morning|evening|shift|spring|summer|autumn|winter|{_DAY}|{_MONTH})"
     rf"|hourly|daily|weekly|monthly|quarterly|yearly|annually|nightly)(?: (?:in|each) {_MONTH})?)(?=[,;.)]|\s|$)"
 )
 MOMENT = re.compile(
-    rf"\b(?P<p>at|by|before|after|until|between|on|from) (?P<t>(?:the )?(?:{_CLOCK}(?:(?:,| and| to| or) {_CLOCK})*|{_DATE}"
-    rf"|(?:first|second|third|last) (?:working day|day|{_DAY})(?: of (?:the|each|every) \w+)?))"
+    rf"\b(?P<p>at|by|before|after|until|between|on|from|(?:no|not) later than) (?P<t>(?:the )?(?:{_CLOCK}(?:(?:,| and| to| or) {_CLOCK})*|{_DATE}"
+    rf"|(?:first|second|third|fourth|last) (?:working day|day|{_DAY})(?: of (?:the|each|every) \w+)?)(?: on the (?:first|last|same|next|following) (?:working )?day)?)"
 )
 REFERENCE = re.compile(
-    rf"\b(?P<p>on|in|with|by|under|via|using|through|at|from|against) (?P<t>(?:the |a )?(?:(?P<a>\w+) )?(?P<n>{_PAPERS}) "
-    r"(?P<c>(?:[A-Z]{1,5}[-/ ]?)?\d[\w/-]*(?: \d{3,})?|[A-Z]{1,6}[-/][\w/-]+|[A-Z]\b))(?=[,;.)]| |$)"
+    rf"\b(?P<p>on|in|with|by|under|via|using|through|at|from|against) (?P<t>(?:the |a )?(?:(?P<a>\w+) )?{_NOT_NAMED}(?P<n>[a-z]{{3,}}) "
+    r"(?P<c>(?:[A-Z]{1,5}[-/ ]?)?\d(?:[\w/-]*\w)?|[A-Z]{1,6}[-/](?:[\w/-]*\w)|[A-Z]\b))(?=[,;)]|$| (?:for|in|at|on|by|and|or|but|within|before|after|with|to|from)\b)"
 )
 MEASURE = re.compile(
     rf"\b(?P<p>at|to|by|above|below|over|under|within|from) "
-    rf"(?P<t>(?:{BOUND} )?-?{NUM}(?:(?: to | and ){NUM})? ?(?P<u>percent|{_UNIT}){SUFFIX})(?=[,;.)]| |$)"
+    rf"(?P<t>(?:{BOUND} )?-?{NUM}(?:(?: to | and ){NUM})? ?(?P<u>percent|{_UNIT}){_PER}{SUFFIX})(?=[,;.)]| |$)"
+)
+_TIMES = re.compile(
+    rf"\b(?P<t>(?:only )?(?:{NUM} times|once|twice))\b(?! (?:a|an|per|each|every|in|the|as|more|that|over|larger|smaller|greater|higher|lower|its|their|if|when)\b)"
+)
+_EVENT = re.compile(
+    r"\b(?P<t>(?:only )?(?:immediately |shortly |directly )?(?:before|after|during|upon|prior to) (?!use of|that\b|which\b|it\b)[^,;()\d]+)$"
+)
+_MANNER = re.compile(
+    r"\b(?P<t>(?:only )?(?:in writing|in person|by (?:telephone|phone|post|hand|e-?mail|fax|radio|letter|courier)|orally|electronically)(?: only)?)(?=[,;.)]| |$)"
 )
 _KINDS = (
     ("deadline", DEADLINE),
@@ -66,7 +76,12 @@ _KINDS = (
     ("moment", MOMENT),
     ("reference", REFERENCE),
     ("measure", MEASURE),
+    ("times", _TIMES),
+    ("manner", _MANNER),
+    ("event", _EVENT),
 )
+TIMED = (DEADLINE, OFFSET, DURATION, ELAPSE, FREQUENCY)
+"""Time phrases that a plain "when" would ask for too."""
 _ASKED_WITH = {
     "at": "at what time",
     "by": "by when",
@@ -76,6 +91,8 @@ _ASKED_WITH = {
     "between": "between what times",
     "on": "on what day",
     "from": "from when",
+    "no later than": "by when",
+    "not later than": "by when",
 }
 
 _BOUNDARY = re.compile(
@@ -84,9 +101,14 @@ _BOUNDARY = re.compile(
     r"| whichever | whatever | so that | before | after "
 )
 """Where an event's name ends: "within 2 hours of the alarm | and by telephone"."""
+_STOP = re.compile(
+    r",|;| \(| and (?=(?:within|every|for|at|by|in|on|then|not|never|must|is|are|may|shall|from|after|before|no|again)\b)| but "
+    r"| or (?=(?:within|at|by|after|before|in|for|every|if|when|\d)\b)| unless | if | when | except | whichever | whatever | so that "
+)
+"""Where a phrase behind a slot ends."""
 _ALTERNATIVE = re.compile(r"^,? ?(?:or|unless|except|but|whichever|plus)\b|^ \(")
 _ADDITION = re.compile(
-    r"^,? ?and (?:after|before|at|on|when|whenever|during|in|again|every|with|then|each|within|for)\b"
+    r"^, (?:at|before|after|by|until|on) (?:the )?\d|^,? ?and (?:after|before|at|on|when|whenever|during|in|again|every|with|then|each|within|for)\b"
 )
 _DANGLING = re.compile(
     r"\b(?:not|than|of|and|or|the|a|an|within|from|for|only|with|in|at|by|to|up|down|due|according|prior|similar|every|each)$|, \w+ed$"
@@ -108,7 +130,7 @@ def adjunct_facts(reading: Reading) -> Iterator[Fact]:
             if any(start < other_end and other_start < end for other_start, other_end in taken):
                 continue
             before = _before(clause.rest, start, first)
-            if before is None or (0 <= first < len(before) and pattern.search(before)):
+            if before is None or pattern.search(before):
                 continue
             fact = _slot_fact(kind, match, before, reading)
             if fact is not None:
@@ -130,9 +152,9 @@ def _before(rest: str, start: int, first: int) -> str | None:
         before = rest[:first].rstrip(" ,")
     if _DANGLING.search(before) or ";" in before or before.count("(") != before.count(")") or before == "be":
         return None
-    if re.search(r"\b(?:that|which|who|whose|where)\b", before) or ("," in before and re.search(r"\d", before)):
+    if re.search(r"\b(?:that|which|who|whose|where)\b", before) or (", " in before and re.search(r"\d", before)):
         return None
-    if rest[:start].endswith(", ") and "," in before:
+    if rest[:start].endswith(", ") and ", " in before:
         return None
     return before
 
@@ -154,9 +176,11 @@ def _after(post: str, *, adds: bool) -> tuple[str, str] | None:
     if re.match(r"^,? (?:and|but) |^;", post):
         return "", ""
     words = post.split()
-    if post.startswith(",") or bare(words[0]) not in PREPOSITIONS | {"to"}:
+    if post.startswith(", "):
+        return None if re.match(rf", (?:every|each|within|for|at|by|to|from|{NUM})\b", post) else ("", "")
+    if bare(words[0]) not in PREPOSITIONS | {"to"}:
         return None
-    stop = _BOUNDARY.search(post, 1)
+    stop = _STOP.search(post, 1)
     kept, left = (post[: stop.start()], post[stop.start() :]) if stop else (post, "")
     if left and (_ALTERNATIVE.match(left) or (adds and _ADDITION.match(left))):
         return (kept, left) if len(kept.split()) <= 9 else None
@@ -193,6 +217,8 @@ def _slot_fact(kind: str, match: re.Match[str], before: str, reading: Reading) -
     if kept is None:
         return None
     inside, outside = kept
+    if outside and _ADDITION.match(outside) and (inside or DEADLINE.search(outside)):
+        outside = ""  # "every hour by day and every 3 hours by night": the question names the day
     short = slot.short + outside + reading.more
     tail = clause.tail if outside and reading.added else ""
     slots = {**slot.slots, **reading.ask(before + inside, bare_clause=bool(tail))}
@@ -252,11 +278,31 @@ def _moment(match: re.Match[str], before: str, reading: Reading) -> _Slot | None
     return _Slot({"wh": _ASKED_WITH[match.group("p")]}, match.group(0), reading.clause.rest[match.end("t") :], adds=True)
 
 
+def _times(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
+    if not before and not reading.clause.verb:
+        return None
+    return _Slot({}, match.group("t"), reading.clause.rest[match.end("t") :])
+
+
+def _event_time(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
+    event = match.group("t")
+    words = event.split()
+    if len(words) > 9 or pointing("the thing named here " + event) or reading.clause.negation or " and " in event:
+        return None
+    if reading.clause.auxiliary == "may" or not (reading.clause.passive or reading.clause.form == "imperative") or ", " in before:
+        return None
+    if bare(before.split()[-1]) in {"immediately", "shortly", "directly", "unit", "units", "hours", "minutes", "days"} if before else False:
+        return None
+    return _Slot({}, event, "")
+
+
 def _reference(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
     del before
     if match.group("a") and match.group("a").lower() in PREPOSITIONS | DETERMINERS:
         return None
     noun = match.group("n") if match.group("n") != "telephone" else "telephone number"
+    if re.fullmatch(TIME_UNIT, noun) or noun in QUANTITY_OF or reading.clause.negation:
+        return None
     short = re.sub(r"^(?:the|a) ", "", match.group("t"))
     return _Slot({"prep": match.group("p"), "noun": noun}, short, reading.clause.rest[match.end("t") :])
 
@@ -291,6 +337,9 @@ _SLOTS = {
     "moment": _moment,
     "reference": _reference,
     "measure": _measure,
+    "times": _times,
+    "manner": _times,
+    "event": _event_time,
 }
 
 
@@ -318,7 +367,7 @@ def _amount_facts(reading: Reading) -> Iterator[Fact]:
 def _amount(text: str) -> tuple[str, str]:
     """(amount with its unit, what follows it) at the start of *text*; empty where it is not that simple."""
     match = re.match(
-        rf"^(?P<t>{NUM}(?:(?: to | and ){NUM})?(?: (?:{TIME_UNIT}|{_UNIT}))?{SUFFIX})(?P<p>(?: [a-z(].*)?)$", text
+        rf"^(?P<t>{NUM}(?:(?: to | and ){NUM})?(?: (?:{TIME_UNIT}|{_UNIT}))?{_PER}{SUFFIX})(?P<p>(?: [a-z(].*)?)$", text
     )
     if not match or any(mark in match.group("p") for mark in ",;("):
         return "", ""
@@ -342,6 +391,8 @@ def _counts(reading: Reading) -> Iterator[Fact]:
     )
     kept, left = (noun[: stop.start()], noun[stop.start() :].strip()) if stop else (noun, "")
     if len(kept.split()) > 7 or re.search(r"\d", kept) or not (kept.endswith("s") or " of " in kept):
+        return
+    if re.match(TIME_UNIT, kept) and (verb or clause.verb) not in {"have", "need", "allow", "give", "get", "require", "grant"}:
         return
     number = match.group("c") + match.group("t")
     behind = f"{verb} {left}".strip()

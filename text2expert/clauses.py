@@ -5,7 +5,7 @@ that it reads wrongly would become a wrong question.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import attrs
@@ -24,8 +24,10 @@ from text2expert.lexicon import (
     SUBORDINATORS,
     THIRD,
     VERBS,
+    FIRM,
     is_participle,
     third,
+    verb_of,
 )
 
 DOCUMENT = re.compile(
@@ -111,11 +113,10 @@ def _participle_at(words: list[str], at: int) -> bool:
     return at < len(words) and is_participle(bare(words[at]))
 
 
-def proper_words(text: str) -> frozenset[str]:
-    """Words that *text* writes with a capital inside sentences, or always in a form of their own (FiO2, PEEP)."""
+def proper_words(sentences: Iterable[str]) -> frozenset[str]:
+    """Words that *sentences* write with a capital elsewhere than at their beginning."""
     found = set()
-    text = " ".join(text.split())
-    for match in re.finditer(r"(?<![.!?:;\"“()\n•*\d–-])[ ]([A-Z][\w'’-]*)", text):
+    for match in (match for text in sentences for match in re.finditer(r"(?<![.!?:;\"“()\n•*\d–-])[ ]([A-Z][\w'’-]*)", text)):
         word = match.group(1)
         found.add(word)
         found.add(word + "s")
@@ -166,6 +167,9 @@ def parse(text: str, proper: frozenset[str] = frozenset(), *, imperative: bool =
         words[0] = "The"
         text = " ".join(words)
     first = bare(words[0])
+    if first == "only" and len(words) > 3:
+        clause = _declarative([upper_first(words[1]), *words[2:]], proper)
+        return clause and attrs.evolve(clause, subject=f"only {clause.subject}")
     if first in PREPOSITIONS and words[0][0].isupper():
         return _fronted(text, proper)
     if imperative and (order := _imperative(words)):
@@ -224,7 +228,7 @@ def _imperative(words: list[str]) -> Clause | None:
     if at >= len(words) - 1:
         return None
     verb = words[at]
-    if verb.lower() not in VERBS or (at == 0 and not verb[0].isupper()):
+    if not verb_of(verb.lower()) or (at == 0 and not verb[0].isupper()):
         return None
     for place, word in enumerate(words[at + 1 :], at + 1):
         low = bare(word)
@@ -349,6 +353,8 @@ def _is_present(words: list[str], at: int) -> bool:
     if at + 1 < len(words) and bare(words[at + 1]) in AUXILIARIES | {"of", "has", "have"}:
         return False
     head = words[0].lower()
+    if low in THIRD and THIRD[low] in FIRM and not _later_auxiliary(words, at + 1):
+        return True
     if low in THIRD:
         if _later_auxiliary(words, at + 1) or any(word[0].isdigit() for word in words[max(0, at - 2) : at]):
             return False
@@ -357,13 +363,15 @@ def _is_present(words: list[str], at: int) -> bool:
         if _starts_phrase(words, at + 1):
             return True
         # "The ward repeats observations": a bare object needs a determiner before a short subject and no later auxiliary.
-        return head in DETERMINERS and 2 <= at <= 6 and not _later_auxiliary(words, at + 1)
+        short = at <= 6 or any(bare(word) in RELATIVES for word in words[:at])
+        return head in DETERMINERS and at >= 2 and short and not _later_auxiliary(words, at + 1)
     if low in VERBS:
         if before.endswith("ing") or before in VERBS:
             return False
         plural = before.endswith("s") and not before.endswith(("ss", "us", "'s", "’s"))
         many = plural or before in {"people", "staff", "persons", "children", "men", "women", "craft", "personnel", "police"}
-        return many and _starts_phrase(words, at + 1) and not _later_auxiliary(words, at + 1)
+        object_follows = low in FIRM or _starts_phrase(words, at + 1) or words[at : at + 2] == ["take", "place"]
+        return many and object_follows and not _later_auxiliary(words, at + 1)
     return False
 
 
@@ -385,7 +393,7 @@ def _is_subject(words: list[str]) -> bool:
         return False
     text = " ".join(words)
     last = bare(words[-1])
-    if last in PREPOSITIONS | {"a", "an", "the", "and", "or", "to", "of", "that", "which", "who"}:
+    if last.endswith(("'s", "’s")) or last in PREPOSITIONS | {"a", "an", "the", "and", "or", "to", "of", "that", "which", "who"}:
         return False
     if not _balanced(text) or any(mark in text for mark in ";:?!"):
         return False
@@ -410,7 +418,7 @@ def _split_tail(words: list[str]) -> tuple[str, str]:
                 or (low == "where" and words[at - 1].endswith(","))
                 or (low == "so" and at + 1 < len(words) and bare(words[at + 1]) == "that")
                 or (low == "as" and [bare(other) for other in words[at : at + 3]] == ["as", "soon", "as"])
-                or (low in {"before", "after"} and bare(words[at - 1]) not in _TIME_NOUNS and _has_finite(words[at + 1 : at + 14]))
+                or (low in {"before", "after"} and bare(words[at - 1]) not in _TIME_NOUNS and _opens_event(words[at + 1 : at + 14]))
                 or (low == "since" and words[at - 1].endswith(","))
             )
         if opens:
@@ -419,6 +427,11 @@ def _split_tail(words: list[str]) -> tuple[str, str]:
                 start -= 1
             return " ".join(words[:start]).rstrip(","), " ".join(words[start:])
     return " ".join(words), ""
+
+
+def _opens_event(words: list[str]) -> bool:
+    """Whether a clause follows "before" or "after", or a gerund that stands for one."""
+    return bool(words) and (bare(words[0]).endswith("ing") or _has_finite(words))
 
 
 _TIME_NOUNS = frozenset("second seconds minute minutes hour hours day days week weeks month months year years".split())
@@ -446,7 +459,7 @@ def _has_finite(words: list[str]) -> bool:
 
 def split_condition(text: str) -> tuple[str, str, str] | None:
     """("if", condition, consequence) of "If A, B"; None where the comma between them is not found safely."""
-    match = re.match(r"(If|When|Whenever|Where|Once|Unless)\s+(.+)", text)
+    match = re.match(r"(If|When|Whenever|Where|Once|Unless|Should)\s+(.+)", text)
     if not match:
         return None
     words = match.group(2).split()
@@ -456,7 +469,7 @@ def split_condition(text: str) -> tuple[str, str, str] | None:
         condition = " ".join(words[:at]).rstrip(",")
         if bare(words[at]) in {"and", "or", "but", "nor", "without", "whether", "other", "including", "except"} or not _balanced(condition):
             continue
-        if not _has_finite(words[:at]):
+        if match.group(1) != "Should" and not _has_finite(words[:at]):
             continue
         consequence = words[at:]
         as_order = [consequence[0].capitalize(), *consequence[1:]]
@@ -493,17 +506,17 @@ def conjuncts(clause: Clause) -> list[Clause]:
                 return [*_cut(clause, words[:at], cuts, keep_tail=False)]
         elif words[at - 1].endswith(",") and bare(word) in AUXILIARIES | {"has", "have"}:
             cuts.append((at, at))
-    if cuts and words[cuts[-1][0] - 1].endswith(",") and not clause.passive:
+    if cuts and not clause.passive:
         # "review the list, confirm it by May, and name a steward": the last "and" shows that commas divide predicates
         commas = [
-            (at, at) for at in range(1, cuts[-1][0]) if words[at - 1].endswith(",") and _continues(clause, words, at)
+            (at, at) for at in range(1, cuts[-1][0]) if words[at - 1].endswith(",") and _continues(clause, words, at, listed=True)
         ]
         cuts = sorted({*cuts, *commas})
     return list(_cut(clause, words, cuts, keep_tail=True))
 
 
-def _continues(clause: Clause, words: list[str], at: int) -> bool:
-    """Whether the words after "and" are another predicate of the same subject."""
+def _continues(clause: Clause, words: list[str], at: int, *, listed: bool = False) -> bool:
+    """Whether the words after "and" (or, *listed*, after a comma) are another predicate of the same subject."""
     while at < len(words) - 1 and bare(words[at]) in ADVERBS:
         at += 1
     low = bare(words[at])
@@ -514,7 +527,7 @@ def _continues(clause: Clause, words: list[str], at: int) -> bool:
     if clause.passive and clause.auxiliary in MODALS and low == "be":
         return True
     if clause.auxiliary in MODALS and not clause.passive:
-        return low in VERBS and _starts_phrase(words, at + 1)
+        return low in VERBS and (_starts_phrase(words, at + 1) or (listed and words[at].isalpha()))
     if clause.passive:
         return is_participle(low) and _ends_participle(words, at) or (low in THIRD and _starts_phrase(words, at + 1))
     if clause.form == "present":
@@ -528,9 +541,10 @@ def _ends_participle(words: list[str], at: int) -> bool:
 
 
 def _own_clause(words: list[str], *, comma: bool) -> bool:
-    if len(words) < 3:
+    first = bare(words[0])
+    if len(words) < 3 or first in RELATIVES | SUBORDINATORS | {"whether", "how", "what", "where"}:
         return False
-    if bare(words[0]) in PRONOUNS:
+    if first in PRONOUNS:
         return True
     at = _finite(words)
     return at is not None and at <= (10 if comma else 6)

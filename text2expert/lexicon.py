@@ -133,6 +133,18 @@ QUANTITY_OF = {unit: name for name, units in QUANTITIES.items() for unit in unit
 """Unit -> what it measures."""
 
 
+FIRM = frozenset("need require get include contain cost hold own".split())
+"""Verbs taken for verbs whatever follows: as nouns they are rare behind a noun."""
+
+
+def verb_of(word: str) -> str:
+    """The base form that *word* (lower case) is, "pre-cool" and the like included; "" where it is no known verb."""
+    if word in VERBS:
+        return word
+    prefix, _, stem = word.partition("-")
+    return word if prefix in {"pre", "re", "de", "over", "un", "cross", "double"} and stem in VERBS else ""
+
+
 def is_participle(word: str) -> bool:
     """Whether *word* (lower case) looks like a past participle."""
     return word in PARTICIPLES or (word.endswith("ed") and len(word) > 3 and word not in _NOT_PARTICIPLES)

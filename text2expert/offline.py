@@ -29,15 +29,15 @@ _RANK = {
     for rank, kinds in enumerate(
         (
             ("definition", "deadline", "frequency", "value", "required-value", "limit", "size", "label-value", "cell", "entry", "reference"),
-            ("duration", "lasting", "elapse", "offset", "moment", "measure", "condition", "condition-order", "label", "count", "abbreviation"),
-            ("when", "exception", "until", "timing", "why", "by-whom", "place", "who", "duty", "treatment", "treatment-modal"),
-            ("object", "term", "meaning", "subject"),
+            ("duration", "times", "manner", "recipient", "instrument", "lasting", "elapse", "offset", "moment", "measure", "condition", "condition-order", "label", "count", "abbreviation"),
+            ("when", "case", "exception", "until", "timing", "why", "by-whom", "place", "who", "duty", "treatment", "treatment-modal"),
+            ("object", "order", "event", "term", "meaning", "subject"),
             ("permission",),
         )
     )
     for kind in kinds
 }
-_HARD = frozenset({"condition", "condition-order", "exception", "when", "why"})
+_HARD = frozenset({"condition", "condition-order", "exception", "when", "case", "why"})
 _EASY = frozenset({"cell", "entry", "abbreviation", "label-value", "label", "permission"})
 
 
@@ -86,7 +86,7 @@ class RuleTeacher:
 
     def _items(self, chunk: Chunk) -> list[list[QAPair]]:
         layout = lay_out(chunk.text, chunk.headings, chunk.context)
-        proper = proper_words(chunk.text)
+        proper = proper_words(unit.text for unit in layout.units)
         per_place: dict[tuple[int, int], list[Fact]] = defaultdict(list)
         for fact in rules.facts(layout.units, layout.tables, proper):
             per_place[fact.places[-1]].append(fact)

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 
 import attrs
 
-from text2expert.adjuncts import FREQUENCY
+from text2expert.adjuncts import FREQUENCY, TIMED
 from text2expert.clauses import bare, upper_first
 from text2expert.lexicon import BE, MODALS, PREPOSITIONS, VERBS, is_participle
 from text2expert.statements import BOUND, NUM, Fact, Reading, agent, content, generic, pointing
 
 _PLACE_VERBS = frozenset(
     "kept stored placed held located filed displayed posted written recorded entered hung parked fixed mounted painted stencilled printed "
-    "deposited noted laid installed situated shown stamped logged listed marked registered disposed discarded collected delivered".split()
+    "deposited noted laid installed situated shown stamped logged listed marked registered disposed discarded collected delivered allowed permitted "
+    "prohibited forbidden".split()
 )
 _PLACE = re.compile(
     r"^(?P<v>(?:be )?(?:\w+ly )?(?P<w>\w+)(?: [a-z]+ly| upright| back)?) "
@@ -22,7 +23,7 @@ _LIGHT = frozenset("mean apply put take get make do set go come keep last stand 
 """Verbs that ask nothing by themselves: "What does the outer ship put?"."""
 _STATIVE = frozenset(
     "used kept required needed allowed permitted forbidden prohibited made given held called known found based located covered meant "
-    "defined described listed reserved limited placed invented done".split()
+    "defined described listed reserved limited placed invented done fitted supported taken set attached based composed stated".split()
 )
 """Participles that say how something is, not what happens to it."""
 _GAPPED = re.compile(
@@ -38,14 +39,20 @@ def predicate_facts(reading: Reading) -> Iterator[Fact]:
     yield from _tail_facts(reading)
     yield from _copula_facts(reading)
     rest = reading.clause.rest
-    if reading.clause.form == "imperative" or re.search(r"[;:]", rest) or reading.clause.subject.startswith(('"', "“")):
+    if reading.clause.form == "imperative":
+        yield from _order_facts(reading)
+        return
+    if re.search(r"[;:]", rest) or reading.clause.subject.startswith(('"', "“")):
         return
     yield from _by_facts(reading)
-    if reading.clause.subject.split()[0].lower() in {"no", "neither", "nobody", "only"}:
+    if reading.clause.subject.split()[0].lower() in {"no", "neither", "nobody"}:
         return
     yield from _subject_facts(reading)
+    if reading.clause.subject.startswith("only "):
+        return
     yield from _object_facts(reading)
-    yield from _treatment_facts(reading)
+    if not reading.partial:
+        yield from treatment_facts(reading)
     yield from _permission(reading)
 
 
@@ -71,7 +78,8 @@ def _tail_facts(reading: Reading) -> Iterator[Fact]:
         return
     anchored = reading.anchored or len(content(slots["stmt"])) < 3
     if opener in {"if", "when", "whenever"} and not re.search(r", (?:except|unless)", tail):
-        yield scene.fact("when", tail, anchored=anchored, **slots)
+        timed = any(pattern.search(rest) for pattern in TIMED)
+        yield scene.fact("case" if timed else "when", tail, anchored=anchored, **slots)
         condition = " ".join(words[1:])
         order = clause.form == "imperative" and not clause.negation and not only
         if order and not pointing(condition) and len(content(condition)) >= 3 and "," not in condition:
@@ -131,6 +139,12 @@ def _by_facts(reading: Reading) -> Iterator[Fact]:
         slots = reading.ask(before)
         if len(content(slots["stmt"])) >= 2 and not pointing(slots["stmt"]) and "," not in before and " and " not in before:
             yield reading.scene.fact("by-whom", by.group("t"), anchored=reading.anchored, **slots)
+    given = re.match(r"^(?P<v>(?:be )?(?:\w+ly )?\w+(?: [a-z]+ly| back)?) (?P<p>with|to) (?P<t>(?:the|a|an|each|both|one|two|its) [^;()]+)$", rest)
+    if given and not re.search(r"\b(?:that|which|who) .* (?:and|or) |, (?:and|or|but) ", given.group("t")) and len(given.group("t").split()) <= 16:
+        kind = "instrument" if given.group("p") == "with" else "recipient"
+        slots = reading.ask(given.group("v"))
+        if (kind == "instrument" or agent(given.group("t"))) and not pointing(slots["stmt"]) and not pointing("the thing meant " + given.group("t")):
+            yield reading.scene.fact(kind, given.group("t"), anchored=reading.anchored, **slots)
     place = _PLACE.match(rest)
     if place and place.group("w") in _PLACE_VERBS:
         where = place.group("t")
@@ -190,15 +204,39 @@ def _object_facts(reading: Reading) -> Iterator[Fact]:
     yield reading.scene.fact("object", rest, anchored=reading.anchored or generic(clause.subject), **slots)
 
 
-def _treatment_facts(reading: Reading) -> Iterator[Fact]:
+def _order_facts(reading: Reading) -> Iterator[Fact]:
+    """What an order orders: "Reject tubes without a barcode." """
+    clause, rest = reading.clause, reading.clause.rest
+    if clause.tail or clause.front or not rest or clause.verb in _LIGHT or re.search(r"[;:]", rest) or len(rest) > 140:
+        return
+    words = rest.split()
+    first = bare(words[0])
+    if re.match(rf"(?:{BOUND} )?{NUM}\b", rest) or first in PREPOSITIONS | {"to", "that", "it", "them", "back", "up", "down", "out", "and", "or", "as", "not"} or first.endswith("ly"):
+        return
+    if pointing("the thing meant " + rest) or any(pattern.search(rest) for pattern in TIMED) or re.search(r", (?:and|or|but) |\band\b", rest):
+        return
+    if is_participle(first) and len(words) < 2:
+        return
+    slots = {"inv": clause.inverted(""), "stmt": clause.statement("")}
+    yield reading.scene.fact("object", rest, anchored=True, **slots)
+    described = any(bare(word) in PREPOSITIONS | {"that", "which", "who"} for word in words[1:])
+    if len(content(rest)) >= 3 and described and not re.search(r"\b(?:to|at|in|on|into|onto|from|with|for|before|after|by|under)\b", rest):
+        verb = f"{clause.negation} {clause.verb}".strip()
+        yield reading.scene.fact("order", verb if not clause.negation else f"do {verb}", object=rest, negation="")
+
+
+def treatment_facts(reading: Reading) -> Iterator[Fact]:
     """What happens to a thing that is described closely; what somebody described closely has to do."""
     clause, scene, whole = reading.clause, reading.scene, _whole(reading)
     subject = clause.subject
-    if len(content(subject)) < 3 or len(whole) > 170 or reading.front or _GAPPED.search(whole):
+    described = len(content(subject)) >= 3 or (
+        len(content(subject)) == 2 and any(bare(word) in PREPOSITIONS | {"that", "which", "who", "not"} for word in subject.split())
+    )
+    if not described or len(whole) > 170 or reading.front or _GAPPED.search(whole):
         return
     if re.match(rf"(?:{NUM})\b", subject) or clause.negation and clause.passive:
         return
-    if clause.passive and len(content(whole)) >= 2 and not re.search(rf", or {NUM}", whole):
+    if clause.passive and not re.search(rf", or {NUM}", whole):
         if bare(whole.removeprefix("be ").split()[0]) in _STATIVE:
             return
         if clause.auxiliary in {"is", "are"}:

@@ -11,15 +11,22 @@ import attrs
 
 from text2expert.adjuncts import adjunct_facts
 from text2expert.clauses import Clause, bare, conjuncts, lower_first, parse, split_condition, upper_first
-from text2expert.lexicon import BE, DETERMINERS, MODALS, POINTERS, PREPOSITIONS, PRONOUNS, ROLES, SUBORDINATORS, VERBS
-from text2expert.predicates import predicate_facts
+from text2expert.lexicon import BE, DETERMINERS, MODALS, POINTERS, PREPOSITIONS, PRONOUNS, QUANTITY_OF, ROLES, SUBORDINATORS, VERBS
+from text2expert.predicates import predicate_facts, treatment_facts
 from text2expert.statements import BOUND, NUM, Fact, Reading, Scene, contains, content, generic, is_order, pointing, statement
-from text2expert.units import Table, Unit, title
+from text2expert.units import Row, Table, Unit, title
 
 _PERSONAL = re.compile(
     r"\b(?:I|we|We|our|Our|us|you|You|your|Your|my|My)\b|https?:|www\.|[`{}<>\\|@]|\w\(\)|::"
 )
 """Prose that speaks to its reader, and code: not what the rules are made for."""
+
+_DOCUMENT = re.compile(
+    r"\b([Tt])his ((?:\w+ )?(?:policy|procedure|handbook|manual|protocol|agreement|contract|document|guide|guideline|standard|code|lease|licence|license|plan|"
+    r"regulation|act|charter|instruction|specification|SOP|tenancy)\b)",
+    re.IGNORECASE,
+)
+"""A document that names itself: "This Policy" is "the Policy" to a reader of the question."""
 
 # --- clauses ----------------------------------------------------------------------------------------------------------
 
@@ -29,23 +36,36 @@ _TRANSITIVE = frozenset("consider use take give make offer measure keep set put 
 
 
 def _clause_facts(clause: Clause, scene: Scene) -> Iterator[Fact]:
+    """Facts of a clause: those of each of its predicates, then those of all of them together."""
+    parts = conjuncts(clause)
+    for part in parts:
+        reading = _read(part, scene, partial=len(parts) > 1)
+        if reading is not None:
+            yield from adjunct_facts(reading)
+            yield from predicate_facts(reading)
+    if len(parts) > 1 and clause.rest.endswith(parts[-1].rest):
+        reading = _read(clause, scene, partial=False)
+        if reading is not None and clause.form == "aux":
+            yield from treatment_facts(reading)
+
+
+def _read(clause: Clause, scene: Scene, *, partial: bool) -> Reading | None:
+    """What the rules need of a clause; None where it is not safe to ask with."""
     if clause.auxiliary in {"was", "were", "had", "would", "could", "might", "will"} or clause.rest.count('"') % 2:
-        return
-    if bare(clause.subject.split()[0]) in {"nobody", "nothing", "none"} if clause.subject else False:
-        return
-    if clause.rest.startswith(("and ", "or ")) or (clause.subject and pointing(clause.subject)):
-        return
+        return None
+    if clause.subject and (bare(clause.subject.split()[0]) in {"nobody", "nothing", "none"} or pointing(clause.subject)):
+        return None
+    if clause.rest.startswith(("and ", "or ")):
+        return None
     first = bare(clause.rest.split()[0]) if clause.rest else ""
     if clause.form == "imperative" and clause.verb in _TRANSITIVE and (not first or first in PREPOSITIONS):
-        return
+        return None
     opener = bare(clause.tail.split()[0]) if clause.tail else ""
     seen = f"{clause.subject or 'the thing meant'} {clause.rest} {clause.tail}"
     added = f" {clause.tail}" if opener in _ADDED and not pointing(seen) else ""
     more = "" if added or not clause.tail or opener in {"so", "because", "since"} else f" {clause.tail}"
     vague = len(content(clause.rest)) < 3 if clause.form == "imperative" else generic(clause.subject)
-    reading = Reading(clause=clause, scene=scene, added=added, more=more, anchored=vague)
-    yield from adjunct_facts(reading)
-    yield from predicate_facts(reading)
+    return Reading(clause=clause, scene=scene, added=added, more=more, anchored=vague, partial=partial)
 
 
 # --- facts of a unit --------------------------------------------------------------------------------------------------
@@ -54,13 +74,15 @@ _QUOTED = re.compile(r"^[\"“](?P<term>[^\"”]{1,60})[\"”](?P<abbr> \([^)]{1
 _MEANS = re.compile(r"^(?P<term>[A-Za-z][\w /-]{1,40}?) (?:means|is defined as|refers to) (?P<meaning>(?!that\b)[a-z].+)$")
 _GLOSSARY = re.compile(r"^(?P<term>[A-Z][\w/&-]*[A-Z\d][\w/&-]*(?: [a-z]+)?)(?:,| -| –| —|:) (?P<meaning>[A-Za-z][^;:]{3,120})$")
 _ABBREVIATED = re.compile(r"\((?P<abbr>[A-Z][A-Za-z\d/]{1,7})(?:[,;][^)]*)?\)")
-_LABEL = re.compile(r"^(?P<label>[A-Z\d][^:;.?!]{1,70}): (?P<value>\S.*)$")
+_LABEL = re.compile(r"^(?P<label>[A-Z\d](?:[^:;.?!]|\.(?! [A-Z])){1,70}): (?P<value>\S.*)$")
+_DASHED = re.compile(r"^(?P<label>[A-Z][^:;.?!–—]{1,50}?) [-–—] (?P<value>[a-z].{8,})$")
+_GLOSSARIES = re.compile(r"\b(?:definitions?|glossary|terms|abbreviations|vocabulary)\b", re.IGNORECASE)
 _NOTES = frozenset("note notes warning caution example examples important tip tips see nb remark remarks exceptions exception source figure reference".split())
 
 
 def unit_facts(unit: Unit, proper: frozenset[str]) -> list[Fact]:
     """What a sentence or bullet states."""
-    text = unit.text
+    text = _DOCUMENT.sub(r"\1he \2", unit.text)
     if not unit.whole or _PERSONAL.search(text) or not 3 <= len(text.split()) <= 80:
         return []
     places: tuple[tuple[int, int], ...] = ((unit.start, unit.end),)
@@ -83,6 +105,8 @@ def unit_facts(unit: Unit, proper: frozenset[str]) -> list[Fact]:
     if defined:
         return defined + found
     label = _LABEL.match(body)
+    if _GLOSSARIES.search(unit.section) and (entry := label or _DASHED.match(body)):
+        return [scene.fact("definition", entry.group("value"), term=entry.group("label"), answer=statement(f'"{entry.group("label")}" means {lower_first(entry.group("value"), proper)}'))] + found
     if label and (facts := _labelled(label.group("label"), label.group("value"), scene)) is not None:
         inner = attrs.evolve(scene, topic=label.group("label"))
         return [*facts, *_sentence_facts(upper_first(label.group("value")), inner), *found]
@@ -112,19 +136,23 @@ def _sentence_facts(body: str, scene: Scene) -> Iterator[Fact]:
     for number, part in enumerate(re.split(r"; ", body)):
         text = part if number == 0 else upper_first(part)
         if re.search(r": ", text):
-            continue
+            text = text.partition(": ")[0]
+            if pointing(text) or re.search(r"\b(?:order|these|steps|ceilings|one|all|any)$", text):
+                continue
         clause = parse(text, scene.proper, imperative=number == 0)
         if clause is None:
             continue
-        parts = conjuncts(clause)
         answer = scene if number == 0 and "; " not in body else attrs.evolve(scene, answer=statement(part))
-        for piece in parts:
-            yield from _clause_facts(piece, answer)
+        yield from _clause_facts(clause, answer)
 
 
 def _conditional(condition: tuple[str, str, str], scene: Scene) -> Iterator[Fact]:
     opener, premise, consequence = condition
-    if opener == "unless" or len(content(premise)) < 2 or pointing(premise) or len(consequence) > 200:
+    if opener == "unless":
+        if not pointing(consequence) and not is_order(consequence) and not pointing(premise):
+            yield scene.fact("exception", f"unless {premise}", stmt=consequence)
+        return
+    if len(content(premise)) < 2 or pointing(premise) or len(consequence) > 200:
         return
     if opener == "where" and not re.search(r"\b(?:is|are|has|have)\b|s\b", premise):
         return
@@ -153,7 +181,7 @@ def _definitions(body: str, scene: Scene) -> Iterator[Fact]:
         yield scene.fact("abbreviation", entry.group("meaning"), term=entry.group("term"))
         return
     meant = _MEANS.match(body)
-    if meant and not re.search(r"\b(?:that|which|who|this|it)\b", meant.group("term")) and not generic(meant.group("term")):
+    if meant and not re.search(r"\b(?:that|which|who|this|it)\b", meant.group("term")) and (not generic(meant.group("term")) or meant.group("term").isupper()):
         yield scene.fact("meaning", meant.group("meaning"), subject=lower_first(meant.group("term"), scene.proper))
 
 
@@ -216,7 +244,7 @@ def _labelled(label: str, value: str, scene: Scene) -> list[Fact] | None:
     words = label.split()
     if len(words) > 9 or "," in label or re.match(rf"(?:team of |group of )?{NUM}\b", label.lower()) or bare(words[0]) in _NOTES or any(bare(word) in MODALS | BE | {"has", "have", "does"} for word in words):
         return None
-    if bare(words[0]) in PRONOUNS | POINTERS | SUBORDINATORS or pointing(label) or label.count("(") != label.count(")"):
+    if bare(words[0]) in PRONOUNS | POINTERS | SUBORDINATORS | {"never", "do", "always", "not", "only"} or pointing(label) or label.count("(") != label.count(")"):
         return None
     if bare(words[0]) in VERBS and len(words) > 1 and bare(words[1]) in DETERMINERS | PREPOSITIONS:
         return None
@@ -245,52 +273,79 @@ def _labelled(label: str, value: str, scene: Scene) -> list[Fact] | None:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def table_facts(table: Table, proper: frozenset[str]) -> list[Fact]:
+def table_facts(table: Table) -> list[Fact]:
     """One fact per cell of a table with a header; one per row of a two-column list without."""
     if not title(table.section):
         return []
-    found: list[Fact] = []
-    if table.header:
-        width = len(table.header)
-        key = 1 if bare(table.header[0]) in {"no", "nr", "item", "#", "number", ""} and width > 2 else 0
-        keys = [row.cells[key] for row in table.rows if len(row.cells) == width]
-        for row in table.rows:
-            if len(row.cells) != width or keys.count(row.cells[key]) > 1 or not row.cells[key]:
-                continue
-            named = _row_name(table.header[key], row.cells[key], proper)
-            places = ((row.start, row.end),) if table.header_span is None else (table.header_span, (row.start, row.end))
-            for column in range(width):
-                name, cell = table.header[column], row.cells[column]
-                if column == key or (key and column == 0) or not name or cell in {"", "-", "–", "—", "n/a"} or table.header.count(name) > 1:
-                    continue
-                found.append(
-                    Fact(
-                        kind="cell", slots={"column": lower_first(name, proper), "row": named}, short=cell,
-                        answer=statement(f"The {lower_first(name, proper)} for {named} is {cell}"), places=places, section=table.section,
-                    )
-                )
-        return found
-    names = [row.cells[0] for row in table.rows]
-    for row in table.rows:
-        if len(row.cells) == 2 and names.count(row.cells[0]) == 1 and re.search(r"\w", row.cells[0]) and row.cells[1]:
-            found.append(
-                Fact(
-                    kind="entry", slots={"row": row.cells[0]}, short=row.cells[1], answer=statement(f"{row.cells[0]}: {row.cells[1]}"),
-                    places=((row.start, row.end),), section=table.section,
-                )
-            )
-    return found
+    if not table.header:
+        return [_entry(table, row) for row in table.rows if _names_one(table, row, 0) and len(row.cells) == 2 and row.cells[1]]
+    key = 1 if bare(table.header[0]) in _COUNTERS and len(table.header) > 2 else 0
+    return [
+        _cell(table, row, key, column)
+        for row in table.rows
+        if _names_one(table, row, key) and len(row.cells) == len(table.header)
+        for column in range(min(key, 1) + 1 if key else 1, len(table.header))
+        if row.cells[column] not in _BLANK and table.header[column] and table.header.count(table.header[column]) == 1
+    ]
 
 
-def _row_name(header: str, cell: str, proper: frozenset[str]) -> str:
-    """How a question names a row: "step 3", "fentanyl", "displacement (t) up to 9,000"."""
-    if re.match(r"^[\d<>≤≥-]|^(?:up to|above|below|over|under|from)\b", cell) or len(cell) <= 3:
-        return f"{lower_first(header, proper)} {cell}"
-    return lower_first(cell, proper)
+_COUNTERS = frozenset({"no", "nr", "item", "#", "number", "s/n", ""})
+_BLANK = frozenset({"", "-", "–", "—", "n/a", "N/A"})
+
+
+def _names_one(table: Table, row: Row, key: int) -> bool:
+    """Whether the row's name is its own."""
+    name = row.cells[key] if key < len(row.cells) else ""
+    return bool(re.search(r"\w", name)) and sum(other.cells[key : key + 1] == (name,) for other in table.rows) == 1
+
+
+def _cell(table: Table, row: Row, key: int, column: int) -> Fact:
+    name, unit = _unit_of(table.header[column])
+    value = row.cells[column]
+    short = f"{value}{'' if unit.startswith(('/', '%', '°')) else ' '}{unit}" if unit and re.match(rf"(?:{BOUND} )?[-+]?\d[\d,.]*(?: to [\d,.]+)?$", value) else value
+    named = _row_name(table.header[key], row.cells[key])
+    places = ((row.start, row.end),) if table.header_span is None else (table.header_span, (row.start, row.end))
+    return Fact(
+        kind="cell",
+        slots={"column": name, "row": named},
+        short=short,
+        answer=f'{upper_first(short)} stands under "{name}" for {named}.',
+        places=places,
+        section=table.section,
+    )
+
+
+def _entry(table: Table, row: Row) -> Fact:
+    return Fact(
+        kind="entry",
+        slots={"row": row.cells[0]},
+        short=row.cells[1],
+        answer=statement(f"{row.cells[0]}: {row.cells[1]}"),
+        places=((row.start, row.end),),
+        section=table.section,
+    )
+
+
+def _unit_of(header: str) -> tuple[str, str]:
+    """(name, unit) of a column: "Flow (L/min)" -> "Flow", "L/min"."""
+    match = re.match(r"^(.+?) \(([^()\s]+)\)$", header)
+    if match and (match.group(2) in QUANTITY_OF or "/" in match.group(2)):
+        return match.group(1), match.group(2)
+    return header, ""
+
+
+def _row_name(header: str, cell: str) -> str:
+    """How a question names a row: "step 3", "fentanyl", "displacement of up to 9,000 t"."""
+    name, unit = _unit_of(header)
+    if not re.match(r"^[\d<>≤≥-]|^(?:up to|above|below|over|under|from)\b", cell):
+        return lower_first(cell) if len(cell) > 3 and len(cell.split()) > 1 else f"{lower_first(name)} {cell}"
+    amount = f"{cell} {unit}".strip()
+    of = " of" if " " in amount and not re.match(r"above|below|over|under|from", cell) else ""
+    return f"{lower_first(name)}{of} {amount}"
 
 
 def facts(units: Sequence[Unit], tables: Sequence[Table], proper: frozenset[str]) -> list[Fact]:
     """Every fact of a passage, in the order of the text."""
     found = [fact for unit in units for fact in unit_facts(unit, proper)]
-    found.extend(fact for table in tables for fact in table_facts(table, proper))
+    found.extend(fact for table in tables for fact in table_facts(table))
     return sorted(found, key=lambda fact: fact.places[-1])

@@ -57,6 +57,10 @@ class Fact:
     """Whether a question must name its topic to be understood."""
 
 
+_CLOCK_DOT = re.compile(r"\b([ap]\.m)$")
+"""The full stop of "7 a.m." at a sentence's end belongs to both."""
+
+
 @attrs.frozen(kw_only=True)
 class Scene:
     """A unit under reading: what every fact found in it has in common."""
@@ -72,7 +76,7 @@ class Scene:
         return Fact(
             kind=kind,
             slots=slots,
-            short=short.strip(" ,;"),
+            short=_CLOCK_DOT.sub(r"\1.", short.strip(" ,;")),
             answer=answer or self.answer,
             places=self.places,
             section=self.section,
@@ -92,6 +96,8 @@ class Reading:
     more: str
     """The subordinate clause as it belongs to the answer: " unless it is renewed"; "" where it stays in the question."""
     anchored: bool
+    partial: bool = False
+    """Whether the subject has further predicates, so that this one does not say all that happens to it."""
 
     @property
     def front(self) -> str:

@@ -86,6 +86,8 @@ class _Block:
     bullet: bool
     lead: Lead | None
     whole: bool
+    begun: bool = False
+    """Whether the passage begins inside its first sentence."""
 
 
 _BULLET = re.compile(r"\s*(?:[-*•‣▪◦·–—]|\(?[a-z]{1,2}\)|\(?[ivx]{1,5}\)|\(?\d{1,2}\))\s+(?=\S)")
@@ -166,8 +168,9 @@ def lay_out(text: str, headings: Sequence[str] = (), context: str = "") -> Layou
     """
     lines = _lines(text)
     known = {squeeze(heading) for heading in headings}
-    around = [line for line in context.splitlines() if squeeze(line) and squeeze(line) not in known]
-    section = squeeze(headings[-1]) if headings else ""
+    above = " > ".join(squeeze(heading) for heading in headings)
+    around = [line for line in context.splitlines() if squeeze(line) and squeeze(line) not in known | {above}]
+    path = _Path([squeeze(heading) for heading in headings])
     lead = next((Lead(text=squeeze(line)) for line in reversed(around) if line.rstrip().endswith(":")), None)
     blocks: list[_Block] = []
     tables: list[Table] = []
@@ -177,8 +180,9 @@ def lay_out(text: str, headings: Sequence[str] = (), context: str = "") -> Layou
         if not line.bare:
             at += 1
             continue
-        if (stop := _table_end(lines, at)) > at:
-            tables.append(_table(lines[at:stop], section, around if not blocks and not tables else []))
+        header = around[-1] if around and not blocks and not tables else ""
+        if (stop := _table_end(lines, at, header)) > at:
+            tables.append(_table(lines[at:stop], path.section, header, cut=stop == len(lines)))
             at = stop
             lead = None
             continue
@@ -186,11 +190,13 @@ def lay_out(text: str, headings: Sequence[str] = (), context: str = "") -> Layou
             at += 1
             continue
         if _is_heading(lines, at, known):
-            section, lead = squeeze(line.bare), None
+            path.enter(squeeze(line.bare))
+            lead = None
             at += 1
             continue
         stop = _block_end(lines, at, known)
-        block = _block(lines[at:stop], section, lead, last=stop == len(lines))
+        path.leave_for(line.bare)
+        block = _block(lines[at:stop], path.section, lead, last=stop == len(lines))
         if block.bullet:
             blocks.append(block)
         else:
@@ -201,8 +207,41 @@ def lay_out(text: str, headings: Sequence[str] = (), context: str = "") -> Layou
                 first = [place for place in sentences(text[block.start : block.end])][-1][0] + block.start
                 lead = Lead(text=squeeze(text[first : block.end]), start=first, end=block.end)
         at = stop
+    if blocks and not blocks[0].bullet and text[blocks[0].start : blocks[0].start + 1].islower():
+        blocks[0] = attrs.evolve(blocks[0], begun=True)
     units = [unit for number, block in enumerate(blocks) for unit in _units(text, block, number)]
     return Layout(units=tuple(units), tables=tuple(tables))
+
+
+def _depth(line: str) -> int:
+    """How deep a line's number lies: 0 without one, 1 for "3." or "Clause 3", 2 for "3.1"."""
+    if _NAMED.match(line):
+        return 1
+    number = re.match(r"(?:§\s*)?(\d{1,3}(?:\.\d{1,3})*)\.?\s", line)
+    return number.group(1).count(".") + 1 if number else 0
+
+
+class _Path:
+    """The headings above the line that is read."""
+
+    def __init__(self, headings: list[str]) -> None:
+        self._headings = headings
+
+    @property
+    def section(self) -> str:
+        return self._headings[-1] if self._headings else ""
+
+    def enter(self, heading: str) -> None:
+        """A heading: it ends those of its depth and below."""
+        if depth := _depth(heading):
+            self._headings = [one for one in self._headings if 0 < _depth(one) < depth]
+        self._headings = [*self._headings, heading]
+
+    def leave_for(self, line: str) -> None:
+        """A paragraph: a numbered one (3.2) is no longer under a heading of its own depth (3.1)."""
+        depth = _depth(line)
+        while depth > 1 and self._headings and _depth(self._headings[-1]) >= depth:
+            self._headings = self._headings[:-1]
 
 
 def _lines(text: str) -> list[_Line]:
@@ -283,7 +322,7 @@ def _units(text: str, block: _Block, number: int) -> Iterator[Unit]:
             block=number,
             bullet=block.bullet,
             lead=block.lead,
-            whole=block.whole or order < len(places) - 1,
+            whole=(block.whole or order < len(places) - 1) and not (block.begun and order == 0),
         )
 
 
@@ -292,12 +331,17 @@ def _is_run_in_title(line: str) -> bool:
     return line.endswith(".") and len(line.split()) <= 5 and not _FINITE.search(line) and line[0].isupper() and "," not in line
 
 
-def _table_end(lines: list[_Line], at: int) -> int:
-    """The first line after the table that starts at *at*; *at* itself where none does."""
+def _table_end(lines: list[_Line], at: int, header: str = "") -> int:
+    """The first line after the table that starts at *at*; *at* itself where none does.
+
+    A single line is one where *header*, which stands above the passage, has as many cells.
+    """
     stop = at
     while stop < len(lines) and len(cells(lines[stop].text)) > 1 or (stop > at and stop < len(lines) and _is_ruler(lines[stop])):
         stop += 1
     rows = [line for line in lines[at:stop] if not _is_ruler(line)]
+    if len(rows) == 1 and len(cells(rows[0].text)) == len(cells(header)):
+        return stop
     if len(rows) < 2:
         return at
     widths = [len(cells(line.text)) for line in rows]
@@ -333,7 +377,10 @@ def _aligned(rows: list[_Line]) -> bool:
     return share > 0.7 or any("\t" in row.text for row in rows)
 
 
-def _table(lines: list[_Line], section: str, around: list[str]) -> Table:
+def _table(lines: list[_Line], section: str, header: str, *, cut: bool) -> Table:
+    """The table in *lines*. Where the passage ends in it, its last row may lack the end of its last cell."""
+    if cut and len(lines) > 1 and len(lines[-1].bare) < min(len(line.bare) for line in lines[:-1]):
+        lines = lines[:-1]
     ruled = len(lines) > 1 and _is_ruler(lines[1])
     rows = [
         Row(cells=cells(line.text), start=line.start + len(line.text) - len(line.text.lstrip()), end=line.end)
@@ -347,9 +394,8 @@ def _table(lines: list[_Line], section: str, around: list[str]) -> Table:
         return Table(
             section=section, header=even[0].cells, header_span=(even[0].start, even[0].end), rows=tuple(even[1:])
         )
-    for line in reversed(around):
-        if len(cells(line)) == width and width > 1:
-            return Table(section=section, header=cells(line), header_span=None, rows=tuple(even))
+    if len(cells(header)) == width > 1:
+        return Table(section=section, header=cells(header), header_span=None, rows=tuple(even))
     return Table(section=section, header=(), header_span=None, rows=tuple(even))
 
 
