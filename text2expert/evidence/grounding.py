@@ -86,11 +86,12 @@ def check(question: str, answer: str, passage: str, *, quote: str | None = None,
                 reason=f"the quote is not in the passage: {short!r}",
             )
     start, end = place or (None, None)
+    source = _source(context, passage)
     try:
-        _Check(question, answer, _source(context, passage)).run()
+        _Check(question, answer, source, None if place is None else source.overlapping(*place)).run()
     except _Fault as fault:
         return Grounding(
-            grounded=fault.kind not in ("words", "number", "unit", "polarity"),
+            grounded=fault.kind not in ("support", "words", "number", "unit", "polarity"),
             no_hallucination=fault.kind not in ("words", "number", "unit", "polarity"),
             complete=fault.kind not in ("fit", "form"),
             reason=fault.reason,
@@ -127,7 +128,7 @@ class _Stance:
     def __init__(self, made: Sequence[Token], *, denied: bool = False) -> None:
         self.denied: set[str] = set()
         """Content words that a negation is said of: the first after it."""
-        self.scopes: list[set[str]] = []
+        self.scopes: list[set[str]] = [set()] if denied else []
         """For each negation the content words that it governs."""
         self.plain: set[str] = set()
         """Content words that no negation governs."""
@@ -144,7 +145,7 @@ class _Stance:
             word = token.stem
             if token.boundary or word in _SCOPE_ENDS:
                 reach = 0
-                if softly or negations:
+                if softly:
                     self.clouded.update(clause)
                 clause, softly, negations = [], denied, 0
                 if token.boundary:
@@ -159,8 +160,11 @@ class _Stance:
             if word in NEGATORS:
                 following = made[i + 1] if i + 1 < len(made) else None
                 if following is None or following.boundary or following.text.lower() in _COMPARING:
+                    if word == "none":
+                        self.explicit = softly = True
                     continue
                 self.explicit = True
+                softly = softly or word != "without"
                 negations += 1
                 if negations == 1:  # two negations in a clause say yes: "not without"
                     reach, verbal = _REACH, word in ("not", "never", "cannot", "without")
@@ -173,9 +177,13 @@ class _Stance:
                         self.denied.add(name)
                     reach -= 1
                     self.scopes[-1].add(name)
-                elif not denied:
+                elif denied:
+                    self.scopes[0].add(name)
+                    if len(self.scopes[0]) == 1:
+                        self.denied.add(name)
+                else:
                     self.plain.add(name)
-        if softly or negations:
+        if softly:
             self.clouded.update(clause)
         self.scope = frozenset().union(*self.scopes)
 
@@ -233,6 +241,7 @@ class _Source:
     """A passage as statements, with how telling each of its words is; read once for all pairs of the passage."""
 
     def __init__(self, context: str, passage: str) -> None:
+        self.shift = len(context) + 2 if context else 0
         self.statements = statements(f"{context}\n\n{passage}" if context else passage)
         count: dict[str, int] = {}
         for statement in self.statements:
@@ -251,6 +260,11 @@ class _Source:
             statement = self.statements[i]
             self._stances[i] = _Stance(statement.tokens, denied=statement.denied)
         return self._stances[i]
+
+    def overlapping(self, start: int, end: int) -> list[int]:
+        """The statements that a place in the passage touches."""
+        start, end = start + self.shift, end + self.shift
+        return [i for i, s in enumerate(self.statements) if s.start < end and s.end > start]
 
     def unprefixed(self, word: str) -> str:
         """ "repaint" as "paint", where the passage has only that."""
@@ -336,12 +350,15 @@ _POLAR = frozenset("is are was were may can could must should shall will would d
 class _Check:
     """One pair against one source. Each test raises `_Fault` with what it finds."""
 
-    def __init__(self, question: str, answer: str, source: _Source) -> None:
+    def __init__(self, question: str, answer: str, source: _Source, quoted: list[int] | None) -> None:
         self.source = source
+        self.quoted = quoted
+        """The statements that the answer rests on; None: any may be."""
         self.question = _Clause(tokens(question))
         self.question.stems = frozenset(map(source.unprefixed, self.question.stems))
         self.answer = _Clause(tokens(answer))
         self.clauses = _clauses(self.answer.tokens)
+        self.about = self.speaks_of(self.question.stems)
         self.asks = _Stance(self.question.tokens)
         starts = (i for i, token in enumerate(self.question.tokens) if i == 0 or self.question.tokens[i - 1].boundary)
         self.polar = any(self.question.tokens[i].stem in _POLAR for i in starts)
@@ -355,48 +372,67 @@ class _Check:
             else:
                 raise _Fault("words", "the answer has no word or number that can be compared")
         nears = [self.near(clause) for clause in self.clauses]
-        pool = sorted({i for near in nears for _, i in near})
+        pool = self.quoted if self.quoted is not None else sorted({i for near in nears for _, i in near})
         for clause in self.clauses:
+            denies = any(token.stem in NEGATORS for token in clause.tokens)
             for figure in clause.figures:
-                self.number(figure, pool)
+                self.number(figure, pool, denies=denies)
         for clause, near in zip(self.clauses, nears, strict=True):
             best = near[0][0] if near else 0.0
             top = [i for score, i in near if score >= TOP * best]
-            self.negation(clause, top)
+            self.negation(clause, self.preferred(top))
             self.direction(clause, near)
             self.addition(clause)
+        self.rests_on_quote()
         self.yes_or_no()
         self.form()
         self.fit()
+
+    def preferred(self, ranked: list[int]) -> list[int]:
+        """Those of some statements that are quoted, if any are."""
+        return [i for i in ranked if i in self.quoted] or ranked if self.quoted is not None else ranked
+
+    def rests_on_quote(self) -> None:
+        own = self.answer.stems - self.question.stems - LIGHT_STEMS
+        if self.quoted is None or not (own or self.answer.figures):
+            return
+        for statement in (self.source.statements[i] for i in self.quoted):
+            if own & (statement.stems | statement.lead) or _shared(self.answer.figures, statement.figures):
+                return
+        raise _Fault("support", "the quote has nothing of what the answer says")
 
     # ranking
 
     def near(self, clause: _Clause) -> list[tuple[float, int]]:
         """The statements that a clause may rest on, the most relevant first."""
-        scored = [(self.relevance(s, clause), i) for i, s in enumerate(self.source.statements)]
+        weigh, words = self.source.weigh, clause.stems
+        scored = []
+        for i, statement in enumerate(self.source.statements):
+            score = ASKED * self.about[i] + weigh(words & statement.stems)
+            if not words.isdisjoint(statement.lead):
+                score += LEAD * weigh((words & statement.lead) - statement.stems)
+            scored.append((score, i))
         best = max(scored, default=(0.0, 0))[0]
-        return sorted(
-            (pair for pair in scored if pair[0] > 0 and pair[0] >= NEAR * best), key=lambda pair: (-pair[0], pair[1])
-        )
+        return sorted((pair for pair in scored if pair[0] > 0 and pair[0] >= NEAR * best), key=lambda pair: (-pair[0], pair[1]))
 
-    def relevance(self, statement: Statement, clause: _Clause) -> float:
-        weigh = self.source.weigh
-        asked = self.question.stems - clause.stems
-        score = weigh(clause.stems & statement.stems) + LEAD * weigh((clause.stems & statement.lead) - statement.stems)
-        score += ASKED * (weigh(asked & statement.stems) + LEAD * weigh((asked & statement.lead) - statement.stems))
-        if statement.figures:
-            for figure in self.question.figures:
-                if any(same_quantity(figure.quantity, other.quantity) for other in statement.figures):
-                    score += ASKED * self.source.rare
-        return score
+    def speaks_of(self, words: frozenset[str]) -> list[float]:
+        """How much each statement has of *words* and of the question's numbers."""
+        weigh, rare = self.source.weigh, self.source.rare
+        numbers = self.question.figures
+        return [
+            weigh(words & s.stems)
+            + (0.0 if words.isdisjoint(s.lead) else LEAD * weigh((words & s.lead) - s.stems))
+            + (rare * _shared(numbers, s.figures) if numbers else 0.0)
+            for s in self.source.statements
+        ]
 
     # numbers
 
-    def number(self, figure: Figure, pool: list[int]) -> None:
+    def number(self, figure: Figure, pool: list[int], *, denies: bool) -> None:
         quantity = figure.quantity
         here = [f for i in pool for f in self.source.statements[i].figures]
         same = [f for f in here if self.agree(figure, f)]
-        if not same and quantity.unit is not None:
+        if not same and self.quoted is None and (quantity.unit is not None or not quantity.value.is_integer()):
             words = (self.answer.stems | self.question.stems) - LIGHT_STEMS
             others = (s for s in self.source.statements if words & s.stems)
             same = [
@@ -417,7 +453,8 @@ class _Check:
             raise _Fault("unit", f"the answer says {_said(quantity)}, the evidence {_said(other)}")
         self.labelled(figure, here)
         bounds = {f.quantity.bound for f in same}
-        if quantity.bound and bounds == {"low" if quantity.bound == "high" else "high"}:
+        told_otherwise = denies and not any(self.source.stance(i).explicit for i in pool)  # "after 5 days without a reply"
+        if quantity.bound and not told_otherwise and bounds == {"low" if quantity.bound == "high" else "high"}:
             limit = "an upper" if quantity.bound == "low" else "a lower"
             raise _Fault("polarity", f"the answer makes {_said(quantity)} {limit} limit, the evidence the other one")
         relations = {f.quantity.relation for f in same}
@@ -430,7 +467,8 @@ class _Check:
         """ "One" and "once" are often not written out ("weekly", "a nurse"): wrong only beside another count."""
         unit, noun = figure.quantity.unit, figure.noun
         for other in here:
-            if (noun and other.noun == noun) or (unit is not None and other.quantity.unit == unit):
+            theirs = other.quantity.unit
+            if (noun and other.noun == noun) or (unit and theirs and theirs.dimension == unit.dimension):
                 raise _Fault(
                     "number", f"the answer says {_said(figure.quantity)}, the evidence {_said(other.quantity)}"
                 )
@@ -456,9 +494,13 @@ class _Check:
                             a.value * a.unit.size / (b.value * b.unit.size),
                             b.value * b.unit.size / (a.value * a.unit.size),
                         ]
-                elif quantity.unit in (a.unit, b.unit) or _per(a, b, quantity):
-                    results = [a.value * b.value, a.value * b.value / 100]
+                elif (quantity.unit in (a.unit, b.unit) and None in (a.unit, b.unit)) or _rate(a, b, quantity):
+                    results = [a.value * b.value]
                     results += [a.value / b.value, b.value / a.value] if a.value and b.value else []
+                elif "%" in (_name(a), _name(b)) and quantity.unit in (a.unit, b.unit):
+                    results = [a.value * b.value / 100]
+                if a.unit is None and b.unit is not None and b.unit == quantity.unit:  # 27 days and one for each of 2 years
+                    results += [c.quantity.value + a.value * b.value for c in here if c.quantity.unit == b.unit]
                 if any(abs(result - quantity.value) < 1e-9 * max(1.0, abs(result)) for result in results):
                     return True
         return False
@@ -495,11 +537,12 @@ class _Check:
         said = _Stance(clause.tokens)
         stances = [self.source.stance(i) for i in top]
         for word in sorted(said.denied - self.asks.scope):
-            holding = [s for s in stances if word in s.scope or word in s.plain or word in s.clouded]
+            holding = [s for s in stances if word in s.scope or word in s.plain]
             if not holding:
-                if stances and not any(s.explicit or s.clouded for s in stances) and not self.asks.explicit:
+                first = stances[:1]
+                if first and not any(s.explicit or s.clouded for s in (*first, self.asks)):
                     raise _Fault("polarity", f"the answer denies {word!r}, the evidence denies nothing")
-            elif not any(word in s.scope or word in s.clouded for s in holding) and not self.opposed(word, stances):
+            elif not (any(word in s.scope for s in holding) or word in holding[0].clouded or self.opposed(word, stances)):
                 raise _Fault("polarity", f"the answer denies {word!r}, the evidence does not")
         for stance in stances:
             for word in sorted((stance.denied & said.plain) - said.clouded - self.asks.scope):
@@ -544,6 +587,9 @@ class _Check:
         top = [i for score, i in near if score >= TOP * best]
         asked = self.question.stems - LIGHT_STEMS
         if first == "yes":
+            for scope in _Stance(self.answer.tokens[1:]).scopes:
+                if scope & asked:
+                    raise _Fault("polarity", "the answer says yes and goes on to deny it")
             for i in top[:2]:
                 for scope in self.source.stance(i).scopes:
                     denied = scope - LIGHT_STEMS
@@ -617,14 +663,11 @@ class _Check:
         if not asked and not self.question.figures:
             return
         new = asked - self.source.stems - self.answer.stems
-        if len(new) >= 2 and len(asked - new) < KNOWN * len(asked):
+        told = _shared(self.question.figures, self.source.figures)
+        if len(new) >= 2 and len(asked - new) + told < KNOWN * (len(asked) + len(self.question.figures)):
             raise _Fault("fit", f"the evidence does not speak of {_listed(new)}, which the question asks about")
-        weigh, rare = self.source.weigh, self.source.rare
-        whole = weigh(asked) + rare * len(self.question.figures)
-        about = []
-        for statement in self.source.statements:
-            score = weigh(asked & statement.stems) + LEAD * weigh((asked & statement.lead) - statement.stems)
-            about.append(score + rare * _shared(self.question.figures, statement.figures))
+        whole = self.source.weigh(asked) + self.source.rare * len(self.question.figures)
+        about = self.speaks_of(asked)
         here = self.carriers()
         if not here:
             return
@@ -666,11 +709,20 @@ def _shared(some: Iterable[Figure], others: Sequence[Figure]) -> int:
     return sum(any(same_quantity(figure.quantity, other.quantity) for other in others) for figure in some)
 
 
-def _per(a: Quantity, b: Quantity, product: Quantity) -> bool:
-    """Whether one of two is a rate whose numerator is the product's unit: mL/kg times kg is mL."""
+def _told_alike(a: Quantity, b: Quantity) -> bool:
+    return (a.unit is None) == (b.unit is None) and same_quantity(a, b)
+
+
+def _rate(a: Quantity, b: Quantity, product: Quantity) -> bool:
+    """Whether one of two is a rate whose numerator is the product's unit (mL/kg times kg is mL), or counts ("5 weeks")."""
     if product.unit is None:
         return False
-    return any(q.unit is not None and q.unit.dimension.startswith(product.unit.dimension + "/") for q in (a, b))
+    dimensions = [q.unit.dimension for q in (a, b) if q.unit is not None]
+    return any(d.startswith(product.unit.dimension + "/") for d in dimensions)
+
+
+def _name(quantity: Quantity) -> str:
+    return quantity.unit.name if quantity.unit else ""
 
 
 def _said(quantity: Quantity) -> str:

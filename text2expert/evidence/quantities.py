@@ -151,7 +151,8 @@ _ORDINALS = {
     word: float(i)
     for i, word in enumerate("second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), 2)
 }
-_STARTS = frozenset(re.split(r"[ -]", phrase)[0] for phrase in (*WORD_VALUES, *_ORDINALS))
+NUMBER_STARTS = frozenset(re.split(r"[ -]", phrase)[0] for phrase in (*WORD_VALUES, *_ORDINALS, "a", "an"))
+"""Words that a number may start with, in lower case."""
 _SCALES = {"hundred": 1e2, "thousand": 1e3, "million": 1e6, "billion": 1e9}
 
 _SCAN = re.compile(r"(?<![\w.,])[-\u2212\u2013]?\d|(?<![\w.,])\.\d|[\u00bd\u00bc\u00be\u2153\u2154]|[^\W\d_]+")
@@ -173,6 +174,8 @@ _AFTER_CONJUNCTION = frozenset(
     "the a an all this that these those it they he she we you no every any both is has have its their more again".split()
 )
 """After "once", when it means "as soon as" or "again" and counts nothing."""
+_SPANS = frozenset("second minute hour day week fortnight month quarter year metre mile".split())
+_BEFORE_SPAN = re.compile(r"\b(?:within|in|after|for|than|least|most|about|every|under|over|only|exactly)[ \n]$", re.IGNORECASE)
 _NEXT_WORD = re.compile(r"[ \n-]([^\W\d_]+)")
 _FRACTIONS = {"½": 0.5, "¼": 0.25, "¾": 0.75, "⅓": 1 / 3, "⅔": 2 / 3}
 _UNIT_AFTER = re.compile(
@@ -236,22 +239,25 @@ _LOOK = 40  # characters on each side that can hold a comparator
 
 
 def quantities(text: str) -> list[Quantity]:
-    """Every number of *text* in its order, with unit, bound and relation. Digits inside names (SpO2, RC-4) are not numbers."""
+    """Every number of *text* in its order, with unit, bound and relation; digits inside names (SpO2, RC-4x) are none."""
     found: list[Quantity] = []
     stop = 0
     for match in _SCAN.finditer(text):
-        start = match.start()
-        if start < stop:  # the "second" of "1 second"
-            continue
-        first = match.group()
-        if first[0].isalpha():
-            quantity = _spelled(text, start, first) if first.lower() in _STARTS else None
-        else:
-            quantity = _written(text, start)
-        if quantity is not None:
+        if match.start() >= stop and (quantity := number_at(text, match.start(), match.group())):
             found.append(quantity)
             stop = quantity.stop
-    # "6 to 8 mL", "20, 24 and 28 cmH2O", "50, 30 or 10 metres": the unit stands once, for all of them.
+    return with_shared_units(text, found)
+
+
+def number_at(text: str, start: int, first: str) -> Quantity | None:
+    """The number that starts at *start*, where *first* is its first word, digit, sign or fraction; None: no number."""
+    if first[0].isalpha():
+        return _spelled(text, start, first) if first.lower() in NUMBER_STARTS else None
+    return _written(text, start)
+
+
+def with_shared_units(text: str, found: list[Quantity]) -> list[Quantity]:
+    """ "6 to 8 mL", "20, 24 and 28 cmH2O", "50, 30 or 10 metres": the unit stands once, for all of them."""
     for i in range(len(found) - 2, -1, -1):
         this, following = found[i], found[i + 1]
         if this.unit is None and following.unit is not None and following.unit not in (CLOCK, ORDINAL):
@@ -277,8 +283,12 @@ def _spelled(text: str, start: int, word: str) -> Quantity | None:
         return Quantity(value, ORDINAL, start, end, end, word, other_value=1 / 3 if value == 3 else None)
     elif lower in WORD_VALUES:
         value = WORD_VALUES[lower]
+    elif lower in ("a", "an") and longer and longer[1].lower() in _SPANS and _BEFORE_SPAN.search(text, max(0, start - 12), start):
+        value = 1.0  # within an hour
     else:
         return None
+    if lower in ("half", "quarter") and text[max(0, start - 6) : start].lower() == "and a ":
+        return None  # "a minute and a half": the minute was not a number either
     if lower == "once" and (
         (longer and longer[1].lower() in _AFTER_CONJUNCTION) or text[max(0, start - 3) : start] == "at "
     ):
@@ -337,6 +347,9 @@ def _unit_after(text: str, end: int) -> tuple[Unit | None, int]:
 
 
 def _value(raw: str) -> tuple[float, float | None]:
+    """The value, and a second reading where there is one."""
+    if raw.isascii() and raw.replace(".", "", 1).isdigit():
+        return float(raw), None
     text = raw.translate(_SUPERSCRIPT).replace("\u2212", "-").replace("\u2013", "-")
     text = re.sub(r"(?:st|nd|rd|th)$", "", text, flags=re.IGNORECASE)
     mantissa, _, power = re.sub(r"\s?[x×]\s?10\^?", "e", text, count=1).partition("e")
@@ -428,8 +441,15 @@ def same_quantity(a: Quantity, b: Quantity) -> bool:
     if a.unit is None or b.unit is None:
         return same_value(a, b)
     if a.unit.dimension != b.unit.dimension:
-        return False
+        # "32 days a year" is 32 days, where what is counted is time anyway.
+        return any(
+            one.dimension.split("/")[0] in _SPAN_DIMENSIONS and one.dimension.startswith(other.dimension + "/") and _close(a.value, b.value)
+            for one, other in ((a.unit, b.unit), (b.unit, a.unit))
+        )
     return _close(a.value * a.unit.size, b.value * b.unit.size)
+
+
+_SPAN_DIMENSIONS = frozenset("time calendar workday".split())
 
 
 def _close(a: float, b: float) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from text2expert.evidence.quantities import Quantity, Unit, quantities, unit_of
+from text2expert.evidence.quantities import NUMBER_STARTS, Quantity, Unit, number_at, unit_of, with_shared_units
 from text2expert.evidence.wording import FUNCTION, NEGATORS, concept, stem
 
 
@@ -47,7 +47,11 @@ class Statement(NamedTuple):
     heading: bool = False
 
 
-_TOKEN = re.compile(r"[^\W_]+(?:['’](?:s|t|re|ll|ve|d)\b)?|[;:.,()\u2013\u2014?!]")
+_TOKEN = re.compile(
+    r"[^\W\d_][^\W_]*(?:['’](?:s|t|re|ll|ve|d)\b)?|[;:.,()\u2014?!](?!\d)|(?<![\w.,])[-\u2212\u2013]?\.?\d|[\u00bd\u00bc\u00be\u2153\u2154]"
+    r"|[;:.,()\u2013\u2014?!]"
+)
+_NAME = re.compile(r"[^\W_]+")  # "3D", where no number is
 
 
 @lru_cache(maxsize=65536)
@@ -63,29 +67,37 @@ def _word(text: str) -> tuple[str, bool]:
 
 def tokens(text: str) -> list[Token]:
     """The words, numbers and boundaries of *text*."""
-    numbers = quantities(text)
     found: list[Token] = []
-    at = 0
-    upcoming = iter([*numbers, None])
-    number = next(upcoming)
+    numbers: list[Quantity] = []
+    places: list[int] = []
+    stop = 0
     for match in _TOKEN.finditer(text):
         start = match.start()
-        while number is not None and start >= number.start:
-            found.append(Token(number.text, "#", False, number))
-            at = number.stop
-            number = next(upcoming)
-        if start < at:
+        if start < stop:
             continue
         word = match.group()
-        if word[0].isalnum():
+        if word in _BOUNDARIES:
+            found.append(Token(word, word, content=False, boundary=True))
+            continue
+        spelled = word[0].isalpha()
+        quantity = None if spelled and word.lower() not in NUMBER_STARTS else number_at(text, start, word)
+        if quantity is not None:
+            stop = quantity.stop
+            numbers.append(quantity)
+            places.append(len(found))
+            found.append(Token(quantity.text, "#", content=False, quantity=quantity))
+        else:
+            if not spelled and (name := _NAME.match(text, start)):
+                word, stop = name.group(), name.end()
             key, content = _word(word)
             found.append(Token(word, key, content))
-        else:
-            found.append(Token(word, word, False, boundary=True))
-    while number is not None:
-        found.append(Token(number.text, "#", False, number))
-        number = next(upcoming)
+    for place, quantity in zip(places, with_shared_units(text, numbers), strict=True):
+        if quantity is not found[place].quantity:
+            found[place] = found[place]._replace(quantity=quantity)
     return found
+
+
+_BOUNDARIES = frozenset(";:.,()\u2013\u2014?!")
 
 
 # --- statements -------------------------------------------------------------------------------------------------------
@@ -185,7 +197,7 @@ def _blocks(text: str) -> list[tuple[str, int, int]]:
         ):
             blocks.append(("heading", start, end))
             going = False
-        elif _ITEM.match(body):
+        elif _ITEM.match(body) and (not going or text[blocks[-1][2] - 1] in ".:;!?" or not body.lstrip()[0].isalnum()):
             blocks.append(("item", start, end))
             going = True
         elif going:

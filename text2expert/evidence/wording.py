@@ -31,6 +31,7 @@ LIGHT = frozenset(
     situation person people anyone anybody someone everyone everybody everything something else person's
     long often far fast soon quickly apart certain particular different general general specific possible necessary
     first then next now due order addition moment start begin stop end reach stay remain exceed extend last set include
+    really actually exactly precisely able want various main basic overall period during away
     document documents handbook procedure policy manual protocol guide section text passage according
     """.split()
 )
@@ -80,6 +81,7 @@ send: sent
 shut: shutting
 sign: signed
 sit: sat
+show: showed shown showing
 sleep: slept
 speak: spoke spoken
 spend: spent
@@ -90,6 +92,15 @@ take: took taken
 teach: taught
 tell: told
 think: thought
+use: used using uses
+destroy: destruction
+retain: retention
+maintain: maintenance
+store: storage
+apply: application applied applies
+reply: replied replies
+owe: owed owing owes
+age: aged ages ageing
 throw: threw thrown
 tie: tied tying
 wear: wore worn
@@ -281,15 +292,17 @@ NEGATORS = frozenset("not no never none nobody nothing neither nor cannot withou
 _EXCEPTIONS = frozenset("unless except excluding".split())
 
 _INHERENT_WORDS = """
-    refuse reject deny decline forbid prohibit ban avoid fail lack absent exclude exempt cease stop withhold omit skip
-    close prevent contraindicated outside instead rather only sole unless except until unable impossible unlawful
-    invalid void suspend cancel restrict exclusive unsafe hardly nor neither cannot
+    refuse reject deny decline forbid prohibit ban avoid fail lack absent exclude exempt withhold omit skip
+    prevent contraindicated outside instead rather only sole unless except unable impossible unlawful invalid void
+    restrict exclusive unsafe hardly nor neither cannot
 """
 
 
 # --- stems ------------------------------------------------------------------------------------------------------------
 
 _SUFFIXES = (
+    ("ifications", "ifi"), ("ification", "ifi"), ("ductions", "duc"), ("duction", "duc"), ("missions", "mit"), ("mission", "mit"),
+    ("ibilities", "ibl"), ("ibility", "ibl"), ("abilities", "abl"), ("ability", "abl"), ("eries", ""), ("ery", ""),
     ("ications", "ic"), ("ication", "ic"), ("ations", "at"), ("ation", "at"), ("isation", "is"), ("ization", "is"),
     ("ments", ""), ("ment", ""), ("nesses", ""), ("ness", ""), ("ities", ""), ("ity", ""), ("ances", ""), ("ance", ""),
     ("ences", ""), ("ence", ""), ("ingly", ""), ("edly", ""), ("ally", "al"), ("ively", "iv"), ("ions", ""), ("ion", ""),
@@ -307,23 +320,25 @@ def stem(word: str) -> str:
     if len(word) <= 3 or any(c.isdigit() for c in word):
         return word
     for suffix, new in _SUFFIXES:
-        shortest = 5 if suffix.startswith(("anc", "enc")) else 3
+        shortest = 5 if suffix.startswith(("anc", "enc", "er")) else 3
+        if suffix == "ly" and word.endswith("ply"):  # supply, apply, comply
+            continue
         if word.endswith(suffix) and len(word) - len(suffix) + len(new) >= shortest and not word.endswith("ss"):
             base = word[: len(word) - len(suffix)] + new
             break
     else:
         base = word
-    if len(base) > 3 and base[-1] == base[-2] and base[-1] not in "ls":
-        base = base[:-1]
     if len(base) >= 7 and base.endswith(("er", "or")):  # inspector, responder; not enter, order
         base = base[:-2]
+    if len(base) > 3 and base[-1] == base[-2] and base[-1] not in "ls":
+        base = base[:-1]
     if len(base) > 4 and base.endswith("at"):  # extubate, extubation
         base = base[:-2]
     if len(base) > 3 and base[-1] == "e":
         base = base[:-1]
     if len(base) > 3 and base[-1] == "y":
         base = base[:-1] + "i"
-    return base
+    return base[:-1] if len(base) > 5 and base[-1] == "i" else base
 
 
 def _stems(words: frozenset[str] | set[str]) -> frozenset[str]:
@@ -338,11 +353,14 @@ _SYNONYM_STEMS = {stem(word): stem(head) for word, head in _SYNONYMS.items()}
 
 def _read_pairs() -> None:
     for number, line in enumerate(_PAIRS.splitlines(), 1):
-        one, other = line.split(" | ")
+        one, other = (side.split() for side in line.split(" | "))
+        same = set(map(stem, one)) & set(map(stem, other))  # employer, employee
         for side, words in ((number, one), (-number, other)):
-            for word in words.split():
+            for word in words:
                 OPPOSITES.setdefault(word, side)
-                OPPOSITES.setdefault(stem(word), side)
+                OPPOSITES.setdefault(word + "s", side)
+                if stem(word) not in same:
+                    OPPOSITES.setdefault(stem(word), side)
 
 
 _read_pairs()
