@@ -114,12 +114,13 @@ class _Clause:
 
 
 class _Direction:
-    """A direction word with its side (opposites have opposite signs) and the words beside it."""
+    """A direction word with its sides (opposites have opposite signs) and the words beside it."""
 
-    __slots__ = ("beside", "denied", "side", "word")
+    __slots__ = ("beside", "denied", "opposites", "sides", "word")
 
-    def __init__(self, word: str, side: int, denied: bool, beside: frozenset[str]) -> None:
-        self.word, self.side, self.denied, self.beside = word, side, denied, beside
+    def __init__(self, word: str, sides: frozenset[int], *, denied: bool, beside: frozenset[str]) -> None:
+        self.word, self.sides, self.denied, self.beside = word, sides, denied, beside
+        self.opposites = frozenset(-side for side in sides)
 
 
 class _Stance:
@@ -141,6 +142,7 @@ class _Stance:
         clause: list[str] = []
         negations = 0
         softly = denied
+        relative = False
         for i, token in enumerate(made):
             word = token.stem
             if token.boundary or word in _SCOPE_ENDS:
@@ -148,15 +150,19 @@ class _Stance:
                 if softly:
                     self.clouded.update(clause)
                 clause, softly, negations = [], denied, 0
+                relative = word in _RELATIVES
                 if token.boundary:
                     continue
             softly = softly or word in INHERENT
-            if verbal and 0 < reach < _REACH and word in _AUXILIARIES:
-                reach = 0
-            side = OPPOSITES.get(token.text.lower()) or OPPOSITES.get(word)
-            if side and not _compares(made, i):
+            if word in _AUXILIARIES and clause and (relative or (verbal and 0 < reach < _REACH)):
+                # the verb after a relative clause: "a hook that does not open" ends before "is taken"
+                if softly:
+                    self.clouded.update(clause)
+                reach, clause, softly, negations, relative = 0, [], denied, 0, False
+            sides = OPPOSITES.get(token.text.lower()) or OPPOSITES.get(word)
+            if sides and not _compares(made, i):
                 governed = negations > 0 if word in NEGATORS else reach > 0
-                self.directions.append(_Direction(token.text, side, governed, _beside(made, i)))
+                self.directions.append(_Direction(token.text, sides, denied=governed, beside=_beside(made, i)))
             if word in NEGATORS:
                 following = made[i + 1] if i + 1 < len(made) else None
                 if following is None or following.boundary or following.text.lower() in _COMPARING:
@@ -188,6 +194,7 @@ class _Stance:
         self.scope = frozenset().union(*self.scopes)
 
 
+_RELATIVES = frozenset(["that", "which", "who"])
 _REACH = 4  # content words that a negation governs at most
 _AUXILIARIES = frozenset("is are was were has have had may must can shall should will would".split())
 _SCOPE_ENDS = frozenset(
@@ -213,7 +220,9 @@ def _compares(made: Sequence[Token], i: int) -> bool:
         return True
     if word == "up" and following and following[0].stem == "to":
         return True
-    if following and (following[0].stem == "than" or (word in _BOUND_WORDS and following[0].quantity is not None)):
+    if following and word in _BOUND_WORDS and following[0].quantity is not None:
+        return True
+    if following and following[0].stem == "than" and any(token.quantity is not None for token in made[i + 2 : i + 5]):
         return True
     if word in ("maximum", "minimum") and any(token.quantity is not None for token in following):
         return True
@@ -374,7 +383,7 @@ class _Check:
         nears = [self.near(clause) for clause in self.clauses]
         pool = self.quoted if self.quoted is not None else sorted({i for near in nears for _, i in near})
         for clause in self.clauses:
-            denies = any(token.stem in NEGATORS for token in clause.tokens)
+            denies = any(token.stem in ("without", "no") for token in clause.tokens)
             for figure in clause.figures:
                 self.number(figure, pool, denies=denies)
         for clause, near in zip(self.clauses, nears, strict=True):
@@ -384,7 +393,7 @@ class _Check:
             self.direction(clause, near)
             self.addition(clause)
         self.rests_on_quote()
-        self.yes_or_no()
+        self.yes_or_no(pool)
         self.form()
         self.fit()
 
@@ -413,7 +422,9 @@ class _Check:
                 score += LEAD * weigh((words & statement.lead) - statement.stems)
             scored.append((score, i))
         best = max(scored, default=(0.0, 0))[0]
-        return sorted((pair for pair in scored if pair[0] > 0 and pair[0] >= NEAR * best), key=lambda pair: (-pair[0], pair[1]))
+        return sorted(
+            (pair for pair in scored if pair[0] > 0 and pair[0] >= NEAR * best), key=lambda pair: (-pair[0], pair[1])
+        )
 
     def speaks_of(self, words: frozenset[str]) -> list[float]:
         """How much each statement has of *words* and of the question's numbers."""
@@ -435,12 +446,7 @@ class _Check:
         if not same and self.quoted is None and (quantity.unit is not None or not quantity.value.is_integer()):
             words = (self.answer.stems | self.question.stems) - LIGHT_STEMS
             others = (s for s in self.source.statements if words & s.stems)
-            same = [
-                f
-                for s in others
-                for f in s.figures
-                if f.quantity.unit is not None and same_quantity(quantity, f.quantity)
-            ]
+            same = [f for s in others for f in s.figures if _told_alike(quantity, f.quantity)]
         if not same:
             if quantity.value == 1 and quantity.text.isalpha():
                 self.single(figure, here)
@@ -453,7 +459,9 @@ class _Check:
             raise _Fault("unit", f"the answer says {_said(quantity)}, the evidence {_said(other)}")
         self.labelled(figure, here)
         bounds = {f.quantity.bound for f in same}
-        told_otherwise = denies and not any(self.source.stance(i).explicit for i in pool)  # "after 5 days without a reply"
+        told_otherwise = denies and not any(
+            self.source.stance(i).explicit for i in pool
+        )  # "after 5 days without a reply"
         if quantity.bound and not told_otherwise and bounds == {"low" if quantity.bound == "high" else "high"}:
             limit = "an upper" if quantity.bound == "low" else "a lower"
             raise _Fault("polarity", f"the answer makes {_said(quantity)} {limit} limit, the evidence the other one")
@@ -499,7 +507,9 @@ class _Check:
                     results += [a.value / b.value, b.value / a.value] if a.value and b.value else []
                 elif "%" in (_name(a), _name(b)) and quantity.unit in (a.unit, b.unit):
                     results = [a.value * b.value / 100]
-                if a.unit is None and b.unit is not None and b.unit == quantity.unit:  # 27 days and one for each of 2 years
+                if (
+                    a.unit is None and b.unit is not None and b.unit == quantity.unit
+                ):  # 27 days and one for each of 2 years
                     results += [c.quantity.value + a.value * b.value for c in here if c.quantity.unit == b.unit]
                 if any(abs(result - quantity.value) < 1e-9 * max(1.0, abs(result)) for result in results):
                     return True
@@ -540,9 +550,11 @@ class _Check:
             holding = [s for s in stances if word in s.scope or word in s.plain]
             if not holding:
                 first = stances[:1]
-                if first and not any(s.explicit or s.clouded for s in (*first, self.asks)):
+                if word not in LIGHT_STEMS and first and not any(s.explicit or s.clouded for s in (*first, self.asks)):
                     raise _Fault("polarity", f"the answer denies {word!r}, the evidence denies nothing")
-            elif not (any(word in s.scope for s in holding) or word in holding[0].clouded or self.opposed(word, stances)):
+            elif not (
+                any(word in s.scope for s in holding) or word in holding[0].clouded or self.opposed(word, stances)
+            ):
                 raise _Fault("polarity", f"the answer denies {word!r}, the evidence does not")
         for stance in stances:
             for word in sorted((stance.denied & said.plain) - said.clouded - self.asks.scope):
@@ -551,34 +563,36 @@ class _Check:
 
     def opposed(self, word: str, stances: list[_Stance]) -> bool:
         """Whether the evidence has the opposite of a word that the answer denies."""
-        side = OPPOSITES.get(word)
-        return side is not None and any(d.side == -side for s in stances for d in s.directions)
+        sides = OPPOSITES.get(word)
+        return sides is not None and any(sides & d.opposites for s in stances for d in s.directions)
 
     def direction(self, clause: _Clause, near: list[tuple[float, int]]) -> None:
+        """A direction word must not stand where the evidence has its opposite: beside the same words."""
         best = near[0][0] if near else 0.0
         for said in _Stance(clause.tokens).directions:
+            name = said.word.lower()
+            if name in ("always", "never") and (self.asks.explicit or self.asks.clouded):
+                continue  # "always refused" is "never given"
             same = max(
-                (0.5 + len(d.beside & said.beside) for d in self.asks.directions if d.side == said.side), default=0.0
+                (0.5 + len(d.beside & said.beside) for d in self.asks.directions if d.sides & said.sides), default=0.0
             )
             opposite, word = 0.0, ""
-            paired = said.word.lower() == "without"
-            if said.word.lower() in ("always", "never") and (self.asks.explicit or self.asks.clouded):
-                continue  # "always refused" is "never given"
             for score, i in near:
                 for d in self.source.stance(i).directions:
-                    if abs(d.side) != abs(said.side):
+                    alike, against = d.sides & said.sides, d.opposites & said.sides
+                    if not alike and not against:
                         continue
                     shared = len(d.beside & said.beside)
                     fits = shared + score / best
-                    if (d.side == said.side) == (d.denied == said.denied) or (d.side == said.side and not paired):
+                    as_denied = d.denied == said.denied
+                    if (alike and (as_denied or name != "without")) or (against and not as_denied):
                         same = max(same, fits)
-                    elif d.denied == said.denied or d.side == said.side:
-                        if fits > opposite and (shared or score == best):
-                            opposite, word = fits, d.word
+                    elif fits > opposite and (shared or score == best):
+                        opposite, word = fits, d.word
             if opposite > same:
                 raise _Fault("polarity", f"the answer says {said.word!r}, the evidence {word!r}")
 
-    def yes_or_no(self) -> None:
+    def yes_or_no(self, pool: list[int]) -> None:
         first = self.answer.tokens[0].stem
         if first not in ("yes", "no") or not self.polar or self.asks.explicit:
             return
@@ -596,7 +610,7 @@ class _Check:
                     if denied and denied <= asked:
                         raise _Fault("polarity", f"the answer says yes, the evidence denies {min(denied)!r}")
         elif not self.question.figures:
-            stances = [self.source.stance(i) for i in top]
+            stances = [self.source.stance(i) for i in {*top, *pool}]
             told = any(len(asked & self.source.statements[i].stems) >= 0.8 * len(asked) for i in top)
             if told and not any(s.explicit or s.clouded for s in stances):
                 raise _Fault("polarity", "the answer says no, the evidence denies nothing")

@@ -174,8 +174,11 @@ _AFTER_CONJUNCTION = frozenset(
     "the a an all this that these those it they he she we you no every any both is has have its their more again".split()
 )
 """After "once", when it means "as soon as" or "again" and counts nothing."""
+_AND_A_HALF = re.compile(r"[ \n]and[ \n]a[ \n]half\b")
 _SPANS = frozenset("second minute hour day week fortnight month quarter year metre mile".split())
-_BEFORE_SPAN = re.compile(r"\b(?:within|in|after|for|than|least|most|about|every|under|over|only|exactly)[ \n]$", re.IGNORECASE)
+_BEFORE_SPAN = re.compile(
+    r"\b(?:within|in|after|for|than|least|most|about|every|under|over|only|exactly)[ \n]$", re.IGNORECASE
+)
 _NEXT_WORD = re.compile(r"[ \n-]([^\W\d_]+)")
 _FRACTIONS = {"½": 0.5, "¼": 0.25, "¾": 0.75, "⅓": 1 / 3, "⅔": 2 / 3}
 _UNIT_AFTER = re.compile(
@@ -196,7 +199,7 @@ at most|no more than|not more than|no longer than|not longer than|no later than|
 not higher than|no older than|no greater than|no larger than|no faster than|not above|not over|up to|maximum|maximum is
 max|exceed not|within|below|under|less than|fewer than|lower than|shorter than|younger than|smaller than|lighter than
 slower than|earlier than|colder than|cooler than|weaker than|narrower than|thinner than|shallower than|limited to|ceiling
-ceiling is|short of|<|<=|≤|inside|absolute limit|absolute limit is|down from|less|closer than|nearer than
+ceiling is|short of|<|<=|≤|inside|absolute limit|absolute limit is|down from|less|closer than|nearer than|before|until|till
 """.strip()
         .replace("\n", "|")
         .split("|"),
@@ -220,6 +223,8 @@ _FILLERS = frozenset(
     "the a an of about by some first any its another is are be to for once every total age ( :".split()
 )
 _NOT = frozenset("not never no cannot n't nor neither without".split())
+_NOT_YET = frozenset(["before", "until", "till"])
+_IN_TIME = frozenset(["within", "after"])
 _NOT_FAR = frozenset("not never no cannot nobody".split())
 _ENDS_NOT = frozenset(". ; , : when if unless where while although but and or with whose until".split())
 _BETWEEN_NOT = frozenset("be fall go rise drop run let get become to used last take".split())
@@ -283,8 +288,23 @@ def _spelled(text: str, start: int, word: str) -> Quantity | None:
         return Quantity(value, ORDINAL, start, end, end, word, other_value=1 / 3 if value == 3 else None)
     elif lower in WORD_VALUES:
         value = WORD_VALUES[lower]
-    elif lower in ("a", "an") and longer and longer[1].lower() in _SPANS and _BEFORE_SPAN.search(text, max(0, start - 12), start):
+    elif (
+        lower in ("a", "an")
+        and longer
+        and longer[1].lower() in _SPANS
+        and _BEFORE_SPAN.search(text, max(0, start - 12), start)
+    ):
         value = 1.0  # within an hour
+        if more := _AND_A_HALF.match(text, longer.end()):
+            return Quantity(
+                1.5,
+                unit_of(longer[1]),
+                start,
+                end,
+                more.end(),
+                text[start : more.end()],
+                *_around(text, start, more.end()),
+            )
     else:
         return None
     if lower in ("half", "quarter") and text[max(0, start - 6) : start].lower() == "and a ":
@@ -398,7 +418,9 @@ def _around(text: str, start: int, stop: int) -> tuple[Bound, str]:
             for word in rest:
                 denied = word in _NOT_FAR or (denied and word not in _ENDS_NOT)
             if denied:  # "never lowered by more than 2" sets a limit, "not used above 2" may be told either way
-                bound = opposite if phrase.endswith("than") else ""
+                bound = (
+                    opposite if phrase.endswith("than") or phrase in _NOT_YET else bound if phrase in _IN_TIME else ""
+                )
     elif match := _BOUND_AFTER.match(text, stop, stop + _LOOK):
         bound = "low" if match["low"] or match["most"] or match["maximum"] else "high"
     relation = ""
@@ -443,7 +465,9 @@ def same_quantity(a: Quantity, b: Quantity) -> bool:
     if a.unit.dimension != b.unit.dimension:
         # "32 days a year" is 32 days, where what is counted is time anyway.
         return any(
-            one.dimension.split("/")[0] in _SPAN_DIMENSIONS and one.dimension.startswith(other.dimension + "/") and _close(a.value, b.value)
+            one.dimension.split("/")[0] in _SPAN_DIMENSIONS
+            and one.dimension.startswith(other.dimension + "/")
+            and _close(a.value, b.value)
             for one, other in ((a.unit, b.unit), (b.unit, a.unit))
         )
     return _close(a.value * a.unit.size, b.value * b.unit.size)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from text2expert.evidence.quantities import NUMBER_STARTS, Quantity, Unit, number_at, unit_of, with_shared_units
+from text2expert.evidence.quantities import NUMBER_STARTS, Bound, Quantity, Unit, number_at, unit_of, with_shared_units
 from text2expert.evidence.wording import FUNCTION, NEGATORS, concept, stem
 
 
@@ -27,6 +27,14 @@ class Figure(NamedTuple):
     """The word before it: "section" of "Section 4.3", a column's header; empty where there is none."""
     noun: str
     """The word after it, where it has no unit: "nurse" of "two nurses"; empty where there is none."""
+
+
+class Column(NamedTuple):
+    """What a table's header says of the numbers below it."""
+
+    label: str
+    unit: Unit | None
+    bound: Bound
 
 
 class Statement(NamedTuple):
@@ -112,6 +120,9 @@ _SENTENCE_END = re.compile(r"[.!?][\"\u201d')\]]*\s+(?=[\"\u201c'(\[]?[A-Z0-9])"
 _ABBREVIATION = re.compile(
     r"\b(?:e\.g|i\.e|no|nos|dr|mr|mrs|ms|fig|approx|vs|sec|art|cf|st|para|max|min|resp|incl|ca|[A-Z])\.$", re.I
 )
+_HEADER_BOUND = re.compile(
+    r"\b(?:(?P<low>within|max(?:imum)?|at most|up to|time limit)|(?P<high>min(?:imum)?|at least))\b", re.IGNORECASE
+)
 _IN_BRACKETS = re.compile(r"[(\[]([^)\]]{1,24})[)\]]")
 
 
@@ -121,7 +132,7 @@ def statements(text: str) -> tuple[Statement, ...]:
     heading: frozenset[str] = frozenset()
     lead: frozenset[str] = frozenset()
     denied = False
-    header: list[tuple[str, Unit | None]] = []
+    header: list[Column] = []
     header_stems: frozenset[str] = frozenset()
     for block, (kind, start, end) in enumerate(_blocks(text)):
         if kind == "row":
@@ -130,7 +141,7 @@ def statements(text: str) -> tuple[Statement, ...]:
             words = content(made)
             found.append(Statement(start, end, made, words, own, header_stems | heading, block=block))
             if not header:
-                header = [(_header_word(cell), _header_unit(cell)) for cell in cells]
+                header = [_column(cell) for cell in cells]
                 header_stems = words
             continue
         header, header_stems = [], frozenset()
@@ -217,27 +228,29 @@ def _ends(text: str, start: int, end: int) -> list[int]:
     return ends
 
 
-def _header_unit(cell: str) -> Unit | None:
-    match = _IN_BRACKETS.search(cell)
-    return unit_of(match[1]) if match else None
+def _column(cell: str) -> Column:
+    unit = _IN_BRACKETS.search(cell)
+    bound = _HEADER_BOUND.search(cell)
+    return Column(
+        next((concept(token.stem) for token in tokens(cell) if token.content), ""),
+        unit_of(unit[1]) if unit else None,
+        "" if bound is None else "low" if bound["low"] else "high",
+    )
 
 
-def _header_word(cell: str) -> str:
-    return next((concept(token.stem) for token in tokens(cell) if token.content), "")
-
-
-def _row(cells: list[str], header: list[tuple[str, Unit | None]]) -> tuple[tuple[Token, ...], tuple[Figure, ...]]:
-    """A table row's tokens and figures; the header gives bare numbers their label and unit."""
+def _row(cells: list[str], header: list[Column]) -> tuple[tuple[Token, ...], tuple[Figure, ...]]:
+    """A table row's tokens and figures; the header gives numbers the label, unit and bound that they lack."""
     made: list[Token] = []
     own: list[Figure] = []
     for i, cell in enumerate(cells):
-        word, unit = header[i] if len(header) == len(cells) else ("", None)
-        part = [
-            token._replace(quantity=token.quantity._replace(unit=unit))
-            if unit is not None and token.quantity is not None and token.quantity.unit is None
-            else token
-            for token in tokens(cell)
-        ]
-        own += [figure if figure.label else figure._replace(label=word) for figure in figures(part)]
+        column = header[i] if len(header) == len(cells) else Column("", None, "")
+        part = []
+        for token in tokens(cell):
+            if (quantity := token.quantity) is not None:
+                told = quantity._replace(unit=quantity.unit or column.unit, bound=quantity.bound or column.bound)
+                part.append(token._replace(quantity=told))
+            else:
+                part.append(token)
+        own += [figure if figure.label else figure._replace(label=column.label) for figure in figures(part)]
         made += [*part, Token("|", "|", content=False, boundary=True)]
     return tuple(made), tuple(own)

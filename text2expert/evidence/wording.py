@@ -17,7 +17,7 @@ FUNCTION = frozenset(
     might must ought need and or but nor either both each every any all some such same other others another own very
     too also just even still yet already again ever here there up down out off because since while although though
     despite spite whatever whichever however therefore thus hence otherwise instead rather much many more most less least
-    few fewer several only not no never none nothing nobody without unless except until till before after above below
+    few fewer several only not no never none nothing nobody without unless except until till before after above below beyond
     yes s t don doesn isn aren wasn won cannot etc e g i.e once twice whenever wherever besides plus like let lets
     """.split()
 )
@@ -31,7 +31,7 @@ LIGHT = frozenset(
     situation person people anyone anybody someone everyone everybody everything something else person's
     long often far fast soon quickly apart certain particular different general general specific possible necessary
     first then next now due order addition moment start begin stop end reach stay remain exceed extend last set include
-    really actually exactly precisely able want various main basic overall period during away
+    answer reply response respond question really actually exactly precisely able want various main basic overall period during away
     document documents handbook procedure policy manual protocol guide section text passage according
     """.split()
 )
@@ -207,9 +207,6 @@ attach fasten fix
     for word in group.split()[1:]
 }
 
-OPPOSITES: dict[str, int] = {}
-"""A stem to its direction: n and -n are opposites, other numbers are unrelated."""
-
 _PAIRS = """
 above over exceed higher greater | below under lower beneath lesser
 increase raise rise elevate upward grow gain lengthen extend | reduce decrease fall drop lessen downward lose shorten shrink
@@ -228,19 +225,19 @@ all everybody everyone | none nobody
 allow permit accept approve permitted allowed lawful authorise | forbid prohibit refuse reject ban deny disallow decline
 keep retain store preserve | discard destroy delete scrap dispose throw
 add attach connect insert fit install | remove detach disconnect withdraw extract
+into | out
 mandatory compulsory obligatory required | optional voluntary discretionary
 public | private confidential
 enter arrive arrival embark | leave depart departure disembark
 present | absent
 regular | irregular
-forward fore bow | aft stern astern
+forward bow | aft stern astern
 day daytime daylight | night nighttime darkness
 front | back rear
 temporary temporarily provisional | permanent permanently
 hot warm heat heated | cold cool chilled chill
 wet damp moist | dry
 full fully | empty partly partial
-once | twice
 fast quick quickly faster | slow slowly slower
 older oldest | younger youngest newest newer
 longer | shorter
@@ -283,7 +280,6 @@ known | unknown
 active | inactive
 sufficient enough | insufficient
 correct right | incorrect wrong
-even | odd
 original | copy
 gross | net
 """.strip()  # fmt: skip
@@ -351,19 +347,20 @@ LIGHT_STEMS = _stems(LIGHT)
 _SYNONYM_STEMS = {stem(word): stem(head) for word, head in _SYNONYMS.items()}
 
 
-def _read_pairs() -> None:
+def _read_pairs() -> dict[str, frozenset[int]]:
+    sides: dict[str, set[int]] = {}
     for number, line in enumerate(_PAIRS.splitlines(), 1):
         one, other = (side.split() for side in line.split(" | "))
-        same = set(map(stem, one)) & set(map(stem, other))  # employer, employee
+        same = {stem(word) for word in one} & {stem(word) for word in other}  # employer, employee
         for side, words in ((number, one), (-number, other)):
             for word in words:
-                OPPOSITES.setdefault(word, side)
-                OPPOSITES.setdefault(word + "s", side)
-                if stem(word) not in same:
-                    OPPOSITES.setdefault(stem(word), side)
+                for form in {word, word + "s", stem(word)} - same - FUNCTION | {word}:
+                    sides.setdefault(form, set()).add(side)
+    return {word: frozenset(numbers) for word, numbers in sides.items()}
 
 
-_read_pairs()
+OPPOSITES = _read_pairs()
+"""A word or stem to its directions: n and -n are opposites, other numbers are unrelated."""
 
 
 @lru_cache(maxsize=65536)
