@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import attrs
 
 from text2expert.clauses import bare
-from text2expert.lexicon import DETERMINERS, MODALS, NUMBER_WORDS, PREPOSITIONS, QUANTITY_OF, is_participle
+from text2expert.lexicon import AUXILIARIES, BE, DETERMINERS, MODALS, NUMBER_WORDS, PREPOSITIONS, QUANTITY_OF, is_participle
 from text2expert.statements import (
     BOUND,
     NUM,
@@ -21,7 +21,7 @@ from text2expert.statements import (
     unit_word,
 )
 
-_CLOCK = r"(?:\d{1,2}[:.]\d{2}(?: ?[ap]\.?m\.?)?|\d{1,2} ?[ap]\.?m\.?|noon|midnight)"
+_CLOCK = r"(?:\d{1,2}:\d{2}(?: ?[ap]\.?m\.?)?|\d{1,2}\.\d{2} ?[ap]\.?m\.?|\d{1,2} ?[ap]\.?m\.?|noon|midnight)"
 _MONTH = r"(?:January|February|March|April|May|June|July|August|September|October|November|December)"
 _DAY = r"(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"
 _DATE = rf"(?:\d{{1,2}}(?:st|nd|rd|th)? {_MONTH}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?)(?:,? \d{{4}})?"
@@ -35,7 +35,7 @@ _NOT_NAMED = (
 
 DEADLINE = re.compile(rf"\b(?:(?:but )?in any case )?within (?:{BOUND} )?(?P<t>{TIME})")
 OFFSET = re.compile(
-    rf"(?<!\w)(?P<t>(?:{BOUND} )?{TIME}) (?P<side>before|after|ahead of|following|prior to) (?P<e>\S.*)"
+    rf"(?<!\w)(?P<t>(?:{BOUND} )?{TIME}) (?P<side>before|after|ahead of|following|prior to)(?= (?P<e>\S.*))"
 )
 DURATION = re.compile(rf"\bfor (?P<t>(?:{BOUND} )?(?:the (?:first|next|last) )?{TIME}{SUFFIX})")
 ELAPSE = re.compile(rf"\bafter (?P<t>(?:{BOUND} )?{TIME})(?! (?:of|without|in|on|with|inside|from)\b)")
@@ -80,6 +80,8 @@ _KINDS = (
     ("manner", _MANNER),
     ("event", _EVENT),
 )
+_DONE_KINDS = frozenset({"measure", "reference", "times", "manner", "event"})
+"""Kinds that ask how something is done, which a description of what is does not tell."""
 TIMED = (DEADLINE, OFFSET, DURATION, ELAPSE, FREQUENCY)
 """Time phrases that a plain "when" would ask for too."""
 _ASKED_WITH = {
@@ -96,13 +98,13 @@ _ASKED_WITH = {
 }
 
 _BOUNDARY = re.compile(
-    r",|;| \(| and (?=(?:within|every|for|at|by|in|on|then|not|never|must|is|are|may|shall|from|after|before|no|again)\b)| but "
+    r",|;| \(| and (?=(?:within|every|for|at|by|in|on|then|not|never|must|is|are|may|shall|from|after|before|no|again)\b|\d)| but "
     r"| or (?=(?:within|at|by|after|before|in|for|every|if|when|\d)\b)| unless | if | when | except | with | without | by | using "
     r"| whichever | whatever | so that | before | after "
 )
 """Where an event's name ends: "within 2 hours of the alarm | and by telephone"."""
 _STOP = re.compile(
-    r",|;| \(| and (?=(?:within|every|for|at|by|in|on|then|not|never|must|is|are|may|shall|from|after|before|no|again)\b)| but "
+    r",|;| \(| and (?=(?:within|every|for|at|by|in|on|then|not|never|must|is|are|may|shall|from|after|before|no|again)\b|\d)| but "
     r"| or (?=(?:within|at|by|after|before|in|for|every|if|when|\d)\b)| unless | if | when | except | whichever | whatever | so that "
 )
 """Where a phrase behind a slot ends."""
@@ -120,13 +122,13 @@ LASTING = frozenset("last run wait stand stay continue remain".split())
 def adjunct_facts(reading: Reading) -> Iterator[Fact]:
     """Facts in the adverbials of a clause, then those in its amounts."""
     clause, taken = reading.clause, [(-1, -1)]
-    copular = not clause.passive and re.match(rf"(?:{BOUND} )?{NUM}\b", clause.rest)
+    copular = clause.auxiliary in AUXILIARIES and not clause.passive and (clause.auxiliary in BE or clause.rest.startswith("be "))
     for kind, pattern in _KINDS:
-        if copular and clause.form == "aux":
-            break
+        if copular and (re.match(rf"(?:{BOUND} )?{NUM}\b", clause.rest) or kind in _DONE_KINDS):
+            continue
         first = -1
         for match in pattern.finditer(clause.rest):
-            start, end = match.start(), match.end("t")
+            start, end = match.start(), match.end("side" if kind == "offset" else "t")
             if any(start < other_end and other_start < end for other_start, other_end in taken):
                 continue
             before = _before(clause.rest, start, first)
@@ -163,7 +165,10 @@ def _event(text: str) -> tuple[str, str]:
     """(event, remainder) of what follows "within 2 hours of"."""
     match = _BOUNDARY.search(text)
     event, left = (text[: match.start()], text[match.start() :]) if match else (text, "")
-    return ("", "") if len(event.split()) > 14 or pointing("the thing named here " + event) else (event, left)
+    listed = re.match(r"^, [\w -]+(?:,| or | and )", left) and not _ALTERNATIVE.match(left) and not _ADDITION.match(left)
+    if len(event.split()) > 14 or listed or pointing("the thing named here " + event):
+        return "", ""
+    return event, left
 
 
 def _after(post: str, *, adds: bool) -> tuple[str, str] | None:
@@ -217,6 +222,8 @@ def _slot_fact(kind: str, match: re.Match[str], before: str, reading: Reading) -
     if kept is None:
         return None
     inside, outside = kept
+    if outside and inside and re.match(r"^,? ?or (?:for|at|within|by|in|every)\b", outside):
+        outside = ""
     if outside and _ADDITION.match(outside) and (inside or DEADLINE.search(outside)):
         outside = ""  # "every hour by day and every 3 hours by night": the question names the day
     short = slot.short + outside + reading.more
@@ -224,6 +231,8 @@ def _slot_fact(kind: str, match: re.Match[str], before: str, reading: Reading) -
     slots = {**slot.slots, **reading.ask(before + inside, bare_clause=bool(tail))}
     if tail and not short.endswith(tail):
         short = f"{short} {tail}"
+    if kind == "deadline" and clause.negation:
+        kind, short = "ban", short.removeprefix("within ")
     body = " ".join([slots["stmt"], *(slots.get(name, "") for name in ("of", "event"))])
     if pointing(body) or contains(body, short) or len(short) > 160:
         return None
@@ -243,6 +252,9 @@ def _deadline(match: re.Match[str], before: str, reading: Reading) -> _Slot | No
         slots["of"] = f" {word} {event}"
         slots["after"] = f" {'before' if word == 'before' else 'after'} {event}"
         slots["front_after"] = slots["after"].strip() + ", "
+        slots["event"] = event
+    if reading.clause.negation and (not side or side.group(1) == "before"):
+        return None
     return _Slot(slots, match.group(0), post, adds=not side)
 
 
@@ -256,9 +268,10 @@ def _offset(match: re.Match[str], before: str, reading: Reading) -> _Slot | None
 
 
 def _duration(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
-    del before
     post = reading.clause.rest[match.end("t") :]
     if re.match(r" (?:of|in which|from|each|per|that|who)\b", post):
+        return None
+    if ", " in before and not reading.clause.passive:
         return None
     return _Slot({"unit": unit_word(match.group("t"))}, match.group("t"), post)
 
@@ -279,7 +292,7 @@ def _moment(match: re.Match[str], before: str, reading: Reading) -> _Slot | None
 
 
 def _times(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
-    if not before and not reading.clause.verb:
+    if (not before and not reading.clause.verb) or re.search(r"\bonly\b", before):
         return None
     return _Slot({}, match.group("t"), reading.clause.rest[match.end("t") :])
 
@@ -311,6 +324,8 @@ def _measure(match: re.Match[str], before: str, reading: Reading) -> _Slot | Non
     unit, prep = match.group("u"), match.group("p")
     quantity = QUANTITY_OF.get(unit)
     if quantity is None or reading.clause.negation:
+        return None
+    if prep == "to" and re.search(r"\d%?$", before):
         return None
     if prep not in {"at", "to", "by"} and not (before and is_participle(bare(before.split()[-1]))):
         return None

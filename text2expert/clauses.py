@@ -107,6 +107,13 @@ def bare(word: str) -> str:
     return word.strip("\"“”'‘’()[],.;:!?").lower()
 
 
+def _aux(word: str) -> str:
+    """A word as an auxiliary or "have" or "do" in lower case; "" where it is none, as "May" in "15 May"."""
+    low = bare(word)
+    name = word.lstrip("\"“(")[:1].isupper()
+    return low if not name and low in AUXILIARIES | {"has", "have", "does", "do"} else ""
+
+
 def _participle_at(words: list[str], at: int) -> bool:
     while at < len(words) and (bare(words[at]) in ADVERBS or bare(words[at]).endswith("ly")):
         at += 1
@@ -329,7 +336,7 @@ def _finite(words: list[str]) -> int | None:
         if at and bare(words[at - 1]) in RELATIVES and pending and (low in THIRD or low in VERBS or is_participle(low)):
             pending -= 1
             continue
-        candidate = low in AUXILIARIES | {"has", "have", "does", "do"} or (at and _is_present(words, at))
+        candidate = _aux(word) or (at and _is_present(words, at))
         if not candidate:
             continue
         if low in {"do", "does"} and bare(words[at + 1] if at + 1 < len(words) else "") not in {"not", "never"}:
@@ -383,7 +390,7 @@ def _later_auxiliary(words: list[str], at: int) -> bool:
         low = bare(word)
         if low in SUBORDINATORS | RELATIVES | _LINKS or word.endswith((",", ";")):
             return False
-        if low in AUXILIARIES:
+        if _aux(word) in AUXILIARIES:
             return True
     return False
 
@@ -446,7 +453,7 @@ def _once_opens(words: list[str], at: int) -> bool:
 
 def _has_finite(words: list[str]) -> bool:
     for at, word in enumerate(words):
-        if bare(word) in AUXILIARIES | {"has", "have"}:
+        if _aux(word) not in {"", "do", "does"}:
             return True
         if bare(word) in SUBORDINATORS:
             return False
@@ -527,7 +534,8 @@ def _continues(clause: Clause, words: list[str], at: int, *, listed: bool = Fals
     if clause.passive and clause.auxiliary in MODALS and low == "be":
         return True
     if clause.auxiliary in MODALS and not clause.passive:
-        return low in VERBS and (_starts_phrase(words, at + 1) or (listed and words[at].isalpha()))
+        follows = _starts_phrase(words, at + 1) or words[at + 1][0].isupper()
+        return low in VERBS and (follows or (listed and words[at].isalpha()))
     if clause.passive:
         return is_participle(low) and _ends_participle(words, at) or (low in THIRD and _starts_phrase(words, at + 1))
     if clause.form == "present":

@@ -37,7 +37,7 @@ _PARTICIPLES = """
 been begun bent bitten blown borne bought bound bred broken brought built burnt caught chosen come cut dealt done drawn driven dug eaten fallen fed felt flown forbidden
 forgotten found frozen given gone ground grown heard held hidden hung hurt kept known laid led left lent let lit lost made meant met overridden paid put quit read
 rebuilt reset rewritten rung run said seen sent set sewn shaken shown shut sold spent split spoken spread stood struck stuck sworn swept taken taught told thrown torn
-undergone understood undertaken upheld withdrawn withheld won worn wound written overwritten cast overseen borrowed spun shorn sought reread
+undergone understood undertaken upheld withdrawn withheld won worn wound written overwritten slept had sat bid cast overseen borrowed spun shorn sought reread
 """
 
 _NOT_PARTICIPLES = frozenset(

@@ -28,7 +28,7 @@ _RANK = {
     kind: rank
     for rank, kinds in enumerate(
         (
-            ("definition", "deadline", "frequency", "value", "required-value", "limit", "size", "label-value", "cell", "entry", "reference"),
+            ("definition", "deadline", "ban", "frequency", "value", "required-value", "limit", "size", "label-value", "cell", "entry", "reference"),
             ("duration", "times", "manner", "recipient", "instrument", "lasting", "elapse", "offset", "moment", "measure", "condition", "condition-order", "label", "count", "abbreviation"),
             ("when", "case", "exception", "until", "timing", "why", "by-whom", "place", "who", "duty", "treatment", "treatment-modal"),
             ("object", "order", "event", "term", "meaning", "subject"),

@@ -18,6 +18,13 @@ TEMPLATES: dict[str, dict[str, str]] = {
         "echo": "{stmt} within what time{of}?",
         "topic": "{in_topic}within what time{of} {inv}?",
     },
+    "ban": {
+        "how-long": "For how long after {event} {inv}?",
+        "units": "For how many {unit} after {event} {inv}?",
+        "length": "For what length of time after {event} {inv}?",
+        "echo": "{stmt} for how long after {event}?",
+        "topic": "{in_topic}for how long after {event} {inv}?",
+    },
     "offset": {
         "how-long": "How long {side} {event} {inv}?",
         "how-many": "How many {unit} {side} {event} {inv}?",

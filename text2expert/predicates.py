@@ -21,9 +21,11 @@ _PLACE = re.compile(
 )
 _LIGHT = frozenset("mean apply put take get make do set go come keep last stand wait stay fall be exceed act".split())
 """Verbs that ask nothing by themselves: "What does the outer ship put?"."""
+_VAGUE = frozenset("check use find choose turn stop start accept allow follow see leave hold let have bring".split())
+"""Orders that stand more than once in most documents."""
 _STATIVE = frozenset(
     "used kept required needed allowed permitted forbidden prohibited made given held called known found based located covered meant "
-    "defined described listed reserved limited placed invented done fitted supported taken set attached based composed stated".split()
+    "defined described listed reserved limited placed invented done fitted supported taken set attached based composed stated shown".split()
 )
 """Participles that say how something is, not what happens to it."""
 _GAPPED = re.compile(
@@ -31,6 +33,8 @@ _GAPPED = re.compile(
     r" (?:for|at|to|within|after|by)(?: (?:no more than|at least|a further|up to))? \d"
 )
 """A list that leaves its verb out: "daily ones are kept for 5 days, monthly ones for 2 years"."""
+_LISTED_VERB = re.compile(rf", (?:{'|'.join(sorted(VERBS))}) (?:the|a|an|all|each|every|its|their|any|no)\b")
+"""A further predicate that was not told apart from the object."""
 _OWN = re.compile(r"\b(?:their|his|her|its|they|it|them|he|she)\b")
 
 
@@ -74,10 +78,10 @@ def _tail_facts(reading: Reading) -> Iterator[Fact]:
     only = bare(words[0]) == "only"
     opener = bare(words[1]) if only and len(words) > 1 else bare(words[0])
     slots = {"inv": clause.inverted() + reading.front, "stmt": reading.lead + clause.statement()}
-    if pointing(slots["stmt"]) or ";" in slots["stmt"] or re.search(r";|: |, (?:and|but) (?:the|a|an|no|it|they)\b", tail):
+    if pointing(slots["stmt"]) or ";" in slots["stmt"] or re.search(r";|: |, (?:and|but) (?:the|a|an|no|it|they|never|do|not)\b| and (?:must|may|shall|should)\b", tail):
         return
     anchored = reading.anchored or len(content(slots["stmt"])) < 3
-    if opener in {"if", "when", "whenever"} and not re.search(r", (?:except|unless)", tail):
+    if opener in {"if", "when", "whenever"} and not re.search(r"\bonly\b", rest) and not re.search(r", (?:except|unless)", tail):
         timed = any(pattern.search(rest) for pattern in TIMED)
         yield scene.fact("case" if timed else "when", tail, anchored=anchored, **slots)
         condition = " ".join(words[1:])
@@ -139,16 +143,16 @@ def _by_facts(reading: Reading) -> Iterator[Fact]:
         slots = reading.ask(before)
         if len(content(slots["stmt"])) >= 2 and not pointing(slots["stmt"]) and "," not in before and " and " not in before:
             yield reading.scene.fact("by-whom", by.group("t"), anchored=reading.anchored, **slots)
-    given = re.match(r"^(?P<v>(?:be )?(?:\w+ly )?\w+(?: [a-z]+ly| back)?) (?P<p>with|to) (?P<t>(?:the|a|an|each|both|one|two|its) [^;()]+)$", rest)
-    if given and not re.search(r"\b(?:that|which|who) .* (?:and|or) |, (?:and|or|but) ", given.group("t")) and len(given.group("t").split()) <= 16:
+    given = re.match(r"^(?P<v>(?:be )?(?:\w+ly )?\w+(?: [a-z]+ly| back)?) (?P<p>with|to) (?P<t>(?:the|a|an|each|both|one|two|its) [^;()]+?)(?P<z> (?:within|for|before|after|at|by|in|on|each|every|if|as|under) .+)?$", rest)
+    if given and not clause.negation and not re.search(r"\b(?:that|which|who) .* (?:and|or) |, (?:and|or|but) ", given.group("t")) and len(given.group("t").split()) <= 16:
         kind = "instrument" if given.group("p") == "with" else "recipient"
-        slots = reading.ask(given.group("v"))
+        slots = reading.ask(given.group("v") + (given.group("z") or ""))
         if (kind == "instrument" or agent(given.group("t"))) and not pointing(slots["stmt"]) and not pointing("the thing meant " + given.group("t")):
             yield reading.scene.fact(kind, given.group("t"), anchored=reading.anchored, **slots)
     place = _PLACE.match(rest)
     if place and place.group("w") in _PLACE_VERBS:
         where = place.group("t")
-        if not re.search(r"\d| (?:case|time|day|order|writing|use|same|end|start|beginning)\b", where) and not pointing("the thing meant " + where):
+        if not re.search(r"\d|day\b| (?:month|week|case|time|day|order|writing|use|same|end|start|beginning)\b", where) and not pointing("the thing meant " + where):
             slots = reading.ask(place.group("v"))
             if not pointing(slots["stmt"]):
                 yield reading.scene.fact("place", where, anchored=reading.anchored, **slots)
@@ -162,8 +166,9 @@ def _subject_facts(reading: Reading) -> Iterator[Fact]:
     if pointing(f"the person asked for {predicate}") or _OWN.search(predicate) or _GAPPED.search(whole) or ", but" in whole:
         return
     words = len(content(predicate))
+    copular = clause.auxiliary in BE and not clause.passive
     if agent(clause.subject, person=clause.passive):
-        if words >= 3:
+        if words >= 3 and not copular:
             yield scene.fact("who", upper_first(clause.subject), anchored=words < 4, predicate=predicate)
     elif (
         clause.passive
@@ -196,7 +201,7 @@ def _object_facts(reading: Reading) -> Iterator[Fact]:
         return
     if re.match(rf"{NUM}\b", rest) or FREQUENCY.match(rest) or _GAPPED.search(rest) or re.search(r", but\b", rest):
         return
-    if pointing(f"{clause.subject} the thing {rest}"):
+    if pointing(f"{clause.subject} the thing {rest}") or _LISTED_VERB.search(rest):
         return
     slots = {"inv": clause.inverted(verb) + reading.front, "stmt": clause.statement(verb) + reading.front}
     if clause.form == "aux" and clause.auxiliary == "may" and len(content(clause.subject)) < 2:
@@ -213,7 +218,7 @@ def _order_facts(reading: Reading) -> Iterator[Fact]:
     first = bare(words[0])
     if re.match(rf"(?:{BOUND} )?{NUM}\b", rest) or first in PREPOSITIONS | {"to", "that", "it", "them", "back", "up", "down", "out", "and", "or", "as", "not"} or first.endswith("ly"):
         return
-    if pointing("the thing meant " + rest) or any(pattern.search(rest) for pattern in TIMED) or re.search(r", (?:and|or|but) |\band\b", rest):
+    if clause.verb in _VAGUE or len(content(rest)) < 3 or pointing("the thing meant " + rest) or any(pattern.search(rest) for pattern in TIMED) or re.search(r", (?:and|or|but) |\band\b", rest):
         return
     if is_participle(first) and len(words) < 2:
         return
@@ -221,6 +226,8 @@ def _order_facts(reading: Reading) -> Iterator[Fact]:
     yield reading.scene.fact("object", rest, anchored=True, **slots)
     described = any(bare(word) in PREPOSITIONS | {"that", "which", "who"} for word in words[1:])
     if len(content(rest)) >= 3 and described and not re.search(r"\b(?:to|at|in|on|into|onto|from|with|for|before|after|by|under)\b", rest):
+        if clause.verb in {"choose", "select", "use", "find", "see"}:
+            return
         verb = f"{clause.negation} {clause.verb}".strip()
         yield reading.scene.fact("order", verb if not clause.negation else f"do {verb}", object=rest, negation="")
 
@@ -256,8 +263,11 @@ def _permission(reading: Reading) -> Iterator[Fact]:
     forbids = bool(clause.negation) and (clause.auxiliary in {"may", "must", "shall", "can"} or (clause.auxiliary in BE and clause.passive))
     if not forbids and not (clause.auxiliary == "may" and not clause.negation):
         return
+    open_to_all = clause.passive or agent(clause.subject) or clause.rest.startswith(("be ", "stay ", "remain "))
+    if not forbids and (not open_to_all or ", so " in clause.rest):
+        return  # "may hide a failure" is no permission
     positive = attrs.evolve(clause, negation="")
-    if forbids:
+    if forbids and not (clause.auxiliary in BE and bare(clause.rest.split()[0]) in {"allowed", "permitted"}):
         positive = attrs.evolve(positive, auxiliary="may", rest=f"be {clause.rest}" if clause.auxiliary in BE else clause.rest)
     asked = attrs.evolve(reading, clause=positive).ask()
     if pointing(asked["stmt"]):

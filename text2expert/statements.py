@@ -170,6 +170,9 @@ def generic(subject: str) -> bool:
 
 def agent(subject: str, *, person: bool = False) -> bool:
     """Whether the subject is a person or a body; with *person*, a person only."""
+    listed = subject.rsplit(", ", 1)
+    if len(listed) > 1 and " and " in listed[1]:
+        return agent(listed[0].split(", ")[0], person=person) and agent(listed[1].rsplit(" and ", 1)[1], person=person)
     words = subject.split()
     head = ""
     for at, word in enumerate(words):

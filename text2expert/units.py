@@ -86,6 +86,9 @@ class _Block:
     bullet: bool
     lead: Lead | None
     whole: bool
+    numbered: bool = False
+    example: bool = False
+    """Whether it tells a case ("Worked examples"), where sentences need each other."""
     begun: bool = False
     """Whether the passage begins inside its first sentence."""
 
@@ -197,6 +200,7 @@ def lay_out(text: str, headings: Sequence[str] = (), context: str = "") -> Layou
         stop = _block_end(lines, at, known)
         path.leave_for(line.bare)
         block = _block(lines[at:stop], path.section, lead, last=stop == len(lines))
+        block = attrs.evolve(block, example=path.example)
         if block.bullet:
             blocks.append(block)
         else:
@@ -209,7 +213,7 @@ def lay_out(text: str, headings: Sequence[str] = (), context: str = "") -> Layou
         at = stop
     if blocks and not blocks[0].bullet and text[blocks[0].start : blocks[0].start + 1].islower():
         blocks[0] = attrs.evolve(blocks[0], begun=True)
-    units = [unit for number, block in enumerate(blocks) for unit in _units(text, block, number)]
+    units = [unit for number, block in enumerate(blocks) if not block.example for unit in _units(text, block, number)]
     return Layout(units=tuple(units), tables=tuple(tables))
 
 
@@ -230,6 +234,11 @@ class _Path:
     @property
     def section(self) -> str:
         return self._headings[-1] if self._headings else ""
+
+    @property
+    def example(self) -> bool:
+        """Whether a heading above announces examples."""
+        return any(re.search(r"\b(?:examples?|illustrations?)\b", heading, re.IGNORECASE) for heading in self._headings)
 
     def enter(self, heading: str) -> None:
         """A heading: it ends those of its depth and below."""
@@ -262,7 +271,7 @@ def _is_heading(lines: list[_Line], at: int, known: set[str]) -> bool:
         return True
     if bare.startswith("#") and bare.lstrip("#").startswith(" "):
         return True
-    if len(bare) > 90 or bare[-1] in ".:;,!?" or not any(letter.isalpha() for letter in bare):
+    if len(bare) > 90 or re.search(r"\S {3,}\S", bare) or bare[-1] in ".:;,!?" or not any(letter.isalpha() for letter in bare):
         return False
     above = lines[at - 1].bare if at else ""
     below = lines[at + 1].bare if at + 1 < len(lines) else ""
@@ -302,7 +311,9 @@ def _block(lines: list[_Line], section: str, lead: Lead | None, *, last: bool) -
     start = first.start + (marker.end() if marker else len(first.text) - len(first.text.lstrip()))
     end = lines[-1].end
     whole = not last or bool(_ENDED.search(lines[-1].bare))
-    return _Block(start=start, end=max(start, end), section=section, bullet=bullet, lead=lead, whole=whole)
+    return _Block(
+        start=start, end=max(start, end), section=section, bullet=bullet, lead=lead, whole=whole, numbered=bool(marker) and not bullet
+    )
 
 
 def _units(text: str, block: _Block, number: int) -> Iterator[Unit]:
@@ -311,7 +322,7 @@ def _units(text: str, block: _Block, number: int) -> Iterator[Unit]:
     places = list(sentences(body))
     for order, (start, end) in enumerate(places):
         line = squeeze(body[start:end])
-        if order == 0 and len(places) > 1 and _is_run_in_title(line):
+        if order == 0 and len(places) > 1 and block.numbered and _is_run_in_title(line):
             section = line.rstrip(".")
             continue
         yield Unit(
@@ -328,7 +339,7 @@ def _units(text: str, block: _Block, number: int) -> Iterator[Unit]:
 
 def _is_run_in_title(line: str) -> bool:
     """Whether a paragraph's first "sentence" is its title: "Night arrivals." """
-    return line.endswith(".") and len(line.split()) <= 5 and not _FINITE.search(line) and line[0].isupper() and "," not in line
+    return line.endswith(".") and len(line.split()) <= 5 and not _FINITE.search(line) and line[0].isupper() and not set(line) & set(",:;")
 
 
 def _table_end(lines: list[_Line], at: int, header: str = "") -> int:
@@ -340,7 +351,7 @@ def _table_end(lines: list[_Line], at: int, header: str = "") -> int:
     while stop < len(lines) and len(cells(lines[stop].text)) > 1 or (stop > at and stop < len(lines) and _is_ruler(lines[stop])):
         stop += 1
     rows = [line for line in lines[at:stop] if not _is_ruler(line)]
-    if len(rows) == 1 and len(cells(rows[0].text)) == len(cells(header)):
+    if rows and header and all(len(cells(line.text)) == len(cells(header)) > 1 for line in rows):
         return stop
     if len(rows) < 2:
         return at
