@@ -9,6 +9,8 @@ import re
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from text2expert.evidence.wording import word_set
+
 Bound = Literal["", "low", "high"]
 """Which side of the value is meant: ``low`` for at most, below, within; ``high`` for at least, above, after."""
 
@@ -30,11 +32,15 @@ class Quantity(NamedTuple):
     end: int
     stop: int
     text: str
+    written: str
+    """With its unit, as the text has it."""
     bound: Bound = ""
     relation: str = ""
     """``before`` or ``after`` what follows: "24 hours before arrival"."""
     other_value: float | None = None
     """A second reading, where the writing is ambiguous: "4 240" is a number or two columns of a table."""
+    unit_apart: bool = False
+    """The unit does not stand behind the number: it is shared with a later number, or a table's header has it."""
 
 
 # --- units ------------------------------------------------------------------------------------------------------------
@@ -170,12 +176,12 @@ _DIGITS = re.compile(
     re.VERBOSE,
 )
 _PART_OF = re.compile(r"[ \n](?:of[ \n])?(?:an?|one)(?=[ \n])")
-_AFTER_CONJUNCTION = frozenset(
-    "the a an all this that these those it they he she we you no every any both is has have its their more again".split()
+_AFTER_CONJUNCTION = word_set(
+    "the a an all this that these those it they he she we you no every any both is has have its their more again"
 )
 """After "once", when it means "as soon as" or "again" and counts nothing."""
 _AND_A_HALF = re.compile(r"[ \n]and[ \n]a[ \n]half\b")
-_SPANS = frozenset("second minute hour day week fortnight month quarter year metre mile".split())
+_SPANS = word_set("second minute hour day week fortnight month quarter year metre mile")
 _BEFORE_SPAN = re.compile(
     r"\b(?:within|in|after|for|than|least|most|about|every|under|over|only|exactly)[ \n]$", re.IGNORECASE
 )
@@ -219,15 +225,13 @@ past|upwards of|after|in excess of|outside|not below|not under
     ),
 }
 """What stands before a number and says on which side of it one may be."""
-_FILLERS = frozenset(
-    "the a an of about by some first any its another is are be to for once every total age ( :".split()
-)
-_NOT = frozenset("not never no cannot n't nor neither without".split())
+_FILLERS = word_set("the a an of about by some first any its another is are be to for once every total age ( :")
+_NOT = word_set("not never no cannot n't nor neither without")
 _NOT_YET = frozenset(["before", "until", "till"])
 _IN_TIME = frozenset(["within", "after"])
-_NOT_FAR = frozenset("not never no cannot nobody".split())
-_ENDS_NOT = frozenset(". ; , : when if unless where while although but and or with whose until".split())
-_BETWEEN_NOT = frozenset("be fall go rise drop run let get become to used last take".split())
+_NOT_FAR = word_set("not never no cannot nobody")
+_ENDS_NOT = word_set(". ; , : when if unless where while although but and or with whose until")
+_BETWEEN_NOT = word_set("be fall go rise drop run let get become to used last take")
 _WORD_BEFORE = re.compile(r"[^\W\d_]+|[<>≤≥]=?|[.;,:]")
 _BOUND_AFTER = re.compile(
     r"[ \u00a0\n]*(?:[^\W\d_]+[ \n]+){0,2}?(?:or|and)[ \n]+"
@@ -268,7 +272,7 @@ def with_shared_units(text: str, found: list[Quantity]) -> list[Quantity]:
         if this.unit is None and following.unit is not None and following.unit not in (CLOCK, ORDINAL):
             between = text[this.stop : following.start]
             if len(between) < 12 and _JOINT.fullmatch(between):
-                found[i] = this._replace(unit=following.unit)
+                found[i] = this._replace(unit=following.unit, unit_apart=True)
     return found
 
 
@@ -285,7 +289,7 @@ def _spelled(text: str, start: int, word: str) -> Quantity | None:
         value, end = WORD_VALUES[both], longer.end()
     elif lower in _ORDINALS:
         value = _ORDINALS[lower]
-        return Quantity(value, ORDINAL, start, end, end, word, other_value=1 / 3 if value == 3 else None)
+        return Quantity(value, ORDINAL, start, end, end, word, word, other_value=1 / 3 if value == 3 else None)
     elif lower in WORD_VALUES:
         value = WORD_VALUES[lower]
     elif (
@@ -302,6 +306,7 @@ def _spelled(text: str, start: int, word: str) -> Quantity | None:
                 start,
                 end,
                 more.end(),
+                text[start : more.end()],
                 text[start : more.end()],
                 *_around(text, start, more.end()),
             )
@@ -320,17 +325,28 @@ def _spelled(text: str, start: int, word: str) -> Quantity | None:
     part = _PART_OF.match(text, end) if value < 1 else None  # half an hour
     unit, stop = _unit_after(text, part.end() if part else end)
     stop = stop if unit is not None else end
-    return Quantity(value, unit, start, end, stop, text[start:end], *_around(text, start, stop))
+    return Quantity(value, unit, start, end, stop, text[start:end], text[start:stop], *_around(text, start, stop))
 
 
 def _written(text: str, start: int) -> Quantity | None:
     """The number whose first digit, sign or fraction is at *start*."""
     if text[start] in _FRACTIONS:
         unit, stop = _unit_after(text, start + 1)
-        return Quantity(_FRACTIONS[text[start]], unit, start, start + 1, stop, text[start], *_around(text, start, stop))
+        return Quantity(
+            _FRACTIONS[text[start]],
+            unit,
+            start,
+            start + 1,
+            stop,
+            text[start],
+            text[start:stop],
+            *_around(text, start, stop),
+        )
     if clock := _CLOCK.match(text, start):
         end = clock.end()
-        return Quantity(_clock(clock.group()), CLOCK, start, end, end, clock.group(), *_around(text, start, end))
+        return Quantity(
+            _clock(clock.group()), CLOCK, start, end, end, clock.group(), clock.group(), *_around(text, start, end)
+        )
     match = _DIGITS.match(text, start)
     assert match is not None
     end = match.end()
@@ -340,7 +356,7 @@ def _written(text: str, start: int) -> Quantity | None:
     unit, stop = (ORDINAL, end) if match["ordinal"] else _unit_after(text, end)
     if unit is None and (money := _MONEY_BEFORE.search(text, max(0, start - 4), start)):
         unit = _UNITS.get(money[1].strip().lower())
-    return Quantity(value, unit, start, end, stop, match.group(), *_around(text, start, stop), other)
+    return Quantity(value, unit, start, end, stop, match.group(), text[start:stop], *_around(text, start, stop), other)
 
 
 def _glued_name(text: str, end: int) -> bool:
@@ -473,7 +489,7 @@ def same_quantity(a: Quantity, b: Quantity) -> bool:
     return _close(a.value * a.unit.size, b.value * b.unit.size)
 
 
-_SPAN_DIMENSIONS = frozenset("time calendar workday".split())
+_SPAN_DIMENSIONS = word_set("time calendar workday")
 
 
 def _close(a: float, b: float) -> bool:

@@ -247,7 +247,9 @@ def _row(cells: list[str], header: list[Column]) -> tuple[tuple[Token, ...], tup
         part = []
         for token in tokens(cell):
             if (quantity := token.quantity) is not None:
-                told = quantity._replace(unit=quantity.unit or column.unit, bound=quantity.bound or column.bound)
+                told = quantity._replace(bound=quantity.bound or column.bound)
+                if told.unit is None and column.unit is not None:
+                    told = told._replace(unit=column.unit, unit_apart=True)
                 part.append(token._replace(quantity=told))
             else:
                 part.append(token)

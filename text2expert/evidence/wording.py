@@ -3,13 +3,17 @@
 Which words carry content, which forms are one word, which words mean nearly the same, and which are opposites.
 """
 
-import re
 from functools import lru_cache
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a list that is written as a text."""
+    return frozenset(text.split())
+
 
 # --- word lists -------------------------------------------------------------------------------------------------------
 
-FUNCTION = frozenset(
-    """
+FUNCTION = word_set("""
     a an the this that these those it its itself they them their theirs he she him her his hers we us our you your i me my
     one ones who whom whose which what when where why how whether if then than so as of to in into on onto at by for from
     with about between among through during over under per via within upon against toward towards along across around
@@ -19,12 +23,10 @@ FUNCTION = frozenset(
     despite spite whatever whichever however therefore thus hence otherwise instead rather much many more most less least
     few fewer several only not no never none nothing nobody without unless except until till before after above below beyond
     yes s t don doesn isn aren wasn won cannot etc e g i.e once twice whenever wherever besides plus like let lets
-    """.split()
-)
+    """)
 """Words without content of their own; negations and directions among them are looked at by themselves."""
 
-LIGHT = frozenset(
-    """
+LIGHT = word_set("""
     use apply give take make get go come put set keep let hold become happen occur follow need require allow permit call
     mean count consider regard treat handle manage carry see show state say tell define describe list specify name
     time times case cases way thing things kind type number amount level value point part rule condition
@@ -33,8 +35,7 @@ LIGHT = frozenset(
     first then next now due order addition moment start begin stop end reach stay remain exceed extend last set include
     answer reply response respond question really actually exactly precisely able want various main basic overall period during away
     document documents handbook procedure policy manual protocol guide section text passage according
-    """.split()
-)
+    """)
 """Words that a rewording brings along: they say little about what is being said."""
 
 _IRREGULAR = {
@@ -284,14 +285,13 @@ original | copy
 gross | net
 """.strip()  # fmt: skip
 
-NEGATORS = frozenset("not no never none nobody nothing neither nor cannot without n't".split())
-_EXCEPTIONS = frozenset("unless except excluding".split())
+NEGATORS = word_set("not no never none nobody nothing neither nor cannot without n't")
 
-_INHERENT_WORDS = """
+_INHERENT_WORDS = word_set("""
     refuse reject deny decline forbid prohibit ban avoid fail lack absent exclude exempt withhold omit skip
     prevent contraindicated outside instead rather only sole unless except unable impossible unlawful invalid void
     restrict exclusive unsafe hardly nor neither cannot
-"""
+""")
 
 
 # --- stems ------------------------------------------------------------------------------------------------------------
@@ -337,11 +337,11 @@ def stem(word: str) -> str:
     return base[:-1] if len(base) > 5 and base[-1] == "i" else base
 
 
-def _stems(words: frozenset[str] | set[str]) -> frozenset[str]:
-    return frozenset(stem(word) for word in words)
+def _stems(those: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(stem, those))
 
 
-INHERENT = _stems(set(_INHERENT_WORDS.split())) | frozenset(_INHERENT_WORDS.split())
+INHERENT = _stems(_INHERENT_WORDS) | _INHERENT_WORDS
 """Stems that say no without a negation: a negated answer may rest on them."""
 LIGHT_STEMS = _stems(LIGHT)
 _SYNONYM_STEMS = {stem(word): stem(head) for word, head in _SYNONYMS.items()}

@@ -1,0 +1,87 @@
+"""Negation and direction: the answer must not deny what the evidence says, nor turn it round."""
+
+from collections.abc import Iterator
+
+from text2expert.evidence.pair import Clause, Fault, Near, Pair
+from text2expert.evidence.stance import Direction, Stance
+from text2expert.evidence.wording import LIGHT_STEMS, OPPOSITES
+
+TOLD = 0.8
+"""The share of a question's content words that make a statement say what the question asks."""
+
+
+def faults(pair: Pair) -> Iterator[Fault]:
+    """Where answer and evidence point in opposite directions."""
+    for clause, nears in zip(pair.clauses, pair.nears, strict=True):
+        stance = Stance(clause.tokens)
+        yield from _denials(pair, clause, stance, pair.top(nears))
+        for direction in stance.directions:
+            yield from _turned(pair, direction, nears)
+    if pair.verdict and pair.polar and not pair.asks.explicit:
+        yield from _yes(pair) if pair.verdict == "yes" else _no(pair)
+
+
+def _denials(pair: Pair, clause: Clause, said: Stance, stances: list[Stance]) -> Iterator[Fault]:
+    for word in sorted(said.denied - pair.asks.scope):
+        holding = [s for s in stances if word in s.scope or word in s.plain]
+        if not holding:
+            unfounded = word not in LIGHT_STEMS and not any(s.explicit or s.clouded for s in (*stances[:1], pair.asks))
+        else:
+            agreed = word in holding[0].clouded or any(word in s.scope for s in holding)
+            unfounded = not agreed and not _opposed(word, stances)
+        if stances and unfounded:
+            yield Fault("contradicted", f"the answer denies {clause.shown([word])}, the evidence does not")
+    for stance in stances:
+        for word in sorted((stance.denied & said.plain) - said.clouded - pair.asks.scope):
+            if not any(word in other.plain for other in stances):
+                yield Fault("contradicted", f"the evidence denies {clause.shown([word])}, the answer does not")
+
+
+def _opposed(word: str, stances: list[Stance]) -> bool:
+    """Whether the evidence has the opposite of a word that the answer denies."""
+    sides = OPPOSITES.get(word)
+    return sides is not None and any(sides & d.opposites for s in stances for d in s.directions)
+
+
+def _turned(pair: Pair, said: Direction, nears: list[Near]) -> Iterator[Fault]:
+    """A direction word must not stand where the evidence has its opposite: beside the same words."""
+    name = said.word.lower()
+    if name in ("always", "never") and (pair.asks.explicit or pair.asks.clouded):
+        return  # "always refused" is "never given"
+    same = max((0.5 + len(d.beside & said.beside) for d in pair.asks.directions if d.sides & said.sides), default=0.0)
+    opposite, word = 0.0, ""
+    for share, i in nears:
+        for d in pair.source.stance(i).directions:
+            alike, against = d.sides & said.sides, d.opposites & said.sides
+            if not alike and not against:
+                continue
+            beside = len(d.beside & said.beside)
+            as_denied = d.denied == said.denied
+            if (alike and (as_denied or name != "without")) or (against and not as_denied):
+                same = max(same, beside + share)
+            elif beside + share > opposite and (beside or share == 1):
+                opposite, word = beside + share, d.word
+    if opposite > same:
+        yield Fault("contradicted", f"the answer says {said.word!r}, the evidence {word!r}")
+
+
+def _yes(pair: Pair) -> Iterator[Fault]:
+    asked = pair.question.stems - LIGHT_STEMS
+    if any(scope & asked for scope in Stance(pair.answer.tokens[1:]).scopes):
+        yield Fault("contradicted", "the answer says yes and goes on to deny it")
+    for stance in pair.top(pair.near(pair.question))[:2]:
+        for scope in stance.scopes:
+            denied = scope - LIGHT_STEMS
+            if denied and denied <= asked:
+                yield Fault("contradicted", f"the answer says yes, the evidence denies {pair.question.shown(denied)}")
+
+
+def _no(pair: Pair) -> Iterator[Fault]:
+    if pair.question.figures:
+        return  # a case beyond a limit needs no negation in the text
+    asked = pair.question.stems - LIGHT_STEMS
+    nears = pair.near(pair.question)
+    told = any(len(asked & pair.source.statements[near.statement].stems) >= TOLD * len(asked) for near in nears)
+    stances = [*pair.top(nears), *(pair.source.stance(i) for i in pair.pool)]
+    if told and not any(s.explicit or s.clouded for s in stances):
+        yield Fault("contradicted", "the answer says no, the evidence denies nothing")

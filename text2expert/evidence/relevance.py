@@ -1,0 +1,153 @@
+"""Words: the answer must bring nothing new, be of the kind that was asked, and come from what the question is about."""
+
+from collections.abc import Iterator
+
+from text2expert.evidence.pair import Clause, Fault, Pair, shared
+from text2expert.evidence.wording import LIGHT_STEMS, word_set
+
+NEW = 0.5
+"""A clause with more than this share of new content words, and at least two of them, brings something new."""
+KNOWN = 0.3
+"""The share of the question's content words that must occur in the evidence."""
+ABOUT = 0.12
+"""The share of the question's weight that must lie in the statements that carry the answer."""
+BELONGS = 0.25
+"""The same, of the most that any statement has."""
+CARRIED = 0.7
+"""A statement carries a clause of the answer when it holds this share of what the best one holds."""
+CARRIES = 0.3
+"""What a statement must hold at least to carry anything, in words that occur once."""
+
+
+def faults(pair: Pair) -> Iterator[Fault]:
+    """What the answer adds, and where it answers something else."""
+    for clause in pair.clauses:
+        yield from _new(pair, clause)
+    yield from _beside_the_quote(pair)
+    yield from _of_another_kind(pair)
+    yield from _about_something_else(pair)
+
+
+def _new(pair: Pair, clause: Clause) -> Iterator[Fault]:
+    told = clause.stems - LIGHT_STEMS
+    new = told - pair.source.stems - pair.question.stems
+    if len(new) >= 2 and len(new) > NEW * len(told):
+        yield Fault("unfounded", f"the evidence has nothing of {clause.shown(new)}")
+
+
+def _beside_the_quote(pair: Pair) -> Iterator[Fault]:
+    own = pair.answer.stems - pair.question.stems - LIGHT_STEMS
+    if pair.quoted is None or not (own or pair.answer.figures):
+        return
+    held = [pair.source.statements[i] for i in pair.quoted]
+    if not any(own & (s.stems | s.lead) or shared(pair.answer.figures, s.figures) for s in held):
+        yield Fault("unfounded", "the quote has nothing of what the answer says")
+
+
+def _about_something_else(pair: Pair) -> Iterator[Fault]:
+    """The question must be about what the evidence speaks of, and about those statements that carry the answer."""
+    asked, numbers = pair.asked(), pair.question.figures
+    if not asked and not numbers:
+        return
+    new = asked - pair.source.stems - pair.answer.stems
+    known = len(asked - new) + shared(numbers, pair.source.figures)
+    if len(new) >= 2 and known < KNOWN * (len(asked) + len(numbers)):
+        yield Fault("misplaced", f"the question asks about {pair.question.shown(new)}, and the evidence does not")
+    here = _carriers(pair)
+    if not here:
+        return
+    whole = pair.source.weigh(asked) + pair.source.rare * len(numbers)
+    about = pair.speaks_of(asked)
+    most = max(about[i] for i in here)
+    if most < ABOUT * whole or most < BELONGS * max(about):
+        yield Fault("misplaced", "the answer comes from a statement that is not about what the question asks")
+
+
+def _carriers(pair: Pair) -> set[int]:
+    """The statements that the answer's own words and numbers come from, and their neighbours in the paragraph."""
+    weigh, rare = pair.source.weigh, pair.source.rare
+    held = pair.source.statements
+    here: set[int] = set()
+    for clause in pair.clauses:
+        own = clause.stems - pair.question.stems
+        carried = [0.0 if s.heading else weigh(own & s.stems) + rare * shared(clause.figures, s.figures) for s in held]
+        most = max(carried, default=0.0)
+        if most > CARRIES * rare:
+            here.update(i for i, score in enumerate(carried) if score >= CARRIED * most)
+    return here | {j for i in here for j in (i - 1, i + 1) if 0 <= j < len(held) and held[j].block == held[i].block}
+
+
+# --- the kind of answer -----------------------------------------------------------------------------------------------
+
+_WH = word_set("who whom whose what which when where why how")
+_BEFORE_NUMBER = word_set("within between after before at every for in by until up from during")
+_TIME = word_set("time calendar workday clock")
+_LENGTH = word_set("length foot inch yard mile seamile")
+_MASS = word_set("mass ton pound stone ounce")
+_SPEED = word_set("speed mph kmh rpm")
+_ANY: frozenset[str] = frozenset()
+_MEASURES = {
+    "long": _TIME | _LENGTH, "soon": _TIME, "often": _ANY, "many": _ANY, "much": _ANY, "large": _ANY, "big": _ANY,
+    "high": _LENGTH | word_set("percent"), "deep": _LENGTH, "wide": _LENGTH, "far": _LENGTH | _TIME, "heavy": _MASS,
+    "old": _TIME, "hot": word_set("celsius fahrenheit kelvin"),
+}  # fmt: skip
+"""What is asked for by "how ...", as dimensions; empty: any number."""
+_KINDS = {
+    "temperature": word_set("celsius fahrenheit kelvin"),
+    "age": _TIME, "duration": _TIME, "period": _TIME, "deadline": _TIME, "distance": _LENGTH, "depth": _LENGTH,
+    "diameter": _LENGTH, "weight": _MASS, "percentage": word_set("percent"), "speed": _SPEED,
+}  # fmt: skip
+"""The same for "what ..."."""
+_TIMED = word_set("long soon often far old")
+_UNCOUNTED = word_set(
+    "no none nothing all both each any half whole full single a an once twice double equal unlimited as every never always"
+)
+"""Words that tell a quantity without a number."""
+_WHEN = word_set(
+    "until till immediately permanently indefinitely throughout during overnight forever while daily weekly monthly yearly annually "
+    "hourly nightly quarterly constantly continuously regularly after before when whenever once life day week month year night shift at "
+    "as long"
+)
+"""Words that tell a time without a number."""
+
+
+def _of_another_kind(pair: Pair) -> Iterator[Fault]:
+    """A question of one kind wants an answer of that kind: "how many" a number, "who" not a time."""
+    asked = [token.text.lower() for token in pair.question.tokens]
+    openers = [i for i, word in enumerate(asked) if word in _WH]
+    if len(openers) != 1 or not pair.answer.tokens:
+        return  # two questions in one, or none of these
+    opener, following = asked[openers[0]], asked[openers[0] + 1 : openers[0] + 4]
+    if pair.verdict and not pair.polar and pair.answer.tokens[1:2] and pair.answer.tokens[1].boundary:
+        yield Fault("misplaced", f"the answer says {pair.verdict} where {opener!r} was asked")
+    if opener in ("who", "whom", "whose"):
+        timed = pair.answer.tokens[0].stem in _BEFORE_NUMBER and any(t.quantity for t in pair.answer.tokens[1:3])
+        if timed or (pair.answer.figures and not pair.answer.stems):
+            yield Fault("misplaced", f"the question asks {opener}, and the answer is a number")
+    elif opener == "how" and following and following[0] in _MEASURES:
+        yield from _of_another_measure(pair, following[0])
+    elif opener in ("what", "which"):
+        noun = next((word for word in following if word in _KINDS), "")
+        if noun and not _measured(pair, _KINDS[noun]):
+            yield Fault("misplaced", f"the question asks for a {noun}, and the answer is of another kind")
+
+
+def _of_another_measure(pair: Pair, how: str) -> Iterator[Fault]:
+    told = {token.text.lower() for token in pair.answer.tokens}
+    in_words = not told.isdisjoint(_UNCOUNTED) or (how in _TIMED and not told.isdisjoint(_WHEN))
+    if not (pair.answer.figures or in_words):
+        yield Fault("misplaced", f"the question asks how {how}, and the answer has no number")
+    elif not _measured(pair, _MEASURES[how]) and told.isdisjoint(_WHEN):
+        yield Fault("misplaced", f"the question asks how {how}, and the answer is of another kind")
+
+
+def _measured(pair: Pair, wanted: frozenset[str]) -> bool:
+    """Whether any number of the answer may be in a wanted dimension; a length per time is a speed."""
+    units = [figure.quantity.unit for figure in pair.answer.figures]
+    return (
+        not wanted
+        or not units
+        or any(
+            unit is None or unit.dimension in wanted or (wanted is _SPEED and "/" in unit.dimension) for unit in units
+        )
+    )

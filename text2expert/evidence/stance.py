@@ -1,0 +1,156 @@
+"""What a text denies and which way it points: negations with what they govern, direction words with what stands beside."""
+
+from collections.abc import Iterator, Sequence
+
+from text2expert.evidence.statements import Token
+from text2expert.evidence.wording import INHERENT, NEGATORS, OPPOSITES, concept, word_set
+
+_REACH = 4
+"""Content words that a negation governs at most."""
+_VERBAL = word_set("not never cannot without")
+"""Negations whose reach ends at the next auxiliary; that of "no" and "nobody" is the subject and goes on."""
+_RELATIVES = word_set("that which who")
+_AUXILIARIES = word_set("is are was were has have had may must can shall should will would")
+_SCOPE_ENDS = word_set("but when if unless because until while which who whose that so although except after before")
+_COMPARING = word_set(
+    "more less later earlier longer higher lower fewer sooner greater older larger above below over under exceed exceeding "
+    "only just than"
+)
+"""After a negation, these make a comparator of it ("no more than") or no negation ("not only")."""
+_AFTER_OR = word_set(
+    "more less fewer above below over under older younger longer shorter higher lower later earlier greater"
+)
+_BEFORE_NUMBER = word_set("more less fewer above below over under exceeds exceed exceeding after before within until")
+_PREPOSITIONS = word_set("with without before after until within above below over under inside outside")
+
+
+class Direction:
+    """A direction word with its sides (opposites have opposite signs) and the words beside it."""
+
+    __slots__ = ("beside", "denied", "opposites", "sides", "word")
+
+    def __init__(self, word: str, sides: frozenset[int], *, denied: bool, beside: frozenset[str]) -> None:
+        self.word, self.sides, self.denied, self.beside = word, sides, denied, beside
+        self.opposites = frozenset(-side for side in sides)
+
+
+class Stance:
+    """The negations and directions of one statement or clause."""
+
+    def __init__(self, made: Sequence[Token], *, denied: bool = False) -> None:
+        """*denied*: the whole text stands under a lead-in that says no."""
+        self.denied: set[str] = set()
+        """Content words that a negation is said of: the first after it."""
+        self.scopes: list[set[str]] = [set()] if denied else []
+        """For each negation the content words that it governs."""
+        self.plain: set[str] = set()
+        """Content words that no negation governs."""
+        self.clouded: set[str] = set()
+        """Content words of stretches that say no anywhere, if only by "only", "unless", "refuse"."""
+        self.explicit = denied
+        """There is a negation."""
+        self.directions: list[Direction] = []
+        for stretch in _stretches(made):
+            self._read(made, stretch, under=denied)
+        self.scope: frozenset[str] = frozenset().union(*self.scopes)
+
+    def _read(self, made: Sequence[Token], stretch: list[int], *, under: bool) -> None:
+        reach = negations = 0
+        clouded = under
+        for i in stretch:
+            token = made[i]
+            word = token.stem
+            clouded = clouded or word in INHERENT
+            sides = OPPOSITES.get(token.text.lower()) or OPPOSITES.get(word)
+            if sides and not _compares(made, i):
+                governed = negations > 0 if word in NEGATORS else reach > 0
+                self.directions.append(Direction(token.text, sides, denied=governed, beside=_beside(made, i)))
+            if word in NEGATORS:
+                if _negates(made, i):
+                    negations += 1
+                    if negations == 1:  # two in a stretch say yes: "not without"
+                        reach = _REACH
+                        self.scopes.append(set())
+                elif word != "none":
+                    continue
+                self.explicit = True
+                clouded = clouded or word != "without"
+            elif token.content:
+                self._place(concept(word), reach, under=under)
+                reach = max(0, reach - 1)
+        if clouded:
+            self.clouded.update(concept(made[i].stem) for i in stretch if made[i].content)
+
+    def _place(self, name: str, reach: int, *, under: bool) -> None:
+        if reach == _REACH or (under and not self.scopes[0]):
+            self.denied.add(name)
+        if reach:
+            self.scopes[-1].add(name)
+        elif under:
+            self.scopes[0].add(name)
+        else:
+            self.plain.add(name)
+
+
+def _stretches(made: Sequence[Token]) -> Iterator[list[int]]:
+    """The places of the tokens between which no negation reaches over."""
+    stretch: list[int] = []
+    relative = False
+    filled = 0
+    since = 0  # content words since a verbal negation, counted from 1; 0: there was none
+    for i, token in enumerate(made):
+        word = token.stem
+        ends = token.boundary or word in _SCOPE_ENDS
+        # The verb after a relative clause: "a hook that does not open" ends before "is taken".
+        if ends or (word in _AUXILIARIES and filled and (relative or 1 < since <= _REACH)):
+            yield stretch
+            stretch, filled, since = [], 0, 0
+            relative = word in _RELATIVES
+        if token.boundary:
+            continue
+        stretch.append(i)
+        if word in _VERBAL:
+            since = 1
+        elif token.content:
+            filled += 1
+            since += since > 0
+    yield stretch
+
+
+def _negates(made: Sequence[Token], i: int) -> bool:
+    """Whether a negation is said of what follows: not the "No" before a comma, "no more than", "not only"."""
+    return i + 1 < len(made) and not made[i + 1].boundary and made[i + 1].text.lower() not in _COMPARING
+
+
+def _compares(made: Sequence[Token], i: int) -> bool:
+    """Whether a direction word belongs to a number ("above 30", "6 or more"): there the bounds are compared instead."""
+    word = made[i].text.lower()
+    following = made[i + 1 : i + 3]
+    if word in ("lasts", "lasted", "lasting"):
+        return True
+    if word == "up" and following and following[0].stem == "to":
+        return True
+    if following and word in _BEFORE_NUMBER and following[0].quantity is not None:
+        return True
+    if following and following[0].stem == "than" and any(token.quantity is not None for token in made[i + 2 : i + 5]):
+        return True
+    if word in ("maximum", "minimum") and any(token.quantity is not None for token in following):
+        return True
+    return i > 0 and word in _AFTER_OR and made[i - 1].stem in ("or", "and")
+
+
+def _beside(made: Sequence[Token], i: int) -> frozenset[str]:
+    """The nearest content words or numbers on each side of a word, within its clause."""
+    found = set()
+    for step, reach in ((1, 4),) if made[i].stem in _PREPOSITIONS else ((1, 4), (-1, 3)):
+        for j in range(i + step, i + step * (reach + 1), step):
+            if not 0 <= j < len(made) or made[j].boundary:
+                break
+            token = made[j]
+            if token.quantity is not None:
+                found.add(f"#{token.quantity.value:g}")
+                break
+            if token.content:
+                found.add(concept(token.stem))
+                break
+    return frozenset(found)
