@@ -5,8 +5,7 @@ good places the one is taken whose text sorts last: a choice by content and not 
 cuts fall back into step with what they were.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
@@ -14,52 +13,10 @@ from typing import Literal
 import attrs
 
 from text2expert import documents, leadins, tokens
+from text2expert.boundaries import Span, end_of, skip_space, start_after
 from text2expert.errors import InputError
 from text2expert.headings import LOOK_AHEAD, LOOK_BEHIND, Confirmed, Heading, Outline, Scanner, Survey
 from text2expert.records import Chunk, Document
-
-Span = tuple[int, int]
-Reach = Callable[[str, int, int], int]
-"""Where a chunk that begins at an offset must end at the latest, given a text and where its section ends."""
-
-# Scripts that are written without spaces: every character is a word.
-_NO_SPACES = (
-    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
-    "\ua000-\ua4cf\uaa60-\uaa7f\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
-)
-# What belongs to the character before it: combining marks of those scripts and of ours, joiners, variation selectors,
-# skin tones; and punctuation that does not begin a line.
-_BELONGS = (
-    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u065f\u0e31\u0e33-\u0e3a\u0e45-\u0e4e\u0eb1\u0eb3-\u0ebc\u0ec8-\u0ece"
-    "\u0f71-\u0f84\u0f8d-\u0fbc\u102b-\u103e\u1056-\u1059\u17b4-\u17d3\u1dc0-\u1dff\u200d\u20d0-\u20f0\u302a-\u302f\u3099"
-    "\u309a\ufe00-\ufe0f\ufe20-\ufe2f\U0001f3fb-\U0001f3ff\U000e0100-\U000e01ef"
-    "、。，．・：；？！ー）」』】〉》〕］｝｡｣､ゝ々"
-)
-_ABBREVIATIONS = (
-    *"Dr Mr Ms St No Nr vs cf pp ca".split(),
-    *"Mrs Fig Sec Art Vol Inc Ltd Prof Abs Abb bzw approx".split(),
-)
-_NOT_ABBREVIATED = r"(?<!\b[A-Z]\.)(?<!\be\.g\.)(?<!\bi\.e\.)" + "".join(rf"(?<!\b{word}\.)" for word in _ABBREVIATIONS)
-
-_SENTENCE = re.compile(
-    r"[.!?。！？｡](?:"
-    rf"(?<=[.!?]){_NOT_ABBREVIATED}[\"')\]}}”’*_`]{{0,4}}(?=\s)(?P<gap>\s+)(?![a-z])"
-    r"|(?<=[。！？｡])[”’』」）】》]{0,4}(?P<none>\s*))"
-)
-"""The end of a sentence, with the white space after it."""
-
-_BOUNDARY = re.compile(rf"(?:{_SENTENCE.pattern})|\n[ \t]*\n\s*")
-"""The end of a sentence or paragraph, with the white space after it."""
-
-_WORD = re.compile(
-    rf"\s+|(?<=[{_NO_SPACES}])(?![\s{_BELONGS}])(?<!\u200d)|(?=[{_NO_SPACES}])(?![{_BELONGS}])(?<!\u200d)"
-)
-_ITEM = re.compile(r"\s*(?:[-*+•–—‣▪◦·]|\(?\w{1,4}[.)]|\d+(?:\.\d+)+)[ \t]")
-_JOINED = re.compile(rf"[{_BELONGS}]|(?<=\u200d)")
-_SPACE = re.compile(r"\s*")
-
-_SLACK = 150
-"""How far, in characters, a start may be from where the overlap would have it, for the sake of a better boundary."""
 
 
 @attrs.frozen
@@ -257,22 +214,25 @@ class _Cutter:
         """Cut from where we are up to offset *stop*, the end of the section if it is *complete*."""
         text, base = self._window.text, self._window.base
         path, levels = self._path, self._outline.levels
+        heads = [(mark.start - base, mark.end - base) for mark in marks if mark.title]
         place = 0
+        coming = marks[0].start if marks else stop
         headings = tuple(mark.title for mark in path)
-        for start, end in self._cuts(
-            text, stop - base, [(m.start - base, m.end - base) for m in marks if m.title], complete
-        ):
+        above = " > ".join(headings)
+        floor = max(1, self._floor - base)
+        for start, end in self._cuts(text, stop - base, heads, complete):
             offset = start + base
-            if place < len(marks) and marks[place].start <= offset:
+            if coming <= offset:
                 while place < len(marks) and marks[place].start <= offset:
                     _descend(path, marks[place], levels)
                     self._floor = marks[place].end
                     place += 1
+                coming = marks[place].start if place < len(marks) else stop
                 headings = tuple(mark.title for mark in path)
-            lead = leadins.lead_in(text, max(1, self._floor - base), start)
-            context = " > ".join(headings)
-            if lead:
-                context = f"{context}\n{lead}" if context else lead
+                above = " > ".join(headings)
+                floor = max(1, self._floor - base)
+            lead = leadins.lead_in(text, floor, start)
+            context = f"{above}\n{lead}" if lead and above else lead or above
             yield text[start:end], offset, headings, context
         for mark in marks[place:] if complete else ():
             _descend(path, mark, levels)
@@ -281,7 +241,7 @@ class _Cutter:
     def _cuts(self, text: str, stop: int, heads: list[Span], complete: bool) -> Iterator[Span]:
         """The chunks of a section's rest, as spans of *text*; leaves `_at` and `_covered` where to go on."""
         base, size, ruler = self._window.base, self._size, self._ruler
-        begin = _skip_space(text, max(1, self._at - base), stop)
+        begin = skip_space(text, max(1, self._at - base), stop)
         self._at = begin + base
         if begin >= stop:
             return
@@ -312,14 +272,14 @@ class _Cutter:
                 while passed < len(heads) and heads[passed][1] <= begin:
                     passed += 1
                 near = [head for head in heads[passed : passed + 20] if head[0] <= limit]
-            end = _end(text, begin, limit, covered, near)
+            end = end_of(text, begin, limit, covered, near)
             if not end:
                 # Nothing new fits behind so much overlap: begin after what is covered.
-                begin = _skip_space(text, covered, last)
+                begin = skip_space(text, covered, last)
             else:
                 yield begin, end
                 covered = end
-                begin = _start(text, begin, end, span, overlap, near)
+                begin = start_after(text, begin, end, span, overlap, near)
             self._at = begin + base
             self._covered = covered + base
             if begin >= last:
@@ -338,111 +298,3 @@ def _descend(path: list[Heading], mark: Heading, levels: dict[int, int]) -> None
         path.pop()
     if mark.title:
         path.append(mark)
-
-
-def _skip_space(text: str, begin: int, stop: int) -> int:
-    match = _SPACE.match(text, begin, stop)
-    return match.end() if match else stop
-
-
-def _end(text: str, begin: int, limit: int, covered: int, heads: list[Span]) -> int:
-    """Where a chunk from *begin* ends: at most at *limit*, after *covered*; 0 if that cannot be without cutting a word."""
-    span = limit - begin
-    for start, _ in reversed(heads):
-        if begin + span * 9 // 20 < start <= limit and start > covered + 1:
-            end = len(text[begin:start].rstrip()) + begin
-            if end > covered:
-                return end
-    after_heads = {end for _, end in heads}
-    low = max(begin + span * 3 // 5, covered + 1)
-    best, end = "", 0
-    place = text.find("\n\n", low, limit + 2)
-    while place >= 0:
-        key = text[place + 2 : place + 26]
-        if key > best and text[place - 1] != ":" and place not in after_heads:
-            best, end = key, place
-        place = text.find("\n\n", place + 2, limit + 2)
-    if not end:
-        end = _sentence_end(text, low, limit, heads) or _line_end(text, low, limit, after_heads)
-    if end:
-        return len(text[begin:end].rstrip()) + begin
-    return _word_end(text, begin, limit, covered)
-
-
-def _sentence_end(text: str, low: int, limit: int, heads: list[Span]) -> int:
-    best, end = (False, ""), 0
-    for match in _SENTENCE.finditer(text, low - 1, limit + 200):
-        place = match.start(match.lastindex or 0)
-        if place > limit:
-            break
-        follow = match.end()
-        key = (text[place : place + 1] == "\n" and _ITEM.match(text, follow) is not None, text[follow : follow + 24])
-        if key > best and place >= low and not any(start <= place <= stop for start, stop in heads):
-            best, end = key, place
-    return end
-
-
-def _line_end(text: str, low: int, limit: int, after_heads: set[int]) -> int:
-    best, end = (False, ""), 0
-    place = text.find("\n", low, limit + 1)
-    while place >= 0:
-        key = (_ITEM.match(text, place + 1) is not None, text[place + 1 : place + 25])
-        if key > best and text[place - 1] != ":" and place not in after_heads:
-            best, end = key, place
-        place = text.find("\n", place + 1, limit + 1)
-    return end
-
-
-def _word_end(text: str, begin: int, limit: int, covered: int) -> int:
-    best, end = "", 0
-    low = max(begin + (limit - begin) * 4 // 5, covered + 1)
-    for match in _WORD.finditer(text, low, limit + 1):
-        key = text[match.end() : match.end() + 16]
-        if key > best:
-            best, end = key, match.start()
-    if not end:
-        for match in _WORD.finditer(text, covered + 1 if covered > begin else begin + 1, limit + 1):
-            end = match.start()
-    if end:
-        end = len(text[begin:end].rstrip()) + begin
-        if end > max(covered, begin):
-            return end
-    if covered > begin and _is_boundary(text, covered):
-        return 0
-    end = limit
-    while _JOINED.match(text, end) and limit - end < 32 and end > max(begin, covered) + 1:
-        end -= 1
-    return end
-
-
-def _is_boundary(text: str, place: int) -> bool:
-    return text[place - 1].isspace() or _WORD.match(text, place) is not None
-
-
-def _start(text: str, begin: int, end: int, span: int, overlap: int, heads: list[Span]) -> int:
-    """Where the next chunk begins: about *overlap* before *end*, at the best boundary around."""
-    if not overlap:
-        return _skip_space(text, end, len(text))
-    aim = end - overlap
-    low = max(begin + 1, aim - min(overlap * 6 // 5, _SLACK), end - span * 3 // 4)
-    high = min(end - 1, aim + min(overlap * 3 // 5, _SLACK))
-    found = [start for start, _ in heads if low <= start <= high]
-    if not found:
-        places = [match.end() for match in _BOUNDARY.finditer(text, max(begin, low - 8), high + 1)]
-        found = [p for p in places if low <= p <= high and not any(a < p <= b + 2 for a, b in heads)]
-    if not found:
-        places = [_skip_space(text, i, high + 1) for i in range(low - 1, high) if text[i] == "\n"]
-        found = [p for p in places if low <= p <= high]
-    if not found:
-        found = [match.end() for match in _WORD.finditer(text, low - 1, high + 1) if low <= match.end() <= high]
-    if not found:
-        first = max(begin, end - 2 * overlap)
-        found = [match.end() for match in _WORD.finditer(text, first, end) if first < match.end() < end]
-    if found:
-        return min(found, key=lambda place: abs(place - aim))
-    if _is_boundary(text, end):
-        return _skip_space(text, end, len(text))
-    aim = max(begin + 1, aim)
-    while _JOINED.match(text, aim) and aim < end:
-        aim += 1
-    return aim

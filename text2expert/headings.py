@@ -46,23 +46,24 @@ _COUNT = "ONE|TWO|THREE|FOUR|FIVE|SIX|SEVEN|EIGHT|NINE|TEN|One|Two|Three|Four|Fi
 # One pass over the lines; the look-ahead turns most of them away at their first character.
 _LINE = re.compile(
     rf"""
-    \n[ \t]*(?=[\#`~=^*"“A-Z0-9-]|[^\x00-\x7f])
+    \n(?=[\#`~=^*"“A-Z0-9-]|[^\x00-\x7f]|[ \t]+[A-Z]{{2}})[ \t]*
     (?:
       (?P<fence>```|~~~(?!~))
-    | (?<=\n)(?P<hashes>\#{{1,6}})[ \t]+(?P<marked>[^\s][^\n]*)
-    | (?<=\n)(?P<rule>[=~^*-]{{3,}})[ \t]*(?=\n|\Z)
+    | (?P<hashes>\#{{1,6}})[ \t]+(?P<marked>[^\s][^\n]*)
+    | (?P<rule>[=~^*-]{{3,}})[ \t]*(?=\n|\Z)
     | (?<=\n)(?P<number>(?:[A-Z]\.)?\d{{1,3}}(?:\.\d{{1,3}}){{0,5}}\.?|[IVX]{{1,6}}\.|[A-Z]\.)
       [ \t]+(?P<numbered>["“«]?[^\W\d_][^\n]*)
-    | (?:(?P<word>[^\W\d_a-z][^\W\d_]{{3,10}})[ \t]+(?P<label>\d{{1,4}}(?:\.\d{{1,3}}){{0,3}}|[IVXLC]{{1,7}}|[A-Z]|{_COUNT})\b
+    | (?:(?P<word>[A-ZÀ-Þ][A-Za-zÀ-ÿ]{{3,10}})[ \t]+(?P<label>\d{{1,4}}(?:\.\d{{1,3}}){{0,3}}|[IVXLC]{{1,7}}|[A-Z]|{_COUNT})\b
         |第(?P<count>[〇一二三四五六七八九十百千\d]{{1,6}})(?P<unit>[章节節条條]))
       (?:[ \t]*[.:)—–-]{{0,2}}(?:[ \t]+(?P<named>[^\s][^\n]*))?)?[ \t]*(?=\n|\Z)
-    | (?P<capitals>[^\W\d_a-z][^\na-z]{{3,{MAX_TITLE}}})(?=\n|\Z)
+    | (?P<capitals>[A-Z\x80-\uffff][^\na-z]{{3,{MAX_TITLE}}})(?=\n|\Z)
     )""",
     re.VERBOSE,
 )
 _NEXT_LINE = re.compile(rf"[ \t]*\n(?P<space>\s{{0,{LOOK_AHEAD // 2}}})(?P<line>\S[^\n]{{0,200}})")
 _CONTENTS_LINE = re.compile(r"(?:\.{3,}|\. \. |…)\s*\d*\s*$")
 _NOT_A_TITLE = re.compile(r"\S(?: {2}|\t| ?\|)|[.!?]\s+\S|[.,;!?]$")
+_RULE = re.compile(r"[=~^*-]{3,}\s*$")
 _LONG_WORD = re.compile(r"[^\W\d_]{3}")
 _ADMONITION = re.compile(
     r"\W*(?:WARNING|CAUTION|DANGER|NOTE|NOTES|NOTICE|IMPORTANT|ATTENTION|TIP|HINT|EXAMPLE|REMARK)\b[\W\d]*$"
@@ -99,73 +100,81 @@ class Scanner:
         """
         found: list[Heading] = []
         for match in _LINE.finditer(text, max(0, begin - 1), min(len(text), stop + LOOK_AHEAD)):
-            if match.start() + 1 >= stop:
+            newline = match.start()
+            if newline + 1 >= stop:
                 break
-            if match["fence"]:
+            group = match.lastgroup
+            if group == "fence":
                 self._fenced = not self._fenced
-            elif not self._fenced:
-                heading = _underlined(text, match) if match["rule"] else self._plain(text, base, match)
-                if heading:
-                    heading = heading._replace(
-                        start=heading.start + base, end=heading.end + base, body=heading.body + base
-                    )
-                    if found and found[-1].end >= heading.start:
-                        found.pop()  # the underlined line looked like a heading by itself
-                    found.append(heading)
-                    self._last_end = heading.end
+                continue
+            if self._fenced:
+                continue
+            if group == "rule":
+                heading = _underlined(text, match)
+            elif group == "marked":
+                heading = _marked(text, match)
+            else:
+                heading = _plain(text, match, after_heading=newline + base == self._last_end)
+            if heading:
+                start, end, title, kind, number, body = heading
+                found.append(Heading(start + base, end + base, title, kind, number, body + base))
+                self._last_end = end + base
         return found
 
-    def _plain(self, text: str, base: int, match: re.Match[str]) -> Heading | None:
-        """The heading that *match* is, if it also stands where a heading stands."""
-        start, end = match.start() + 1, match.end()
-        line = text[start:end].strip()
-        start += len(text[start:end]) - len(text[start:end].lstrip())
-        if match["hashes"]:
-            title = match["marked"].rstrip().rstrip("#").rstrip() or line
-            after = _NEXT_LINE.match(text, end)
-            return Heading(
-                start, end, title[:MAX_TITLE], len(match["hashes"]), "", after.start("line") if after else end
-            )
-        if _CONTENTS_LINE.search(line):
-            return None
-        kind, number, title = _kind(match, line)
-        if kind < 0:
-            return None
-        capitals = title.isupper()
-        before = text[text.rfind("\n", max(0, match.start() - LOOK_BEHIND), match.start()) + 1 : match.start()].strip()
-        stands_free = not before or match.start() + base == self._last_end
-        if not stands_free and (kind == _CAPITALS or before[-1] not in ".!?:;"):
-            return None
-        end_of_others = Heading(start, start, "", kind, number, start) if kind > _NUMBERED else None
-        if not _is_title(kind, number, title):
-            return end_of_others
-        after = _NEXT_LINE.match(text, end)
-        if after is None:
-            return end_of_others  # a heading has something under it
-        if not after["space"].count("\n") and not _ends_on_purpose(line, after, kind, capitals=capitals):
-            return end_of_others
-        return Heading(start, start + len(line), line.rstrip(" .:"), kind, number, after.start("line"))
+
+def _marked(text: str, match: re.Match[str]) -> Heading:
+    title = match["marked"].rstrip()
+    title = (title.rstrip("#").rstrip() or title)[:MAX_TITLE]
+    after = _NEXT_LINE.match(text, match.end())
+    body = after.start("line") if after else match.end()
+    return Heading(match.start("hashes"), match.end(), title, len(match["hashes"]), "", body)
 
 
-def _kind(match: re.Match[str], line: str) -> tuple[int, str, str]:
-    """Kind, number and bare title of a plain heading line."""
-    if match["word"] or match["unit"]:
+def _plain(text: str, match: re.Match[str], *, after_heading: bool) -> Heading | None:
+    """The heading that *match* is, if it is one and stands where one stands."""
+    kind, number, title = _kind(match)
+    if kind < 0:
+        return None
+    newline, end = match.span()
+    if not after_heading:
+        before = text[max(0, newline - 80) : newline].rstrip(" \t")[-1:]
+        # It stands free, or after the end of a sentence.
+        if before not in ("", "\n") and (kind == _CAPITALS or before not in ".!?:;"):
+            return None
+    start = match.start("capitals") if kind == _CAPITALS else newline + 1
+    while text[start] in " \t":
+        start += 1
+    line = text[start:end].rstrip()
+    series_ends = Heading(start, start, "", kind, number, start) if kind > _NUMBERED else None
+    if not _is_title(kind, number, title) or _CONTENTS_LINE.search(line):
+        return series_ends
+    after = _NEXT_LINE.match(text, end)
+    if after is None:
+        return series_ends  # a heading has something under it
+    if "\n" not in after["space"] and not _ends_on_purpose(line, after, kind, capitals=title.isupper()):
+        return series_ends
+    return Heading(start, start + len(line), line.rstrip(" .:"), kind, number, after.start("line"))
+
+
+def _kind(match: re.Match[str]) -> tuple[int, str, str]:
+    """Kind, number and bare title of a line; a kind below zero if the line is no heading."""
+    if number := match["number"]:
+        number = number.rstrip(".")
+        if number.isalpha():
+            return _NUMBERED + (len(number) == 1 and number not in "IVX"), number, match["numbered"].strip()
+        return _NUMBERED + number.count("."), number, match["numbered"].strip()
+    if word := match["word"] or match["unit"]:
+        kind = _KIND_OF.get(word.lower(), -1)
         number = match["label"] or match["count"]
         depth = number.count(".")
         # "Section 1.01" is below "ARTICLE I", whatever the words.
-        kind = _KIND_OF.get((match["word"] or match["unit"]).lower(), -1)
-        return _NUMBERED + depth if depth and kind >= 0 else kind, number, match["named"] or ""
-    if match["number"]:
-        number = match["number"].rstrip(".")
-        if number.isalpha():
-            return _NUMBERED + (len(number) == 1 and number not in "IVX"), number, match["numbered"]
-        return _NUMBERED + number.count("."), number, match["numbered"]
-    return _CAPITALS, "", line
+        return _NUMBERED + depth if depth and kind >= 0 else kind, number, (match["named"] or "").strip()
+    title = match["capitals"].strip()
+    return _CAPITALS if title.isupper() else -1, "", title
 
 
 def _is_title(kind: int, number: str, title: str) -> bool:
     """Whether the words of a heading of this kind may be *title*."""
-    title = title.strip()
     if len(title) > MAX_TITLE or title.count(" ") >= MAX_WORDS:
         return False
     if not title:
@@ -177,12 +186,7 @@ def _is_title(kind: int, number: str, title: str) -> bool:
     if number.isalpha() and kind >= _NUMBERED:
         return title.isupper() and len(title) > 3
     if kind == _CAPITALS:
-        return (
-            title.isupper()
-            and bool(_LONG_WORD.search(title))
-            and not _ADMONITION.match(title)
-            and not _ITEM.match(title)
-        )
+        return bool(_LONG_WORD.search(title)) and not _ADMONITION.match(title) and not _ITEM.match(title)
     return True
 
 
@@ -192,8 +196,8 @@ def _ends_on_purpose(line: str, after: re.Match[str], kind: int, *, capitals: bo
     It was wrapped when the next word would not have fitted any more.
     """
     following = after["line"]
-    if following[0].islower() or (kind >= _NUMBERED and after["space"]):
-        return False  # the sentence goes on, or an indented list item does
+    if following[0].islower() or (kind >= _NUMBERED and after["space"]) or _RULE.match(following):
+        return False  # the sentence goes on, or an indented list item does, or it is an underlined title
     fits = len(line) + 1 + len(following.split(None, 1)[0]) <= max(60, len(following))
     if kind == _CAPITALS:
         return fits and len(following) >= 40 and not following.isupper()

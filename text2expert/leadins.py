@@ -5,162 +5,221 @@ The third bullet under "Do not:" says the opposite of what is meant when it is r
 
 import re
 
-LOOK_BEHIND = 3000
+LOOK_BEHIND = 20_000
 """How many characters before a passage are searched for the beginning of its list or table."""
 
 MAX_LEAD = 300
 MAX_ROW = 200
 MAX_DEPTH = 3
+MAX_PARAGRAPHS = 2
+"""How many paragraphs further down than its bullet a list item is followed."""
 
-_ITEM = re.compile(r"(?:[-*+•–—‣▪◦·]|\(?\w{1,4}[.)]|\d+(?:\.\d+)+)[ \t]")
-_ITEM_ABOVE = re.compile(r"\n[ \t]*(?:[-*+•–—‣▪◦·]|\(?\w{1,4}[.)]|\d+(?:\.\d+)+)[ \t]|:[ \t]*\n")
-_COLUMNS = re.compile(r"[^\s.!?:;](?: {2,}|\t+)\S|\S[ \t]*\|[ \t]*\S|^\|")
-_PIPE_RULE = re.compile(r"[\s|:+-]+$")
+_NEAR = 2000
+_BULLET = r"[-*+•–—‣▪◦·]|\(?[0-9A-Za-z]{1,4}+[.)]|[0-9]++(?:\.[0-9]+)+"
+_BULLET_ABOVE = re.compile(rf"\n[ \t]*+(?:{_BULLET})[ \t]")
+_LINE = re.compile(rf"([ \t]*+)((?:{_BULLET})[ \t])?([^\n]*+)(?:\n|\Z)")
+_NUMBERED = re.compile(r"[0-9]+\.[0-9]")
+_COLUMNS = re.compile(r"(?<![\s.!?:;])(?: {2,}|\t+)\S|\|[ \t]*\S")
+_RULE = re.compile(r"[\s|:+=-]+$")
 _SENTENCE = re.compile(r"(?<=[.!?。！？])[\"')\]”’]*\s+")
 
 
 def lead_in(text: str, floor: int, begin: int) -> str:
     """What a reader must know of the list or table that ``text[begin:]`` begins in; "" if it begins in none.
 
-    Nothing before *floor* (the end of the last heading) is looked at. At most some hundred characters.
+    Nothing before *floor* (the end of the last heading) is looked at. The answer has some hundred characters at most.
     """
+    if begin <= floor:
+        return ""  # it begins with its heading
+    # Most passages are plain prose, and this must not cost them more than a glance.
+    near = max(floor, begin - _NEAR)
+    line = text.rfind("\n", near, begin) + 1 or near
+    paragraph = text.rfind("\n\n", near, begin) + 1 or near
+    above = text[max(near, paragraph - 3) : begin]
+    colon = ":\n" in above or ": \n" in above
+    bullet = _BULLET_ABOVE.search(text, paragraph, begin + 4) is not None
+    if not bullet and text[line] in " \t":
+        # Indented, it may be a further paragraph of a list item.
+        item = text.rfind("\n\n", near, max(near, text.rfind("\n\n", near, max(near, paragraph - 1))))
+        bullet = _BULLET_ABOVE.search(text, max(near, item), paragraph) is not None
+    shown = text[line : begin + 80].partition("\n")[0].strip()
+    tabular = ("  " in shown or "\t" in shown or "|" in shown) and _COLUMNS.search(shown)
+    if not (colon or bullet or tabular):
+        return ""
     floor = max(floor, begin - LOOK_BEHIND)
-    line = max(floor, text.rfind("\n", floor, begin) + 1)
-    paragraph = max(floor, text.rfind("\n\n", floor, begin) + 1)
-    first = text[line : line + 80].lstrip(" \t")
-    if (
-        text[line : line + 1] not in (" ", "\t", "|")
-        and not _ITEM.match(first)
-        and not _COLUMNS.search(first)
-        and not _ITEM_ABOVE.search(text, max(floor, paragraph - 1), begin)
-        and not text[max(floor, paragraph - 4) : paragraph].rstrip().endswith(":")
-    ):
-        return ""  # plain prose, as most passages
+    if tabular and (above := _of_table(text, floor, line, shown)) is not None:
+        return above
     newline = text.find("\n", begin, begin + 400)
-    lines = text[floor : newline if newline >= 0 else begin + 400].split("\n")
-    return _of_table(lines) if _in_table(lines) else _of_list(lines)
+    lines = _Lines(text, floor, line, newline if newline >= 0 else begin + 400)
+    here = _item_of(lines) if bullet else None
+    if here is not None:
+        return _of_list(lines, here)
+    return _of_plain_lines(lines) if colon else ""
 
 
-def _in_table(lines: list[str]) -> bool:
-    if not _COLUMNS.search(lines[-1].strip()):
-        return False
-    top = _top(lines, len(lines) - 1)
-    return (top < len(lines) - 1 and bool(_COLUMNS.search(lines[top].strip()))) or lines[-1][:1] in (" ", "\t", "|")
+_Line = tuple[str, str, str]
+"""Its indent; its bullet with the space after it, or "" where no list item begins; the rest. A blank one has no rest."""
 
 
-def _of_table(lines: list[str]) -> str:
-    last = len(lines) - 1
-    top = _top(lines, last)
-    found = []
-    above = _up_over_blank(lines, top - 1)
-    if above >= 0:
-        found.append(_end_of_paragraph(lines, above))
-    if top < last and not _PIPE_RULE.match(lines[top]):
-        found.append(lines[top].strip()[:MAX_ROW])
-    return "\n".join(line for line in found if line)
+class _Lines:
+    """The lines from a place upwards: 0 is the line of the place, 1 the one above it, and so on."""
+
+    def __init__(self, text: str, floor: int, start: int, end: int) -> None:
+        self._text = text
+        self._floor = floor
+        self._start = start
+        self._step = 500
+        self._known: list[_Line] = _LINE.findall(text, start, end)[:1]
+
+    def get(self, up: int) -> _Line | None:
+        known = self._known
+        while len(known) <= up:
+            end = self._start - 1
+            if end <= self._floor:
+                return None
+            begin = max(self._floor, end - self._step)
+            if begin > self._floor:
+                begin = self._text.rfind("\n", self._floor, begin) + 1 or self._floor
+            # At the very end the pattern matches once more, between the last line and its newline.
+            more = _LINE.findall(self._text, begin, end)[: self._text.count("\n", begin, end) + 1]
+            more.reverse()
+            known += more
+            self._start = begin
+            self._step *= 2
+        return known[up]
+
+    def said(self, up: int) -> str:
+        """Line *up* without white space around, "" if there is none."""
+        line = self.get(up)
+        return (line[1] + line[2]).rstrip() if line else ""
+
+    def block(self, up: int) -> int:
+        """The top line of the block without blank lines that line *up* is in."""
+        while (above := self.get(up + 1)) and above[2]:
+            up += 1
+        return up
+
+    def over_blank(self, up: int) -> int | None:
+        """The next line at or above *up* that is not blank, at most three lines up."""
+        return next((place for place in range(up, up + 3) if (line := self.get(place)) and line[2]), None)
 
 
-def _of_list(lines: list[str]) -> str:
-    here = _item_of(lines, len(lines) - 1)
-    if here is None:
-        return _of_plain_lines(lines)
-    column = _indent(lines[here])
+def _of_table(text: str, floor: int, line: int, shown: str) -> str | None:
+    """Caption and header row of the table that the line at *line*, which says *shown*, is in; None if it is in none."""
+    top = text.rfind("\n\n", floor, line) + 2 if line - floor > 1 else line
+    top = max(top, floor) if top > 1 else floor
+    while text[top] == "\n":
+        top += 1
+    rows = text[top : max(top, line - 1)].split("\n", 3)
+    if not (text[line] in " \t" or shown[0] == "|" or _COLUMNS.search(rows[0])):
+        return None
+    # The header row may be between two rules.
+    header = next((row.strip()[:MAX_ROW] for row in rows if row.strip() and not _RULE.match(row)), "")
+    lines = _Lines(text, floor, top, top)
+    above = lines.over_blank(1)
+    caption = _sentence_at(lines, above) if above is not None else ""
+    return "\n".join(line for line in (caption, header) if line)
+
+
+def _of_list(lines: _Lines, here: int) -> str:
+    """The lead-ins of the list whose item begins on line *here*, the outermost first."""
+    indent, bullet, _ = lines.get(here) or ("", "", "")
+    column = len(indent)
+    numbered = _NUMBERED.match(bullet) is not None  # a paragraph that may stand by itself
     found: list[str] = []
-    place = here - 1
     below_blank = False
-    while place >= 0 and len(found) < MAX_DEPTH:
-        line = lines[place]
-        if not line.strip():
+    up = here + 1
+    while (line := lines.get(up)) and len(found) < MAX_DEPTH:
+        indent, bullet, rest = line
+        if not rest:
             below_blank = True
-        elif _ITEM.match(line.lstrip()):
-            if _indent(line) < column:
-                column = _indent(line)
-                found.append(_end_of_paragraph(lines, place, item=True))
+        elif bullet:
+            if len(indent) < column:
+                column = len(indent)
+                found.append(_item_at(lines, up))
             below_blank = False
-        elif _indent(line) <= column and (owner := _item_of(lines, place)) is None:
-            # The paragraph above the list: its lead-in, if it says so or nothing lies between.
-            if line.rstrip().endswith(":") or not below_blank:
-                found.append(_end_of_paragraph(lines, place))
-            break
-        elif _indent(line) <= column and owner is not None:
-            place = owner + 1
+        elif len(indent) <= column:
+            if rest.rstrip().endswith(":"):
+                found.append(_sentence_at(lines, up))
+                break
+            owner = _item_above(lines, up)
+            if owner is None:
+                # Without a colon, the paragraph above is a lead-in only if nothing lies between.
+                if not below_blank and not numbered:
+                    found.append(_sentence_at(lines, up))
+                break
+            up = owner - 1
             below_blank = False
-        place -= 1
+        up += 1
     return "\n".join(reversed(found))
 
 
-def _of_plain_lines(lines: list[str]) -> str:
+def _of_plain_lines(lines: _Lines) -> str:
     """The lead-in of lines without bullets: above them in their paragraph, or the end of the paragraph before."""
-    last = len(lines) - 1
-    top = _top(lines, last)
-    for place in range(last - 1, top - 1, -1):
-        if lines[place].rstrip().endswith(":"):
-            return _end_of_paragraph(lines, place)
-    above = _up_over_blank(lines, top - 1)
-    if above >= 0 and lines[above].rstrip().endswith(":"):
-        return _end_of_paragraph(lines, above)
-    return ""
+    up = 1
+    while (line := lines.get(up)) and line[2]:
+        if line[2].rstrip().endswith(":"):
+            return _sentence_at(lines, up)
+        if line[1]:
+            return ""  # what follows a list is not in it
+        up += 1
+    above = lines.over_blank(up)
+    return _sentence_at(lines, above) if above is not None and lines.said(above).endswith(":") else ""
 
 
-def _item_of(lines: list[str], place: int) -> int | None:
-    """The line of the list item that line *place* belongs to, if it belongs to one."""
-    column = _indent(lines[place])
-    line = lines[place]
-    while True:
-        if _ITEM.match(line.lstrip()) and (_indent(line) <= column):
-            return place
-        if place == 0:
-            return None
-        above = lines[place - 1]
-        if not above.strip():
-            # A paragraph of its own inside an item is indented.
-            if not _indent(line) or (place := _up_over_blank(lines, place - 1)) < 0:
+def _item_of(lines: _Lines) -> int | None:
+    """The line with the bullet of the list item that the passage begins in, if it begins in one."""
+    indent, bullet, _ = lines.get(0) or ("", "", "")
+    if bullet:
+        return 0
+    column = len(indent)
+    up = blanks = 0
+    ended = False
+    while line := lines.get(up := up + 1):
+        indent, bullet, rest = line
+        if not rest:
+            blanks += 1
+            if not column or blanks > MAX_PARAGRAPHS:
                 return None
-            above = lines[place]
-            if _indent(above) >= _indent(line) and not _ITEM.match(above.lstrip()):
+        elif len(indent) < column or not column:
+            # A line that is not indented goes on with an item only if that had not ended.
+            ended = ended or (not column and rest.rstrip().endswith((".", "!", "?", ":", ";")))
+            if bullet:
+                return None if ended else up
+            if column:
                 return None
-        else:
-            place -= 1
-            # An unindented line goes on with an item only if that had not ended.
-            if not _indent(line) and above.rstrip()[-1] in ".!?:;":
-                return None
-        line = above
-        column = max(column, _indent(line)) if not _ITEM.match(line.lstrip()) else column
+    return None
 
 
-def _top(lines: list[str], place: int) -> int:
-    """The first line of the block without blank lines that *place* is in."""
-    while place > 0 and lines[place - 1].strip():
-        place -= 1
-    return place
-
-
-def _up_over_blank(lines: list[str], place: int) -> int:
-    """The next line at or above *place* that is not blank, at most three lines up; -1 if there is none."""
-    for up in range(place, max(-1, place - 3), -1):
-        if lines[up].strip():
+def _item_above(lines: _Lines, up: int) -> int | None:
+    """The nearest list item above line *up* in its block, which that line then goes on with."""
+    while (line := lines.get(up := up + 1)) and line[2]:
+        if line[1]:
             return up
-    return -1
+    return None
 
 
-def _end_of_paragraph(lines: list[str], place: int, *, item: bool = False) -> str:
-    """The sentence that ends with line *place*, or the last words of it; of an item, all up to the next one."""
-    top = place
-    while top > 0 and lines[top - 1].strip() and not (_ITEM.match(lines[top].lstrip()) or item):
-        top -= 1
-    bottom = place + 1
-    if item:
-        while bottom < len(lines) and lines[bottom].strip() and not _ITEM.match(lines[bottom].lstrip()):
-            bottom += 1
-    said = " ".join(" ".join(lines[top:bottom]).split())
+def _item_at(lines: _Lines, up: int) -> str:
+    """The list item that begins on line *up*, as far as the first line of the list in it."""
+    bottom = up
+    while bottom > 0 and (below := lines.get(bottom - 1)) and below[2] and not below[1]:
+        bottom -= 1
+    return _end(" ".join(lines.said(place) for place in range(up, bottom - 1, -1)))
+
+
+def _sentence_at(lines: _Lines, up: int) -> str:
+    """The sentence that ends with line *up*."""
+    top = up
+    while (line := lines.get(top)) and not line[1] and (above := lines.get(top + 1)) and above[2] and top < up + 8:
+        top += 1
+    return _end(" ".join(lines.said(place) for place in range(top, up - 1, -1)))
+
+
+def _end(said: str) -> str:
+    """The last sentence of *said*; the ones before as well if all are short and it does not end with a colon."""
+    said = " ".join(said.split())
     sentences = _SENTENCE.split(said)
-    short = sentences.pop()
-    while sentences and len(sentences[-1]) + len(short) < MAX_ROW and not short.endswith(":"):
-        short = said[said.rindex(sentences.pop()) :]
-    if len(short) > MAX_LEAD:
-        short = "… " + short[-MAX_LEAD:].split(" ", 1)[-1]
-    return short
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
+    end = sentences.pop()
+    while sentences and len(sentences[-1]) + len(end) < MAX_ROW and not end.endswith(":"):
+        end = said[said.rindex(sentences.pop()) :]
+    return end if len(end) <= MAX_LEAD else "… " + end[-MAX_LEAD:].split(" ", 1)[-1]

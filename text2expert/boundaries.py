@@ -1,0 +1,187 @@
+"""Where a passage may end and the next one begin: at headings, paragraphs, sentences, lines, words, in this order.
+
+Everything here looks at a few hundred characters around the place in question, and among equally good places takes the
+one whose following text sorts last: it is then the same place whatever the passages before it were.
+"""
+
+import re
+from collections.abc import Iterable
+
+Span = tuple[int, int]
+
+# Scripts that are written without spaces: every character is a word.
+_NO_SPACES = (
+    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\ua000-\ua4cf\uaa60-\uaa7f\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
+)
+# What belongs to the character before it: combining marks of those scripts and of ours, joiners, variation selectors,
+# skin tones; and punctuation that does not begin a line.
+_BELONGS = (
+    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u065f\u0e31\u0e33-\u0e3a\u0e45-\u0e4e\u0eb1\u0eb3-\u0ebc\u0ec8-\u0ece"
+    "\u0f71-\u0f84\u0f8d-\u0fbc\u102b-\u103e\u1056-\u1059\u17b4-\u17d3\u1dc0-\u1dff\u200d\u20d0-\u20f0\u302a-\u302f\u3099"
+    "\u309a\ufe00-\ufe0f\ufe20-\ufe2f\U0001f3fb-\U0001f3ff\U000e0100-\U000e01ef"
+    "、。，．・：；？！ー）」』】〉》〕］｝｡｣､ゝ々"
+)
+# Full stops that end no sentence, grouped by length as a look-behind wants them.
+_NOT_ABBREVIATED = (
+    r"(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|No|Nr|vs|cf|pp|ca|zB)\.)"
+    r"(?<!\b(?:Mrs|Fig|Sec|Art|Vol|Inc|Ltd|Abs|Abb|bzw|e\.g|i\.e|z\.B)\.)(?<!\bProf\.)"
+)
+_STOP = rf"{_NOT_ABBREVIATED}[\"')\]}}”’*_`]{{0,4}}(?P<gap>\s++)(?![a-z])"
+_WIDE_STOP = r"[”’』」）】》]{0,4}(?P<wide>\s*)"
+
+# The end of a sentence, with the white space after it; and that, or the end of a paragraph. Those for texts with the
+# full stops of Chinese and Japanese, which need no space, take longer.
+_SENTENCE = re.compile(rf"[.!?]{_STOP}")
+_BOUNDARY = re.compile(rf"[.!?\n](?:(?<!\n){_STOP}|(?<=\n)[ \t]*\n\s*)")
+_WIDE_SENTENCE = re.compile(rf"[.!?。！？｡](?:(?<=[.!?]){_STOP}|(?<=[。！？｡]){_WIDE_STOP})")
+_WIDE_BOUNDARY = re.compile(rf"[.!?\n。！？｡](?:(?<=[.!?]){_STOP}|(?<=[。！？｡]){_WIDE_STOP}|(?<=\n)[ \t]*\n\s*)")
+
+_WORD = re.compile(
+    rf"\s+|(?<=[{_NO_SPACES}])(?![\s{_BELONGS}])(?<!\u200d)|(?=[{_NO_SPACES}])(?![{_BELONGS}])(?<!\u200d)"
+)
+_ITEM = re.compile(r"\s*(?:[-*+•–—‣▪◦·]|\(?\w{1,4}[.)]|\d+(?:\.\d+)+)[ \t]")
+_JOINED = re.compile(rf"[{_BELONGS}]|(?<=\u200d)")
+_SPACE = re.compile(r"\s*")
+
+_SLACK = 150
+"""How far, in characters, a start may be from where the overlap would have it, for the sake of a better boundary."""
+
+
+def skip_space(text: str, begin: int, stop: int) -> int:
+    """The next place from *begin* up to *stop* that is not white space."""
+    match = _SPACE.match(text, begin, stop)
+    return match.end() if match else stop
+
+
+def end_of(text: str, begin: int, limit: int, covered: int, heads: list[Span]) -> int:
+    """Where a passage from *begin* ends: at most at *limit*, with something after *covered* in it.
+
+    *heads* are the headings around. 0 if a word would have to be cut that need not be.
+    """
+    span = limit - begin
+    low = begin + span * 3 // 5
+    if low <= covered:
+        low = skip_space(text, covered, limit) + 1
+    for start, _ in reversed(heads):
+        if max(begin + span // 2, covered + 1) < start <= limit and (end := _trimmed(text, start)) > covered:
+            return end
+    after_heads = [end for _, end in heads]
+    best, end = "", 0
+    place = text.find("\n\n", low, limit + 2)
+    while place >= 0:
+        key = text[place + 2 : place + 26]
+        if key > best and text[place - 1] != ":" and place not in after_heads:
+            best, end = key, place
+        place = text.find("\n\n", place + 2, limit + 2)
+    end = end or _sentence_end(text, low, limit, heads) or _line_end(text, low, limit, after_heads)
+    return _trimmed(text, end) if end else _word_end(text, begin, limit, covered)
+
+
+def _trimmed(text: str, end: int) -> int:
+    while text[end - 1].isspace():
+        end -= 1
+    return end
+
+
+def _sentence_end(text: str, low: int, limit: int, heads: list[Span]) -> int:
+    best, end = (False, ""), 0
+    pattern = _SENTENCE if text[low - 1 : limit].isascii() else _WIDE_SENTENCE
+    for match in pattern.finditer(text, low - 1, limit + 200):
+        place = match.start(match.lastindex or 0)
+        if place > limit:
+            break
+        follow = match.end()
+        key = (text[place] == "\n" and _ITEM.match(text, follow) is not None, text[follow : follow + 24])
+        if key > best and place >= low and not (heads and _within(place, heads)):
+            best, end = key, place
+    return end
+
+
+def _within(place: int, heads: list[Span]) -> bool:
+    return any(start <= place <= stop for start, stop in heads)
+
+
+def _line_end(text: str, low: int, limit: int, after_heads: list[int]) -> int:
+    best, end = (False, ""), 0
+    place = text.find("\n", low, limit + 1)
+    while place >= 0:
+        key = (_ITEM.match(text, place + 1) is not None, text[place + 1 : place + 25])
+        if key > best and text[place - 1] != ":" and place not in after_heads:
+            best, end = key, place
+        place = text.find("\n", place + 1, limit + 1)
+    return end
+
+
+def _word_end(text: str, begin: int, limit: int, covered: int) -> int:
+    best, end = "", 0
+    low = max(begin + (limit - begin) * 4 // 5, covered + 1)
+    for match in _WORD.finditer(text, low, limit + 1):
+        key = text[match.end() : match.end() + 16]
+        if key > best:
+            best, end = key, match.start()
+    if not end:
+        for match in _WORD.finditer(text, covered + 1 if covered > begin else begin + 1, limit + 1):
+            end = match.start()
+    if end:
+        end = len(text[begin:end].rstrip()) + begin
+        if end > max(covered, begin):
+            return end
+    if covered > begin and _is_boundary(text, covered):
+        return 0
+    end = limit
+    while _JOINED.match(text, end) and limit - end < 32 and end > max(begin, covered) + 1:
+        end -= 1
+    return end
+
+
+def _is_boundary(text: str, place: int) -> bool:
+    return text[place - 1].isspace() or _WORD.match(text, place) is not None
+
+
+def start_after(text: str, begin: int, end: int, span: int, overlap: int, heads: list[Span]) -> int:
+    """Where the passage after ``text[begin:end]`` begins: about *overlap* before *end*, at the best boundary around.
+
+    *span* is how long a passage may be here.
+    """
+    if not overlap:
+        return skip_space(text, end, len(text))
+    aim = end - overlap
+    low = max(begin + 1, aim - min(overlap * 6 // 5, _SLACK), end - span * 3 // 4)
+    high = min(end - 1, aim + min(overlap * 3 // 5, _SLACK))
+    # The first boundary of the better half, or else the last one before it.
+    middle = max(low, aim - overlap // 2)
+    pattern = _BOUNDARY if text[low - 8 : high].isascii() else _WIDE_BOUNDARY
+    if not heads:
+        match = pattern.search(text, middle - 2, high + 1)
+        if match and middle <= match.end() <= high:
+            return match.end()
+    places = [start for start, _ in heads if low <= start <= high]
+    if not places:
+        places = [match.end() for match in pattern.finditer(text, max(begin, low - 8), high + 1)]
+        places = [p for p in places if low <= p <= high and not any(a < p <= b + 2 for a, b in heads)]
+    if places:
+        return next((place for place in places if place >= middle), places[-1])
+    lines = (text.rfind("\n", low - 1, aim), text.find("\n", aim, high))
+    if place := _nearest(aim, low, high, [skip_space(text, line, high + 1) for line in lines if line >= 0]):
+        return place
+    if place := _nearest(aim, low, high, [match.end() for match in _WORD.finditer(text, low - 1, high + 1)]):
+        return place
+    first = max(begin, end - 2 * overlap)
+    if place := _nearest(aim, first + 1, end - 1, [match.end() for match in _WORD.finditer(text, first, end)]):
+        return place
+    if _is_boundary(text, end):
+        return skip_space(text, end, len(text))
+    aim = max(begin + 1, aim)
+    while _JOINED.match(text, aim) and aim < end:
+        aim += 1
+    return aim
+
+
+def _nearest(aim: int, low: int, high: int, places: Iterable[int]) -> int:
+    """The one of *places*, from *low* to *high*, that is nearest to *aim*; 0 if there is none."""
+    best, distance = 0, high - low + 1
+    for place in places:
+        if low <= place <= high and abs(place - aim) < distance:
+            best, distance = place, abs(place - aim)
+    return best
