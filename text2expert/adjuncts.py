@@ -5,8 +5,19 @@ from collections.abc import Iterator
 
 import attrs
 
-from text2expert.clauses import bare
-from text2expert.lexicon import AUXILIARIES, BE, DETERMINERS, MODALS, NUMBER_WORDS, PREPOSITIONS, QUANTITY_OF, is_participle
+from text2expert.clauses import Clause, bare
+from text2expert.lexicon import (
+    ADVERBS,
+    AUXILIARIES,
+    BE,
+    DETERMINERS,
+    MODALS,
+    NUMBER_WORDS,
+    PREPOSITIONS,
+    QUANTITY_OF,
+    is_participle,
+    word_set,
+)
 from text2expert.statements import (
     BOUND,
     NUM,
@@ -115,14 +126,18 @@ _ADDITION = re.compile(
 _DANGLING = re.compile(
     r"\b(?:not|than|of|and|or|the|a|an|within|from|for|only|with|in|at|by|to|up|down|due|according|prior|similar|every|each)$|, \w+ed$"
 )
-_INTRANSITIVE = frozenset("start stop begin wait leave return finish end arrive continue restart resume".split())
-LASTING = frozenset("last run wait stand stay continue remain".split())
+_INTRANSITIVE = word_set("start stop begin wait leave return finish end arrive continue restart resume")
+LASTING = word_set("last run wait stand stay continue remain")
 
 
 def adjunct_facts(reading: Reading) -> Iterator[Fact]:
     """Facts in the adverbials of a clause, then those in its amounts."""
     clause, taken = reading.clause, [(-1, -1)]
-    copular = clause.auxiliary in AUXILIARIES and not clause.passive and (clause.auxiliary in BE or clause.rest.startswith("be "))
+    copular = (
+        clause.auxiliary in AUXILIARIES
+        and not clause.passive
+        and (clause.auxiliary in BE or clause.rest.startswith("be "))
+    )
     for kind, pattern in _KINDS:
         if copular and (re.match(rf"(?:{BOUND} )?{NUM}\b", clause.rest) or kind in _DONE_KINDS):
             continue
@@ -156,6 +171,15 @@ def _before(rest: str, start: int, first: int) -> str | None:
         return None
     if re.search(r"\b(?:that|which|who|whose|where)\b", before) or (", " in before and re.search(r"\d", before)):
         return None
+    words = before.split()
+    main = next((at for at, word in enumerate(words) if is_participle(bare(word))), -1)
+    if (
+        len(words) > 1
+        and is_participle(bare(words[-1]))
+        and main < len(words) - 1
+        and bare(words[-2]) not in ADVERBS | {"and", "or"}
+    ):
+        return None  # "a treaty adopted | on 20 May": the phrase belongs to the noun
     if rest[:start].endswith(", ") and ", " in before:
         return None
     return before
@@ -165,7 +189,9 @@ def _event(text: str) -> tuple[str, str]:
     """(event, remainder) of what follows "within 2 hours of"."""
     match = _BOUNDARY.search(text)
     event, left = (text[: match.start()], text[match.start() :]) if match else (text, "")
-    listed = re.match(r"^, [\w -]+(?:,| or | and )", left) and not _ALTERNATIVE.match(left) and not _ADDITION.match(left)
+    listed = (
+        re.match(r"^, [\w -]+(?:,| or | and )", left) and not _ALTERNATIVE.match(left) and not _ADDITION.match(left)
+    )
     if len(event.split()) > 14 or listed or pointing("the thing named here " + event):
         return "", ""
     return event, left
@@ -208,12 +234,7 @@ class _Slot:
 
 def _slot_fact(kind: str, match: re.Match[str], before: str, reading: Reading) -> Fact | None:
     clause = reading.clause
-    bare_verb = clause.form == "imperative" and clause.verb in _INTRANSITIVE
-    if not before and clause.form in ("aux", "imperative") and not bare_verb:
-        return None
-    if clause.form == "imperative" and re.search(r", ", before):
-        return None
-    if kind in {"frequency", "duration", "measure"} and re.search(r"\bwith (?:a |an |the |its |their )?[\w -]+$", before):
+    if not _asks_by_itself(kind, before, clause):
         return None
     slot = _SLOTS[kind](match, before, reading)
     if slot is None:
@@ -222,9 +243,8 @@ def _slot_fact(kind: str, match: re.Match[str], before: str, reading: Reading) -
     if kept is None:
         return None
     inside, outside = kept
-    if outside and inside and re.match(r"^,? ?or (?:for|at|within|by|in|every)\b", outside):
-        outside = ""
-    if outside and _ADDITION.match(outside) and (inside or DEADLINE.search(outside)):
+    other = inside and re.match(r"^,? ?or (?:for|at|within|by|in|every)\b", outside)
+    if other or (_ADDITION.match(outside) and (inside or DEADLINE.search(outside))):
         outside = ""  # "every hour by day and every 3 hours by night": the question names the day
     short = slot.short + outside + reading.more
     tail = clause.tail if outside and reading.added else ""
@@ -237,6 +257,16 @@ def _slot_fact(kind: str, match: re.Match[str], before: str, reading: Reading) -
     if pointing(body) or contains(body, short) or len(short) > 160:
         return None
     return reading.scene.fact(kind, short, anchored=reading.anchored or len(content(body)) < 3, **slots)
+
+
+def _asks_by_itself(kind: str, before: str, clause: Clause) -> bool:
+    """Whether enough of the predicate stands before a slot, and the slot is not part of a "with" phrase there."""
+    if not before and clause.form != "present":
+        return clause.form == "imperative" and clause.verb in _INTRANSITIVE
+    if clause.form == "imperative" and ", " in before:
+        return False
+    belongs = re.search(r"\bwith (?:a |an |the |its |their )?[\w -]+$", before)
+    return not (belongs and kind in {"frequency", "duration", "measure"})
 
 
 def _deadline(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
@@ -278,7 +308,9 @@ def _duration(match: re.Match[str], before: str, reading: Reading) -> _Slot | No
 
 def _elapse(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
     del before
-    return _Slot({"unit": unit_word(match.group("t"))}, match.group(0), reading.clause.rest[match.end("t") :], adds=True)
+    return _Slot(
+        {"unit": unit_word(match.group("t"))}, match.group(0), reading.clause.rest[match.end("t") :], adds=True
+    )
 
 
 def _frequency(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
@@ -288,7 +320,9 @@ def _frequency(match: re.Match[str], before: str, reading: Reading) -> _Slot | N
 
 def _moment(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
     del before
-    return _Slot({"wh": _ASKED_WITH[match.group("p")]}, match.group(0), reading.clause.rest[match.end("t") :], adds=True)
+    return _Slot(
+        {"wh": _ASKED_WITH[match.group("p")]}, match.group(0), reading.clause.rest[match.end("t") :], adds=True
+    )
 
 
 def _times(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
@@ -302,9 +336,18 @@ def _event_time(match: re.Match[str], before: str, reading: Reading) -> _Slot | 
     words = event.split()
     if len(words) > 9 or pointing("the thing named here " + event) or reading.clause.negation or " and " in event:
         return None
-    if reading.clause.auxiliary == "may" or not (reading.clause.passive or reading.clause.form == "imperative") or ", " in before:
+    if (
+        reading.clause.auxiliary == "may"
+        or not (reading.clause.passive or reading.clause.form == "imperative")
+        or ", " in before
+    ):
         return None
-    if bare(before.split()[-1]) in {"immediately", "shortly", "directly", "unit", "units", "hours", "minutes", "days"} if before else False:
+    if (
+        bare(before.rsplit(maxsplit=1)[-1])
+        in {"immediately", "shortly", "directly", "unit", "units", "hours", "minutes", "days"}
+        if before
+        else False
+    ):
         return None
     return _Slot({}, event, "")
 
@@ -327,7 +370,7 @@ def _measure(match: re.Match[str], before: str, reading: Reading) -> _Slot | Non
         return None
     if prep == "to" and re.search(r"\d%?$", before):
         return None
-    if prep not in {"at", "to", "by"} and not (before and is_participle(bare(before.split()[-1]))):
+    if prep not in {"at", "to", "by"} and not (before and is_participle(bare(before.rsplit(maxsplit=1)[-1]))):
         return None
     slots = {"prep": prep, "quantity": quantity, "of": ""}
     short, post = match.group("t"), reading.clause.rest[match.end("t") :]
@@ -337,7 +380,8 @@ def _measure(match: re.Match[str], before: str, reading: Reading) -> _Slot | Non
             return None
         slots["of"] = f" of {event}"
     elif whole := re.match(
-        r" of (?:the |its |their )?[\w -]+?(?= (?:for|at|by|in|on|when|to|from|within|with|before|after|during)\b|[,;]|$)", post
+        r" of (?:the |its |their )?[\w -]+?(?= (?:for|at|by|in|on|when|to|from|within|with|before|after|during)\b|[,;]|$)",
+        post,
     ):
         short, post = short + whole.group(), post[whole.end() :]
     return _Slot(slots, short, post)
@@ -359,14 +403,16 @@ _SLOTS = {
 
 
 def _amount_facts(reading: Reading) -> Iterator[Fact]:
-    """"lasts 2 hours", "does not exceed 7 bar", "keeps 31 lamps"."""
+    """Facts in amounts: "lasts 2 hours", "does not exceed 7 bar", "keeps 31 lamps"."""
     clause, rest = reading.clause, reading.clause.rest
     if clause.form == "present" and not clause.negation and clause.verb in LASTING:
         match = re.match(rf"^(?P<t>(?:{BOUND} )?{TIME}{SUFFIX})", rest)
         kept = _after(rest[match.end() :], adds=False) if match else None
         if match and kept is not None:
             slots = {"unit": unit_word(match.group("t")), **reading.ask(kept[0].strip())}
-            yield reading.scene.fact("lasting", match.group("t") + kept[1] + reading.more, anchored=reading.anchored, **slots)
+            yield reading.scene.fact(
+                "lasting", match.group("t") + kept[1] + reading.more, anchored=reading.anchored, **slots
+            )
         return
     limit = re.match(rf"^(?:exceed )?(?P<t>{NUM}.*)$", rest) if clause.negation and clause.subject else None
     if limit and (clause.verb == "exceed" or rest.startswith("exceed ")):
@@ -375,7 +421,11 @@ def _amount_facts(reading: Reading) -> Iterator[Fact]:
         if value and not pointing(subject):
             yield reading.scene.fact("limit", value + reading.more, anchored=reading.anchored, subject=subject)
     active = clause.form in ("present", "imperative") or (clause.auxiliary in MODALS and not clause.passive)
-    if active and not clause.negation and clause.verb not in {"exceed", "mean", "wait", "take", "agree", "reach", "fall"}:
+    if (
+        active
+        and not clause.negation
+        and clause.verb not in {"exceed", "mean", "wait", "take", "agree", "reach", "fall"}
+    ):
         yield from _counts(reading)
 
 
@@ -407,7 +457,15 @@ def _counts(reading: Reading) -> Iterator[Fact]:
     kept, left = (noun[: stop.start()], noun[stop.start() :].strip()) if stop else (noun, "")
     if len(kept.split()) > 7 or re.search(r"\d", kept) or not (kept.endswith("s") or " of " in kept):
         return
-    if re.match(TIME_UNIT, kept) and (verb or clause.verb) not in {"have", "need", "allow", "give", "get", "require", "grant"}:
+    if re.match(TIME_UNIT, kept) and (verb or clause.verb) not in {
+        "have",
+        "need",
+        "allow",
+        "give",
+        "get",
+        "require",
+        "grant",
+    }:
         return
     number = match.group("c") + match.group("t")
     behind = f"{verb} {left}".strip()

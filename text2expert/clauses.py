@@ -5,7 +5,7 @@ that it reads wrongly would become a wrong question.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal
 
 import attrs
@@ -15,6 +15,7 @@ from text2expert.lexicon import (
     AUXILIARIES,
     BE,
     DETERMINERS,
+    FIRM,
     MODALS,
     NUMBER_WORDS,
     POINTERS,
@@ -24,10 +25,10 @@ from text2expert.lexicon import (
     SUBORDINATORS,
     THIRD,
     VERBS,
-    FIRM,
     is_participle,
     third,
     verb_of,
+    word_set,
 )
 
 DOCUMENT = re.compile(
@@ -110,7 +111,7 @@ def bare(word: str) -> str:
 def _aux(word: str) -> str:
     """A word as an auxiliary or "have" or "do" in lower case; "" where it is none, as "May" in "15 May"."""
     low = bare(word)
-    name = word.lstrip("\"“(")[:1].isupper()
+    name = word.lstrip('"“(')[:1].isupper()
     return low if not name and low in AUXILIARIES | {"has", "have", "does", "do"} else ""
 
 
@@ -123,7 +124,9 @@ def _participle_at(words: list[str], at: int) -> bool:
 def proper_words(sentences: Iterable[str]) -> frozenset[str]:
     """Words that *sentences* write with a capital elsewhere than at their beginning."""
     found = set()
-    for match in (match for text in sentences for match in re.finditer(r"(?<![.!?:;\"“()\n•*\d–-])[ ]([A-Z][\w'’-]*)", text)):
+    for match in (
+        match for text in sentences for match in re.finditer(r"(?<![.!?:;\"“()\n•*\d–-])[ ]([A-Z][\w'’-]*)", text)
+    ):
         word = match.group(1)
         found.add(word)
         found.add(word + "s")
@@ -201,9 +204,16 @@ def _fronted(text: str, proper: frozenset[str]) -> Clause | None:
         before = bare(words[at - 1])
         if words[at - 1].endswith(","):
             break
-        if bare(words[at]) in {"the", "a", "an", "each", "every", "no", "one", "any"} and not (
-            before in PREPOSITIONS | DETERMINERS | VERBS | {"and", "or", "of", "than", "to", "as"}
-        ):
+        if bare(words[at]) in {
+            "the",
+            "a",
+            "an",
+            "each",
+            "every",
+            "no",
+            "one",
+            "any",
+        } and before not in PREPOSITIONS | DETERMINERS | VERBS | {"and", "or", "of", "than", "to", "as"}:
             clause = _declarative(words[at:], proper)
             front = " ".join(words[:at])
             if clause is None or any(bare(word) in PRONOUNS | POINTERS for word in words[:at]):
@@ -237,22 +247,29 @@ def _imperative(words: list[str]) -> Clause | None:
     verb = words[at]
     if not verb_of(verb.lower()) or (at == 0 and not verb[0].isupper()):
         return None
-    for place, word in enumerate(words[at + 1 :], at + 1):
-        low = bare(word)
-        if low in SUBORDINATORS | RELATIVES | {"so", "as"} or word.endswith((";", ",")):
-            break
-        if low in {"before", "after"} and place + 1 < len(words) and bare(words[place + 1]) in DETERMINERS:
-            break
-        if low in AUXILIARIES | {"has", "have", "does", "do"}:
-            return None
-    after = bare(words[at + 1])
-    if after in AUXILIARIES or after in THIRD and after not in {"does"} and _starts_phrase(words, at + 2):
+    if _states(words, at + 1):
         return None
     body, tail = _split_tail(words[at + 1 :])
     return Clause(form="imperative", negation=negation, verb=verb.lower(), rest=body, tail=tail)
 
 
-def _starts_phrase(words: list[str], at: int) -> bool:
+def _states(words: list[str], at: int) -> bool:
+    """Whether words that begin like an order turn out to be a statement: "Delay after failure is ..."."""
+    after = bare(words[at])
+    if after in THIRD and after != "does" and starts_phrase(words, at + 1):
+        return True
+    for place, word in enumerate(words[at:], at):
+        low = bare(word)
+        if low in SUBORDINATORS | RELATIVES | {"so", "as"} or word.endswith((";", ",")):
+            return False
+        if low in {"before", "after"} and place + 1 < len(words) and bare(words[place + 1]) in DETERMINERS:
+            return False
+        if low in AUXILIARIES | {"has", "have", "does", "do"}:
+            return True
+    return False
+
+
+def starts_phrase(words: list[str], at: int) -> bool:
     """Whether a noun phrase, prepositional phrase or adverb can start at *at*: what follows a finite verb."""
     if at >= len(words):
         return True
@@ -266,34 +283,53 @@ def _starts_phrase(words: list[str], at: int) -> bool:
         or low in {"to", "that", "as", "back", "away", "out", "up", "down"}
         or low.endswith("ly")
         or words[at][0].isdigit()
-        or words[at][0] in "\"“("
+        or words[at][0] in '"“('
     )
 
 
 def _declarative(words: list[str], proper: frozenset[str]) -> Clause | None:
     first = bare(words[0])
-    if (
-        first in PRONOUNS | POINTERS | RELATIVES | SUBORDINATORS | PREPOSITIONS | ADVERBS | AUXILIARIES
-        or first in {"there", "here", "only", "nor", "so", "and", "or", "but", "not", "what", "how", "why", "where", "yes", "example"}
-    ):
+    if first in PRONOUNS | POINTERS | RELATIVES | SUBORDINATORS | PREPOSITIONS | ADVERBS | AUXILIARIES or first in {
+        "there",
+        "here",
+        "only",
+        "nor",
+        "so",
+        "and",
+        "or",
+        "but",
+        "not",
+        "what",
+        "how",
+        "why",
+        "where",
+        "yes",
+        "example",
+        "e.g",
+        "i.e",
+        "see",
+        "note",
+        "etc",
+    }:
         return None
-    at = _finite(words)
+    at = finite(words)
     if at is None or sum(word.isupper() and len(word) > 4 for word in words[:at]) > 1:
         return None
     subject = " ".join(words[:at])
-    if not _is_subject(words[:at]):
+    if not is_subject(words[:at]):
         return None
     low = bare(words[at])
-    subject = lower_first(subject, proper).rstrip(",")
-    if low in THIRD or low in VERBS and low not in {"have", "do"}:
+    subject = re.sub(r" (?:also|then|therefore|thus)$", "", lower_first(subject, proper)).rstrip(",")
+    if low in THIRD or (low in VERBS and low not in {"have", "do"}):
         body, tail = _split_tail(words[at + 1 :])
         return Clause(
             form="present", subject=subject, verb=THIRD.get(low, low), rest=body, tail=tail, plural=low not in THIRD
         )
-    return _after_auxiliary(subject, low, words[at + 1 :])
+    return after_auxiliary(subject, low, words[at + 1 :])
 
 
-def _after_auxiliary(subject: str, low: str, after: list[str]) -> Clause | None:
+def after_auxiliary(subject: str, low: str, after: list[str]) -> Clause | None:
+    """The clause of *subject*, the finite verb *low* (an auxiliary, "have" or "do") and the words *after* it."""
     negation = ""
     if low == "cannot":
         low, negation = "can", "not"
@@ -313,7 +349,9 @@ def _after_auxiliary(subject: str, low: str, after: list[str]) -> Clause | None:
         if not negation or verb not in VERBS | {"have"}:
             return None
         body, tail = _split_tail(after[1:])
-        return Clause(form="present", subject=subject, negation=negation, verb=verb, rest=body, tail=tail, plural=plural)
+        return Clause(
+            form="present", subject=subject, negation=negation, verb=verb, rest=body, tail=tail, plural=plural
+        )
     if low in {"has", "have"} and (not _participle_at(after, 0) or "-" in after[0]):
         if negation:
             return None
@@ -321,7 +359,7 @@ def _after_auxiliary(subject: str, low: str, after: list[str]) -> Clause | None:
     return Clause(form="aux", subject=subject, auxiliary=low, negation=negation, rest=body, tail=tail, plural=plural)
 
 
-def _finite(words: list[str]) -> int | None:
+def finite(words: list[str]) -> int | None:
     """Where the main clause's finite verb stands; verbs of relative clauses inside the subject are passed over."""
     pending, relative = 0, False
     for at, word in enumerate(words[:40]):
@@ -355,34 +393,48 @@ def _is_present(words: list[str], at: int) -> bool:
     low, before = words[at], bare(words[at - 1])
     if not low.isalpha() or not low.islower():
         return False
-    if before in DETERMINERS or before in PREPOSITIONS or before in {"to", "and", "or", "not", "of"} or words[at - 1].endswith(","):
+    if (
+        before in DETERMINERS
+        or before in PREPOSITIONS
+        or before in {"to", "and", "or", "not", "of"}
+        or words[at - 1].endswith(",")
+    ):
         return False
     if at + 1 < len(words) and bare(words[at + 1]) in AUXILIARIES | {"of", "has", "have"}:
         return False
-    head = words[0].lower()
-    if low in THIRD and THIRD[low] in FIRM and not _later_auxiliary(words, at + 1):
-        return True
+    if _later_auxiliary(words, at + 1):
+        return False
     if low in THIRD:
-        if _later_auxiliary(words, at + 1) or any(word[0].isdigit() for word in words[max(0, at - 2) : at]):
-            return False
-        if before.endswith("s") and not before.endswith(("ss", "us", "is")) and not words[0][0].isupper():
-            return False
-        if _starts_phrase(words, at + 1):
-            return True
-        # "The ward repeats observations": a bare object needs a determiner before a short subject and no later auxiliary.
-        short = at <= 6 or any(bare(word) in RELATIVES for word in words[:at])
-        return head in DETERMINERS and at >= 2 and short and not _later_auxiliary(words, at + 1)
-    if low in VERBS:
-        if before.endswith("ing") or before in VERBS:
-            return False
-        plural = before.endswith("s") and not before.endswith(("ss", "us", "'s", "’s"))
-        many = plural or before in {"people", "staff", "persons", "children", "men", "women", "craft", "personnel", "police"}
-        object_follows = low in FIRM or _starts_phrase(words, at + 1) or words[at : at + 2] == ["take", "place"]
-        return many and object_follows and not _later_auxiliary(words, at + 1)
-    return False
+        return THIRD[low] in FIRM or _is_singular_verb(words, at)
+    return low in VERBS and _is_plural_verb(words, at)
 
 
-_LINKS = frozenset("before after so and but where how what whether why".split())
+def _is_singular_verb(words: list[str], at: int) -> bool:
+    before = bare(words[at - 1])
+    if any(word[0].isdigit() for word in words[max(0, at - 2) : at]):
+        return False
+    if before.endswith("s") and not before.endswith(("ss", "us", "is")) and not words[0][0].isupper():
+        return False
+    if starts_phrase(words, at + 1):
+        return True
+    # "The ward repeats observations": a bare object needs a determiner before a short subject.
+    short = at <= 6 or any(bare(word) in RELATIVES for word in words[:at])
+    return words[0].lower() in DETERMINERS and at >= 2 and short
+
+
+def _is_plural_verb(words: list[str], at: int) -> bool:
+    before, low = bare(words[at - 1]), words[at]
+    if before.endswith("ing") or before in VERBS:
+        return False
+    plural = before.endswith("s") and not before.endswith(("ss", "us", "'s", "’s"))
+    if not plural and before not in _MANY:
+        return False
+    return low in FIRM or starts_phrase(words, at + 1) or words[at : at + 2] == ["take", "place"]
+
+
+_MANY = word_set("people staff persons children men women craft personnel police")
+"""Plurals without an s."""
+_LINKS = word_set("before after so and but where how what whether why")
 
 
 def _later_auxiliary(words: list[str], at: int) -> bool:
@@ -395,12 +447,24 @@ def _later_auxiliary(words: list[str], at: int) -> bool:
     return False
 
 
-def _is_subject(words: list[str]) -> bool:
+def is_subject(words: list[str]) -> bool:
+    """Whether *words* can be a whole subject that needs no sentence before it."""
     if not 0 < len(words) <= 18:
         return False
     text = " ".join(words)
     last = bare(words[-1])
-    if last.endswith(("'s", "’s")) or last in PREPOSITIONS | {"a", "an", "the", "and", "or", "to", "of", "that", "which", "who"}:
+    if last.endswith(("'s", "’s")) or last in PREPOSITIONS | {
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "to",
+        "of",
+        "that",
+        "which",
+        "who",
+    }:
         return False
     if not _balanced(text) or any(mark in text for mark in ";:?!"):
         return False
@@ -425,7 +489,11 @@ def _split_tail(words: list[str]) -> tuple[str, str]:
                 or (low == "where" and words[at - 1].endswith(","))
                 or (low == "so" and at + 1 < len(words) and bare(words[at + 1]) == "that")
                 or (low == "as" and [bare(other) for other in words[at : at + 3]] == ["as", "soon", "as"])
-                or (low in {"before", "after"} and bare(words[at - 1]) not in _TIME_NOUNS and _opens_event(words[at + 1 : at + 14]))
+                or (
+                    low in {"before", "after"}
+                    and bare(words[at - 1]) not in _TIME_NOUNS
+                    and _opens_event(words[at + 1 : at + 14])
+                )
                 or (low == "since" and words[at - 1].endswith(","))
             )
         if opens:
@@ -441,7 +509,7 @@ def _opens_event(words: list[str]) -> bool:
     return bool(words) and (bare(words[0]).endswith("ing") or _has_finite(words))
 
 
-_TIME_NOUNS = frozenset("second seconds minute minutes hour hours day days week weeks month months year years".split())
+_TIME_NOUNS = word_set("second seconds minute minutes hour hours day days week weeks month months year years")
 
 
 def _once_opens(words: list[str], at: int) -> bool:
@@ -474,7 +542,17 @@ def split_condition(text: str) -> tuple[str, str, str] | None:
         if not words[at - 1].endswith(","):
             continue
         condition = " ".join(words[:at]).rstrip(",")
-        if bare(words[at]) in {"and", "or", "but", "nor", "without", "whether", "other", "including", "except"} or not _balanced(condition):
+        if bare(words[at]) in {
+            "and",
+            "or",
+            "but",
+            "nor",
+            "without",
+            "whether",
+            "other",
+            "including",
+            "except",
+        } or not _balanced(condition):
             continue
         if match.group(1) != "Should" and not _has_finite(words[:at]):
             continue
@@ -490,114 +568,5 @@ def _looks_main(words: list[str]) -> bool:
         words = ["The", "thing", *words[1:]]
     if bare(words[0]) in SUBORDINATORS | RELATIVES | PREPOSITIONS:
         return False
-    at = _finite(words)
-    return at is not None and _is_subject(words[:at])
-
-
-def conjuncts(clause: Clause) -> list[Clause]:
-    """A clause with several predicates as several clauses: "is calibrated daily and replaced at 18 months".
-
-    The tail stays with the last one. A coordinated clause with its own subject is cut off.
-    """
-    words = clause.rest.split()
-    cuts: list[tuple[int, int]] = []
-    depth = 0
-    for at, word in enumerate(words):
-        depth += word.count("(") - word.count(")")
-        if depth or not at or at == len(words) - 1:
-            continue
-        if bare(word) in {"and", "but"} and word.isalpha():
-            if _continues(clause, words, at + 1):
-                cuts.append((at, at + 1))
-            elif _own_clause(words[at + 1 :], comma=words[at - 1].endswith(",")):
-                return [*_cut(clause, words[:at], cuts, keep_tail=False)]
-        elif words[at - 1].endswith(",") and bare(word) in AUXILIARIES | {"has", "have"}:
-            cuts.append((at, at))
-    if cuts and not clause.passive:
-        # "review the list, confirm it by May, and name a steward": the last "and" shows that commas divide predicates
-        commas = [
-            (at, at) for at in range(1, cuts[-1][0]) if words[at - 1].endswith(",") and _continues(clause, words, at, listed=True)
-        ]
-        cuts = sorted({*cuts, *commas})
-    return list(_cut(clause, words, cuts, keep_tail=True))
-
-
-def _continues(clause: Clause, words: list[str], at: int, *, listed: bool = False) -> bool:
-    """Whether the words after "and" (or, *listed*, after a comma) are another predicate of the same subject."""
-    while at < len(words) - 1 and bare(words[at]) in ADVERBS:
-        at += 1
-    low = bare(words[at])
-    if clause.form == "imperative":
-        return low in VERBS and (_starts_phrase(words, at + 1) or not low.endswith("s"))
-    if low in AUXILIARIES or (low in {"has", "have", "does", "do"}):
-        return True
-    if clause.passive and clause.auxiliary in MODALS and low == "be":
-        return True
-    if clause.auxiliary in MODALS and not clause.passive:
-        follows = _starts_phrase(words, at + 1) or words[at + 1][0].isupper()
-        return low in VERBS and (follows or (listed and words[at].isalpha()))
-    if clause.passive:
-        return is_participle(low) and _ends_participle(words, at) or (low in THIRD and _starts_phrase(words, at + 1))
-    if clause.form == "present":
-        forms = VERBS if clause.plural else THIRD
-        return low in forms and _starts_phrase(words, at + 1)
-    return low in THIRD and _starts_phrase(words, at + 1)
-
-
-def _ends_participle(words: list[str], at: int) -> bool:
-    return at + 1 >= len(words) or _starts_phrase(words, at + 1) or words[at].endswith(",") or words[at + 1].endswith("ly")
-
-
-def _own_clause(words: list[str], *, comma: bool) -> bool:
-    first = bare(words[0])
-    if len(words) < 3 or first in RELATIVES | SUBORDINATORS | {"whether", "how", "what", "where"}:
-        return False
-    if first in PRONOUNS:
-        return True
-    at = _finite(words)
-    return at is not None and at <= (10 if comma else 6)
-
-
-def _cut(clause: Clause, words: list[str], cuts: list[tuple[int, int]], *, keep_tail: bool) -> Iterator[Clause]:
-    starts = [0, *(after for _, after in cuts)]
-    stops = [*(before for before, _ in cuts), len(words)]
-    for number, (start, stop) in enumerate(zip(starts, stops, strict=True)):
-        part = words[start:stop]
-        text = " ".join(part).rstrip(",")
-        tail = clause.tail if keep_tail and number == len(starts) - 1 else ""
-        if number == 0:
-            yield attrs.evolve(clause, rest=text, tail=tail)
-            continue
-        piece = _piece(clause, part, tail)
-        if piece is not None:
-            yield piece
-
-
-def _piece(clause: Clause, words: list[str], tail: str) -> Clause | None:
-    """A further predicate of *clause*'s subject."""
-    negation = ""
-    while words and bare(words[0]) in {"not", "never", "then", "also", "therefore", "thus"}:
-        if bare(words[0]) in {"not", "never"}:
-            negation = bare(words[0])
-        words = words[1:]
-    if not words:
-        return None
-    low, rest = bare(words[0]), " ".join(words[1:]).rstrip(",")
-    if clause.auxiliary in MODALS and low in THIRD:
-        return None
-    if low in AUXILIARIES | {"has", "have", "does", "do"} and not negation:
-        fresh = _after_auxiliary(clause.subject, low, words[1:])
-        return fresh and attrs.evolve(fresh, tail=tail or fresh.tail, front=clause.front, rest=fresh.rest.rstrip(","))
-    if clause.form == "imperative":
-        return attrs.evolve(clause, negation=negation, verb=low, rest=rest, tail=tail)
-    if clause.passive and is_participle(low):
-        prefix = "be " if clause.auxiliary in MODALS else ""
-        return attrs.evolve(clause, negation=negation, rest=prefix + " ".join(words).rstrip(","), tail=tail)
-    if clause.auxiliary in MODALS:
-        return attrs.evolve(clause, negation=negation, rest=" ".join(words).rstrip(","), tail=tail)
-    if low in THIRD or low in VERBS:
-        return attrs.evolve(
-            clause, form="present", auxiliary="", negation=negation, verb=THIRD.get(low, low), rest=rest, tail=tail,
-            plural=low not in THIRD,
-        )
-    return None
+    at = finite(words)
+    return at is not None and is_subject(words[:at])

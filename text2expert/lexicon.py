@@ -3,6 +3,12 @@
 A word's absence costs yield, never precision: what is not recognised is not taught. No subject's vocabulary belongs here.
 """
 
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of *text* as a set."""
+    return frozenset(text.split())
+
+
 _BASE = """
 abandon abort absorb accept accompany account achieve acknowledge acquire act activate adapt add adjust administer admit adopt advance advise affect
 agree aim alert align allocate allow alter alternate amend analyse analyze announce answer appeal appear apply appoint approach approve arise
@@ -40,12 +46,12 @@ rebuilt reset rewritten rung run said seen sent set sewn shaken shown shut sold 
 undergone understood undertaken upheld withdrawn withheld won worn wound written overwritten slept had sat bid cast overseen borrowed spun shorn sought reread
 """
 
-_NOT_PARTICIPLES = frozenset(
-    "need feed speed seed breed bed red shed indeed hundred embed exceed proceed succeed weed bleed unless".split()
+_NOT_PARTICIPLES = word_set(
+    "need feed speed seed breed bed red shed indeed hundred embed exceed proceed succeed weed bleed unless"
 )
 
-VERBS = frozenset(_BASE.split())
-PARTICIPLES = frozenset(_PARTICIPLES.split())
+VERBS = word_set(_BASE)
+PARTICIPLES = word_set(_PARTICIPLES)
 
 
 def _third(verb: str) -> str:
@@ -65,31 +71,35 @@ def third(verb: str) -> str:
     return {"have": "has", "do": "does", "be": "is"}.get(verb) or _third(verb)
 
 
-MODALS = frozenset("must shall should may can will cannot might could would".split())
-BE = frozenset("is are was were".split())
+MODALS = word_set("must shall should may can will cannot might could would")
+BE = word_set("is are was were")
 AUXILIARIES = MODALS | BE
 
-PREPOSITIONS = frozenset(
+PREPOSITIONS = word_set(
     "about above across after against along among around at before behind below beneath beside between beyond by during for from in inside "
-    "into near of off on onto out outside over per since through throughout to toward towards under until up upon via with within without despite".split()
+    "into near of off on onto out outside over per since through throughout to toward towards under until up upon via with within without despite"
 )
-SUBORDINATORS = frozenset(
-    "if when whenever unless until because although though while whilst whereas once provided except whichever whatever lest".split()
+SUBORDINATORS = word_set(
+    "if when whenever unless until because although though while whilst whereas once provided except whichever whatever lest"
 )
-RELATIVES = frozenset("that which who whose whom".split())
-DETERMINERS = frozenset(
+RELATIVES = word_set("that which who whose whom")
+DETERMINERS = word_set(
     "a an the each every any no some all both its their his her this these those such another either neither more most less least many few several "
-    "only enough half one two three four five six seven eight nine ten eleven twelve".split()
+    "only enough half one two three four five six seven eight nine ten eleven twelve"
 )
-PRONOUNS = frozenset("it its itself they them their theirs themselves he him his she her hers we us our i me my".split())
-POINTERS = frozenset("this these those such that former latter above below".split())
-ADVERBS = frozenset(
+PRONOUNS = word_set("it its itself they them their theirs themselves he him his she her hers we us our i me my")
+POINTERS = word_set("this these those such that former latter above below")
+ADVERBS = word_set(
     "also always never not only then therefore thus however normally usually automatically immediately again still already directly first "
-    "instead otherwise together separately normally even just at once promptly generally typically personally jointly further free".split()
+    "instead otherwise together separately normally even just at once promptly generally typically personally jointly further free"
 )
-NUMBER_WORDS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty"
-).split()
+NUMBER_WORDS = tuple(
+    sorted(
+        word_set(
+            "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty"
+        )
+    )
+)
 
 _ROLES = """
 accountant actor administrator adviser advisor agency agent analyst applicant arbitrator architect assessor assistant attendant auditor author authority bank bidder board body borrower broker buyer
@@ -102,12 +112,12 @@ processor producer professor programmer provider public publisher pupil purchase
 salesperson school scientist secretary secretariat seller sender sergeant shareholder signatory skipper society specialist sponsor staff steward student subcontractor supervisor supplier surgeon surveyor teacher team technician technologist tenant
 therapist trader trainee trainer translator treasurer tribunal trustee tutor underwriter undertaker university user vendor veterinarian visitor volunteer voter warden watchkeeper welder witness worker borrower hirer skipper anyone somebody someone
 """
-ROLES = frozenset(_ROLES.split())
+ROLES = word_set(_ROLES)
 """Words for people and bodies that can be asked for with "who"."""
 
-BODIES = frozenset(
+BODIES = word_set(
     "agency authority bank board body commission committee company council court department firm hospital household institute institution inspectorate "
-    "ministry office panel party public school secretariat society tribunal university".split()
+    "ministry office panel party public school secretariat society tribunal university"
 )
 """Roles that are not persons: things are done by them rather than to them."""
 
@@ -133,7 +143,7 @@ QUANTITY_OF = {unit: name for name, units in QUANTITIES.items() for unit in unit
 """Unit -> what it measures."""
 
 
-FIRM = frozenset("need require get include contain cost hold own".split())
+FIRM = word_set("need require get include contain cost hold own")
 """Verbs taken for verbs whatever follows: as nouns they are rare behind a noun."""
 
 

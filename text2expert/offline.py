@@ -12,7 +12,6 @@ import attrs
 
 from text2expert import evidence, phrasings, rules
 from text2expert._sync import run
-from text2expert.clauses import proper_words
 from text2expert.errors import InputError
 from text2expert.records import Chunk, Difficulty, QAPair, Span, Verdict, digest
 from text2expert.statements import Fact
@@ -28,11 +27,53 @@ _RANK = {
     kind: rank
     for rank, kinds in enumerate(
         (
-            ("definition", "deadline", "ban", "frequency", "value", "required-value", "limit", "size", "label-value", "cell", "entry", "reference"),
-            ("duration", "times", "manner", "recipient", "instrument", "lasting", "elapse", "offset", "moment", "measure", "condition", "condition-order", "label", "count", "abbreviation"),
-            ("when", "case", "exception", "until", "timing", "why", "by-whom", "place", "who", "duty", "treatment", "treatment-modal"),
+            (
+                "definition",
+                "deadline",
+                "ban",
+                "frequency",
+                "value",
+                "required-value",
+                "limit",
+                "size",
+                "label-value",
+                "cell",
+                "entry",
+                "reference",
+            ),
+            (
+                "duration",
+                "times",
+                "manner",
+                "recipient",
+                "instrument",
+                "lasting",
+                "elapse",
+                "offset",
+                "moment",
+                "measure",
+                "condition",
+                "condition-order",
+                "label",
+                "count",
+                "abbreviation",
+            ),
+            (
+                "when",
+                "case",
+                "exception",
+                "until",
+                "timing",
+                "why",
+                "by-whom",
+                "place",
+                "who",
+                "duty",
+                "treatment",
+                "treatment-modal",
+            ),
             ("object", "order", "event", "term", "meaning", "subject"),
-            ("permission",),
+            ("permission", "cloze"),
         )
     )
     for kind in kinds
@@ -86,14 +127,13 @@ class RuleTeacher:
 
     def _items(self, chunk: Chunk) -> list[list[QAPair]]:
         layout = lay_out(chunk.text, chunk.headings, chunk.context)
-        proper = proper_words(unit.text for unit in layout.units)
         per_place: dict[tuple[int, int], list[Fact]] = defaultdict(list)
-        for fact in rules.facts(layout.units, layout.tables, proper):
+        for fact in rules.facts(layout, cloze=self.cloze):
             per_place[fact.places[-1]].append(fact)
         ranked: list[tuple[int, int, int, Fact]] = []
         for place, facts in per_place.items():
             facts.sort(key=lambda fact: _RANK[fact.kind])
-            most = 99 if facts[0].kind in {"cell", "entry"} else MOST_PER_UNIT
+            most = len(facts) if facts[0].kind in {"cell", "entry"} else MOST_PER_UNIT
             ranked.extend((order, _RANK[fact.kind], place[0], fact) for order, fact in enumerate(facts[:most]))
         ranked.sort(key=lambda entry: entry[:3])
         built = (list(self._pairs(chunk, fact)) for *_, fact in ranked)
@@ -102,7 +142,7 @@ class RuleTeacher:
     def _pairs(self, chunk: Chunk, fact: Fact) -> Iterator[QAPair]:
         spans = tuple(
             Span(document=chunk.document, start=chunk.start + start, end=chunk.start + end, text=chunk.text[start:end])
-            for start, end in fact.places
+            for start, end in _narrowed(fact, chunk.text)
         )
         slots = [f"{name}={value}" for name, value in sorted(fact.slots.items())]
         item = digest("rules", fact.kind, fact.short, *slots, *(span.text for span in spans))
@@ -126,6 +166,15 @@ class RuleTeacher:
             )
 
 
+def _narrowed(fact: Fact, text: str) -> tuple[tuple[int, int], ...]:
+    """The places of a fact, the sentence cut down to the fact's quote where it has one."""
+    if not fact.quote:
+        return fact.places
+    start, end = fact.places[-1]
+    match = re.compile(r"\s+".join(map(re.escape, fact.quote.split()))).search(text, start, end)
+    return ((match.start(), match.end()),) if match else fact.places
+
+
 def _topic(section: str, text: str) -> str:
     """A section's title as it is named in a question: without number, capitals eased ("MAKING FAST" -> "Making fast")."""
     topic = title(section)
@@ -134,7 +183,9 @@ def _topic(section: str, text: str) -> str:
     if not topic.isupper():
         return topic
     eased = [
-        word if re.search(rf"(?<![A-Z] )\b{re.escape(word.strip(',.'))}\b(?! [A-Z]{{2}})", text.replace(topic, "")) else word.lower()
+        word
+        if re.search(rf"(?<![A-Z] )\b{re.escape(word.strip(',.'))}\b(?! [A-Z]{{2}})", text.replace(topic, ""))
+        else word.lower()
         for word in topic.split()
     ]
     return eased[0][:1].upper() + " ".join(eased)[1:]
@@ -181,13 +232,21 @@ class EvidenceVerifier:
         sources = [chunks[source] for source in pair.sources if source in chunks]
         if not sources:
             return Verdict(
-                qa_id=pair.qa_id, grounded=False, no_hallucination=False, complete=False, by=self.name,
+                qa_id=pair.qa_id,
+                grounded=False,
+                no_hallucination=False,
+                complete=False,
+                by=self.name,
                 reason=f"none of its sources {', '.join(pair.sources)} is among the passages",
             )
         passage = "\n".join(chunk.text for chunk in sources)
         context = "\n".join(chunk.context for chunk in sources if chunk.context)
         found = evidence.check(pair.question, pair.answer, passage, context=context)
         return Verdict(
-            qa_id=pair.qa_id, grounded=found.grounded, no_hallucination=found.no_hallucination, complete=found.complete,
-            reason=found.reason, by=self.name,
+            qa_id=pair.qa_id,
+            grounded=found.grounded,
+            no_hallucination=found.no_hallucination,
+            complete=found.complete,
+            reason=found.reason,
+            by=self.name,
         )

@@ -329,6 +329,11 @@ TEMPLATES: dict[str, dict[str, str]] = {
         "says": 'What does "{topic}" give as {the_label}?',
         "echo": "{in_topic}{the_label} {be} what?",
     },
+    "cloze": {
+        "complete": 'Complete the sentence: "{gap}" What stands in the gap?',
+        "missing": 'What is missing in "{gap}"?',
+        "fill": 'Which words fill the gap in "{gap}"?',
+    },
     "cell": {
         "stands": 'In the table "{topic}", what stands under "{column}" for {row}?',
         "given": 'What is given under "{column}" for {row} in the table "{topic}"?',

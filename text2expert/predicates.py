@@ -7,25 +7,25 @@ import attrs
 
 from text2expert.adjuncts import FREQUENCY, TIMED
 from text2expert.clauses import bare, upper_first
-from text2expert.lexicon import BE, MODALS, PREPOSITIONS, VERBS, is_participle
+from text2expert.lexicon import BE, MODALS, PREPOSITIONS, VERBS, is_participle, word_set
 from text2expert.statements import BOUND, NUM, Fact, Reading, agent, content, generic, pointing
 
-_PLACE_VERBS = frozenset(
+_PLACE_VERBS = word_set(
     "kept stored placed held located filed displayed posted written recorded entered hung parked fixed mounted painted stencilled printed "
     "deposited noted laid installed situated shown stamped logged listed marked registered disposed discarded collected delivered allowed permitted "
-    "prohibited forbidden".split()
+    "prohibited forbidden"
 )
 _PLACE = re.compile(
     r"^(?P<v>(?:be )?(?:\w+ly )?(?P<w>\w+)(?: [a-z]+ly| upright| back)?) "
     r"(?P<t>(?:in|on|at|outside|inside|under|behind|beside|near|next to) (?:the|a|an|each|both|every|its|their) [^,;()]+)$"
 )
-_LIGHT = frozenset("mean apply put take get make do set go come keep last stand wait stay fall be exceed act".split())
+_LIGHT = word_set("mean apply put take get make do set go come keep last stand wait stay fall be exceed act")
 """Verbs that ask nothing by themselves: "What does the outer ship put?"."""
-_VAGUE = frozenset("check use find choose turn stop start accept allow follow see leave hold let have bring".split())
+_VAGUE = word_set("check use find choose turn stop start accept allow follow see leave hold let have bring")
 """Orders that stand more than once in most documents."""
-_STATIVE = frozenset(
+_STATIVE = word_set(
     "used kept required needed allowed permitted forbidden prohibited made given held called known found based located covered meant "
-    "defined described listed reserved limited placed invented done fitted supported taken set attached based composed stated shown".split()
+    "defined described listed reserved limited placed invented done fitted supported taken set attached based composed stated shown"
 )
 """Participles that say how something is, not what happens to it."""
 _GAPPED = re.compile(
@@ -78,17 +78,29 @@ def _tail_facts(reading: Reading) -> Iterator[Fact]:
     only = bare(words[0]) == "only"
     opener = bare(words[1]) if only and len(words) > 1 else bare(words[0])
     slots = {"inv": clause.inverted() + reading.front, "stmt": reading.lead + clause.statement()}
-    if pointing(slots["stmt"]) or ";" in slots["stmt"] or re.search(r";|: |, (?:and|but) (?:the|a|an|no|it|they|never|do|not)\b| and (?:must|may|shall|should)\b", tail):
+    if (
+        pointing(slots["stmt"])
+        or ";" in slots["stmt"]
+        or re.search(
+            r";|: |, (?:and|but) (?:the|a|an|no|it|they|never|do|not)\b| and (?:must|may|shall|should)\b", tail
+        )
+    ):
         return
     anchored = reading.anchored or len(content(slots["stmt"])) < 3
-    if opener in {"if", "when", "whenever"} and not re.search(r"\bonly\b", rest) and not re.search(r", (?:except|unless)", tail):
+    if (
+        opener in {"if", "when", "whenever"}
+        and not re.search(r"\bonly\b", rest)
+        and not re.search(r", (?:except|unless)", tail)
+    ):
         timed = any(pattern.search(rest) for pattern in TIMED)
         yield scene.fact("case" if timed else "when", tail, anchored=anchored, **slots)
         condition = " ".join(words[1:])
         order = clause.form == "imperative" and not clause.negation and not only
         if order and not pointing(condition) and len(content(condition)) >= 3 and "," not in condition:
             action = f"{clause.verb} {rest}".strip()
-            yield scene.fact("condition-order", action, anchored=len(content(condition)) < 4, condition=f"{opener} {condition}")
+            yield scene.fact(
+                "condition-order", action, anchored=len(content(condition)) < 4, condition=f"{opener} {condition}"
+            )
     elif opener in {"before", "after", "once", "as", "while", "whilst"}:
         yield scene.fact("timing", tail, anchored=anchored, **slots)
     elif opener == "until":
@@ -108,25 +120,34 @@ def _copula_facts(reading: Reading) -> Iterator[Fact]:
     if clause.auxiliary in {"must", "should", "shall"}:
         match = re.match(rf"^be (?P<t>(?:{BOUND} )?{NUM}.*)$", rest)
         if match:
-            yield scene.fact("required-value", match.group("t") + reading.more, anchored=reading.anchored, subject=subject)
+            yield scene.fact(
+                "required-value", match.group("t") + reading.more, anchored=reading.anchored, subject=subject
+            )
         return
     if clause.auxiliary not in {"is", "are"} or clause.passive:
         return
     size = re.match(
-        rf"^(?P<t>(?:{BOUND} )?{NUM}(?: to {NUM})? [\w°%]+ (?P<a>apart|wide|high|long|deep|thick|tall|old|away)\b[^,;]*)$", rest
+        rf"^(?P<t>(?:{BOUND} )?{NUM}(?: to {NUM})? [\w°%]+ (?P<a>apart|wide|high|long|deep|thick|tall|old|away)\b[^,;]*)$",
+        rest,
     )
     if size and not reading.more:
         adjective = {"apart": "far apart", "away": "far away"}.get(size.group("a"), size.group("a"))
         yield scene.fact(
-            "size", size.group("t"), anchored=reading.anchored, subject=subject, be=clause.auxiliary, adjective=adjective
+            "size",
+            size.group("t"),
+            anchored=reading.anchored,
+            subject=subject,
+            be=clause.auxiliary,
+            adjective=adjective,
         )
         return
     if re.match(rf"^(?:{BOUND} )?(?:-?{NUM}|\d+:\d+)(?:\b|%)", rest) and not re.search(r"; |: ", rest):
         short = rest + reading.more + reading.added
         yield scene.fact("value", short, anchored=reading.anchored, subject=subject, be=clause.auxiliary)
-    elif re.match(r"^the ", rest) and not re.search(r"[;:,]", rest) and not clause.tail and not pointing(rest):
-        if clause.subject.split()[0].lower() not in {"one", "the", "each", "every"} and not clause.front:
-            yield scene.fact("value", upper_first(clause.subject), anchored=len(content(rest)) < 3, subject=rest, be="is")
+    elif re.match(r"^the [^;:,]+$", rest) and not clause.tail and not clause.front and not pointing(rest):
+        if clause.subject.split()[0].lower() in {"one", "the", "each", "every"}:
+            return
+        yield scene.fact("value", upper_first(clause.subject), anchored=len(content(rest)) < 3, subject=rest, be="is")
 
 
 def _by_facts(reading: Reading) -> Iterator[Fact]:
@@ -141,18 +162,37 @@ def _by_facts(reading: Reading) -> Iterator[Fact]:
     if by and agent(by.group("t")) and not re.search(r" (?:and|or) ", by.group("t")):
         before = rest[: max(by.start() - 1, 0)].rstrip()
         slots = reading.ask(before)
-        if len(content(slots["stmt"])) >= 2 and not pointing(slots["stmt"]) and "," not in before and " and " not in before:
+        if (
+            len(content(slots["stmt"])) >= 2
+            and not pointing(slots["stmt"])
+            and "," not in before
+            and " and " not in before
+        ):
             yield reading.scene.fact("by-whom", by.group("t"), anchored=reading.anchored, **slots)
-    given = re.match(r"^(?P<v>(?:be )?(?:\w+ly )?\w+(?: [a-z]+ly| back)?) (?P<p>with|to) (?P<t>(?:the|a|an|each|both|one|two|its) [^;()]+?)(?P<z> (?:within|for|before|after|at|by|in|on|each|every|if|as|under) .+)?$", rest)
-    if given and not clause.negation and not re.search(r"\b(?:that|which|who) .* (?:and|or) |, (?:and|or|but) ", given.group("t")) and len(given.group("t").split()) <= 16:
+    given = re.match(
+        r"^(?P<v>(?:be )?(?:\w+ly )?\w+(?: [a-z]+ly| back)?) (?P<p>with|to) (?P<t>(?:the|a|an|each|both|one|two|its) [^;()]+?)(?P<z> (?:within|for|before|after|at|by|in|on|each|every|if|as|under) .+)?$",
+        rest,
+    )
+    if (
+        given
+        and not clause.negation
+        and not re.search(r"\b(?:that|which|who) .* (?:and|or) |, (?:and|or|but) ", given.group("t"))
+        and len(given.group("t").split()) <= 16
+    ):
         kind = "instrument" if given.group("p") == "with" else "recipient"
         slots = reading.ask(given.group("v") + (given.group("z") or ""))
-        if (kind == "instrument" or agent(given.group("t"))) and not pointing(slots["stmt"]) and not pointing("the thing meant " + given.group("t")):
+        if (
+            (kind == "instrument" or agent(given.group("t")))
+            and not pointing(slots["stmt"])
+            and not pointing("the thing meant " + given.group("t"))
+        ):
             yield reading.scene.fact(kind, given.group("t"), anchored=reading.anchored, **slots)
     place = _PLACE.match(rest)
     if place and place.group("w") in _PLACE_VERBS:
         where = place.group("t")
-        if not re.search(r"\d|day\b| (?:month|week|case|time|day|order|writing|use|same|end|start|beginning)\b", where) and not pointing("the thing meant " + where):
+        if not re.search(
+            r"\d|day\b| (?:month|week|case|time|day|order|writing|use|same|end|start|beginning)\b", where
+        ) and not pointing("the thing meant " + where):
             slots = reading.ask(place.group("v"))
             if not pointing(slots["stmt"]):
                 yield reading.scene.fact("place", where, anchored=reading.anchored, **slots)
@@ -163,7 +203,12 @@ def _subject_facts(reading: Reading) -> Iterator[Fact]:
     clause, scene = reading.clause, reading.scene
     whole = _whole(reading)
     predicate = clause.predicate(whole) + reading.front
-    if pointing(f"the person asked for {predicate}") or _OWN.search(predicate) or _GAPPED.search(whole) or ", but" in whole:
+    if (
+        pointing(f"the person asked for {predicate}")
+        or _OWN.search(predicate)
+        or _GAPPED.search(whole)
+        or ", but" in whole
+    ):
         return
     words = len(content(predicate))
     copular = clause.auxiliary in BE and not clause.passive
@@ -196,7 +241,21 @@ def _object_facts(reading: Reading) -> Iterator[Fact]:
             return
     name = verb or clause.verb
     first = bare(rest.split()[0]) if rest else ""
-    loose = PREPOSITIONS | {"to", "that", "back", "as", "normally", "how", "away", "and", "or", "only", "together", "first", "whether"}
+    loose = PREPOSITIONS | {
+        "to",
+        "that",
+        "back",
+        "as",
+        "normally",
+        "how",
+        "away",
+        "and",
+        "or",
+        "only",
+        "together",
+        "first",
+        "whether",
+    }
     if name in _LIGHT or not first or first in loose or first.endswith("ly") or is_participle(first):
         return
     if re.match(rf"{NUM}\b", rest) or FREQUENCY.match(rest) or _GAPPED.search(rest) or re.search(r", but\b", rest):
@@ -210,22 +269,36 @@ def _object_facts(reading: Reading) -> Iterator[Fact]:
 
 
 def _order_facts(reading: Reading) -> Iterator[Fact]:
-    """What an order orders: "Reject tubes without a barcode." """
+    """What an order orders, such as "Reject tubes without a barcode"."""
     clause, rest = reading.clause, reading.clause.rest
     if clause.tail or clause.front or not rest or clause.verb in _LIGHT or re.search(r"[;:]", rest) or len(rest) > 140:
         return
     words = rest.split()
     first = bare(words[0])
-    if re.match(rf"(?:{BOUND} )?{NUM}\b", rest) or first in PREPOSITIONS | {"to", "that", "it", "them", "back", "up", "down", "out", "and", "or", "as", "not"} or first.endswith("ly"):
+    if (
+        re.match(rf"(?:{BOUND} )?{NUM}\b", rest)
+        or first in PREPOSITIONS | {"to", "that", "it", "them", "back", "up", "down", "out", "and", "or", "as", "not"}
+        or first.endswith("ly")
+    ):
         return
-    if clause.verb in _VAGUE or len(content(rest)) < 3 or pointing("the thing meant " + rest) or any(pattern.search(rest) for pattern in TIMED) or re.search(r", (?:and|or|but) |\band\b", rest):
+    if (
+        clause.verb in _VAGUE
+        or len(content(rest)) < 3
+        or pointing("the thing meant " + rest)
+        or any(pattern.search(rest) for pattern in TIMED)
+        or re.search(r", (?:and|or|but) |\band\b", rest)
+    ):
         return
     if is_participle(first) and len(words) < 2:
         return
     slots = {"inv": clause.inverted(""), "stmt": clause.statement("")}
     yield reading.scene.fact("object", rest, anchored=True, **slots)
     described = any(bare(word) in PREPOSITIONS | {"that", "which", "who"} for word in words[1:])
-    if len(content(rest)) >= 3 and described and not re.search(r"\b(?:to|at|in|on|into|onto|from|with|for|before|after|by|under)\b", rest):
+    if (
+        len(content(rest)) >= 3
+        and described
+        and not re.search(r"\b(?:to|at|in|on|into|onto|from|with|for|before|after|by|under)\b", rest)
+    ):
         if clause.verb in {"choose", "select", "use", "find", "see"}:
             return
         verb = f"{clause.negation} {clause.verb}".strip()
@@ -237,11 +310,12 @@ def treatment_facts(reading: Reading) -> Iterator[Fact]:
     clause, scene, whole = reading.clause, reading.scene, _whole(reading)
     subject = clause.subject
     described = len(content(subject)) >= 3 or (
-        len(content(subject)) == 2 and any(bare(word) in PREPOSITIONS | {"that", "which", "who", "not"} for word in subject.split())
+        len(content(subject)) == 2
+        and any(bare(word) in PREPOSITIONS | {"that", "which", "who", "not"} for word in subject.split())
     )
     if not described or len(whole) > 170 or reading.front or _GAPPED.search(whole):
         return
-    if re.match(rf"(?:{NUM})\b", subject) or clause.negation and clause.passive:
+    if re.match(rf"(?:{NUM})\b", subject) or (clause.negation and clause.passive):
         return
     if clause.passive and not re.search(rf", or {NUM}", whole):
         if bare(whole.removeprefix("be ").split()[0]) in _STATIVE:
@@ -252,7 +326,9 @@ def treatment_facts(reading: Reading) -> Iterator[Fact]:
             yield scene.fact("treatment-modal", whole.removeprefix("be "), subject=subject, modal=clause.auxiliary)
     elif clause.auxiliary in {"must", "shall", "should"} and bare(whole.split()[0]) in VERBS and agent(subject):
         negation = f"{clause.negation} " if clause.negation else ""
-        yield scene.fact("duty", whole, anchored=reading.anchored, subject=subject, modal=clause.auxiliary, negation=negation)
+        yield scene.fact(
+            "duty", whole, anchored=reading.anchored, subject=subject, modal=clause.auxiliary, negation=negation
+        )
 
 
 def _permission(reading: Reading) -> Iterator[Fact]:
@@ -260,7 +336,9 @@ def _permission(reading: Reading) -> Iterator[Fact]:
     clause = reading.clause
     if reading.more or re.search(r"\b(?:only|except|unless|without|but|nor|not)\b", f"{clause.rest} {clause.tail}"):
         return
-    forbids = bool(clause.negation) and (clause.auxiliary in {"may", "must", "shall", "can"} or (clause.auxiliary in BE and clause.passive))
+    forbids = bool(clause.negation) and (
+        clause.auxiliary in {"may", "must", "shall", "can"} or (clause.auxiliary in BE and clause.passive)
+    )
     if not forbids and not (clause.auxiliary == "may" and not clause.negation):
         return
     open_to_all = clause.passive or agent(clause.subject) or clause.rest.startswith(("be ", "stay ", "remain "))
@@ -268,11 +346,18 @@ def _permission(reading: Reading) -> Iterator[Fact]:
         return  # "may hide a failure" is no permission
     positive = attrs.evolve(clause, negation="")
     if forbids and not (clause.auxiliary in BE and bare(clause.rest.split()[0]) in {"allowed", "permitted"}):
-        positive = attrs.evolve(positive, auxiliary="may", rest=f"be {clause.rest}" if clause.auxiliary in BE else clause.rest)
+        positive = attrs.evolve(
+            positive, auxiliary="may", rest=f"be {clause.rest}" if clause.auxiliary in BE else clause.rest
+        )
     asked = attrs.evolve(reading, clause=positive).ask()
     if pointing(asked["stmt"]):
         return
     short = "No" if forbids else "Yes"
     yield reading.scene.fact(
-        "permission", short, anchored=reading.anchored, answer=f"{short}. {reading.scene.answer}", yes_no=asked["inv"], stmt_positive=asked["stmt"]
+        "permission",
+        short,
+        anchored=reading.anchored,
+        answer=f"{short}. {reading.scene.answer}",
+        yes_no=asked["inv"],
+        stmt_positive=asked["stmt"],
     )

@@ -5,24 +5,48 @@ items, tables, and clauses. A rule that is not sure stays silent.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import attrs
 
 from text2expert.adjuncts import adjunct_facts
-from text2expert.clauses import Clause, bare, conjuncts, lower_first, parse, split_condition, upper_first
-from text2expert.lexicon import BE, DETERMINERS, MODALS, POINTERS, PREPOSITIONS, PRONOUNS, QUANTITY_OF, ROLES, SUBORDINATORS, VERBS
-from text2expert.predicates import predicate_facts, treatment_facts
-from text2expert.statements import BOUND, NUM, Fact, Reading, Scene, contains, content, generic, is_order, pointing, statement
-from text2expert.units import Row, Table, Unit, title
-
-_PERSONAL = re.compile(
-    r"\b(?:I|we|We|our|Our|us|you|You|your|Your|my|My)\b|https?:|www\.|[`{}<>\\|@]|\w\(\)|::"
+from text2expert.clauses import Clause, bare, lower_first, parse, proper_words, split_condition, upper_first
+from text2expert.coordination import conjuncts
+from text2expert.lexicon import (
+    BE,
+    DETERMINERS,
+    MODALS,
+    POINTERS,
+    PREPOSITIONS,
+    PRONOUNS,
+    QUANTITY_OF,
+    ROLES,
+    SUBORDINATORS,
+    VERBS,
+    word_set,
 )
+from text2expert.predicates import predicate_facts, treatment_facts
+from text2expert.statements import (
+    BOUND,
+    NUM,
+    TIME_UNIT,
+    Fact,
+    Reading,
+    Scene,
+    contains,
+    content,
+    generic,
+    is_order,
+    pointing,
+    statement,
+)
+from text2expert.units import Layout, Row, Table, Unit, title
+
+_PERSONAL = re.compile(r"\b(?:I|we|We|our|Our|us|you|You|your|Your|my|My)\b|https?:|www\.|[`{}<>\\|@]|\w\(\)|::")
 """Prose that speaks to its reader, and code: not what the rules are made for."""
 
 _DOCUMENT = re.compile(
-    r"\b([Tt])his ((?:\w+ )?(?:policy|procedure|handbook|manual|protocol|agreement|contract|document|guide|guideline|standard|code|lease|licence|license|plan|"
+    r"(?<![\"“])\b([Tt])his ((?:\w+ )?(?:policy|procedure|handbook|manual|protocol|agreement|contract|document|guide|guideline|standard|code|lease|licence|license|plan|"
     r"regulation|act|charter|instruction|specification|SOP|tenancy)\b)",
     re.IGNORECASE,
 )
@@ -30,8 +54,8 @@ _DOCUMENT = re.compile(
 
 # --- clauses ----------------------------------------------------------------------------------------------------------
 
-_ADDED = frozenset("if when whenever while before after once as where until during".split())
-_TRANSITIVE = frozenset("consider use take give make offer measure keep set put obtain record".split())
+_ADDED = word_set("if when whenever while before after once as where until during")
+_TRANSITIVE = word_set("consider use take give make offer measure keep set put obtain record")
 """Orders that say nothing without an object."""
 
 
@@ -53,7 +77,9 @@ def _read(clause: Clause, scene: Scene, *, partial: bool) -> Reading | None:
     """What the rules need of a clause; None where it is not safe to ask with."""
     if clause.auxiliary in {"was", "were", "had", "would", "could", "might", "will"} or clause.rest.count('"') % 2:
         return None
-    if clause.subject and (bare(clause.subject.split()[0]) in {"nobody", "nothing", "none"} or pointing(clause.subject)):
+    if clause.subject and (
+        bare(clause.subject.split()[0]) in {"nobody", "nothing", "none"} or pointing(clause.subject)
+    ):
         return None
     if clause.rest.startswith(("and ", "or ")):
         return None
@@ -70,14 +96,22 @@ def _read(clause: Clause, scene: Scene, *, partial: bool) -> Reading | None:
 
 # --- facts of a unit --------------------------------------------------------------------------------------------------
 
-_QUOTED = re.compile(r"^[\"“](?P<term>[^\"”]{1,60})[\"”](?P<abbr> \([^)]{1,12}\))?,?(?P<mid>(?:, |,? in )[^,]{1,40},)? (?:means?|is|are|refers? to|denotes?|stands? for|includes?|excludes?) (?P<meaning>.+)$")
-_MEANS = re.compile(r"^(?P<term>[A-Za-z][\w /-]{1,40}?) (?:means|is defined as|refers to) (?P<meaning>(?!that\b)[a-z].+)$")
-_GLOSSARY = re.compile(r"^(?P<term>[A-Z][\w/&-]*[A-Z\d][\w/&-]*(?: [a-z]+)?)(?:,| -| –| —|:) (?P<meaning>[A-Za-z][^;:]{3,120})$")
+_QUOTED = re.compile(
+    r"^[\"“](?P<term>[^\"”]{1,60})[\"”](?P<abbr> \([^)]{1,12}\))?,?(?P<mid>(?:, |,? in )[^,]{1,40},)? (?:means?|is|are|refers? to|denotes?|stands? for|includes?|excludes?) (?P<meaning>.+)$"
+)
+_MEANS = re.compile(
+    r"^(?P<term>[A-Za-z][\w /-]{1,40}?) (?:means|is defined as|refers to) (?P<meaning>(?!that\b)[a-z].+)$"
+)
+_GLOSSARY = re.compile(
+    r"^(?P<term>[A-Z][\w/&-]*[A-Z\d][\w/&-]*(?: [a-z]+)?)(?:,| -| –| —|:) (?P<meaning>[A-Za-z][^;:]{3,120})$"
+)
 _ABBREVIATED = re.compile(r"\((?P<abbr>[A-Z][A-Za-z\d/]{1,7})(?:[,;][^)]*)?\)")
 _LABEL = re.compile(r"^(?P<label>[A-Z\d](?:[^:;.?!]|\.(?! [A-Z])){1,70}): (?P<value>\S.*)$")
 _DASHED = re.compile(r"^(?P<label>[A-Z][^:;.?!–—]{1,50}?) [-–—] (?P<value>[a-z].{8,})$")
 _GLOSSARIES = re.compile(r"\b(?:definitions?|glossary|terms|abbreviations|vocabulary)\b", re.IGNORECASE)
-_NOTES = frozenset("note notes warning caution example examples important tip tips see nb remark remarks exceptions exception source figure reference".split())
+_NOTES = word_set(
+    "note notes warning caution example examples important tip tips see nb remark remarks exceptions exception source figure reference"
+)
 
 
 def unit_facts(unit: Unit, proper: frozenset[str]) -> list[Fact]:
@@ -85,19 +119,8 @@ def unit_facts(unit: Unit, proper: frozenset[str]) -> list[Fact]:
     text = _DOCUMENT.sub(r"\1he \2", unit.text)
     if not unit.whole or _PERSONAL.search(text) or not 3 <= len(text.split()) <= 80:
         return []
-    places: tuple[tuple[int, int], ...] = ((unit.start, unit.end),)
-    body = text.rstrip(" .;,")
-    if text.endswith((":", "?", "!")):
-        return []
-    if unit.lead is not None and unit.bullet:
-        composed = _compose(unit, body, proper)
-        if composed is None:
-            return []
-        if composed:
-            body = composed
-            if unit.lead.start >= 0:
-                places = ((unit.lead.start, unit.lead.end), *places)
-    elif not unit.bullet and not text.endswith((".", ";", '."', ".”", ".)")):
+    body, places = _body(unit, text, proper)
+    if not body:
         return []
     scene = Scene(places=places, section=unit.section, proper=proper, answer=statement(body))
     found = list(_abbreviations(text, scene))
@@ -106,12 +129,35 @@ def unit_facts(unit: Unit, proper: frozenset[str]) -> list[Fact]:
         return defined + found
     label = _LABEL.match(body)
     if _GLOSSARIES.search(unit.section) and (entry := label or _DASHED.match(body)):
-        return [scene.fact("definition", entry.group("value"), term=entry.group("label"), answer=statement(f'"{entry.group("label")}" means {lower_first(entry.group("value"), proper)}'))] + found
+        return [
+            scene.fact(
+                "definition",
+                entry.group("value"),
+                term=entry.group("label"),
+                answer=statement(f'"{entry.group("label")}" means {lower_first(entry.group("value"), proper)}'),
+            ),
+            *found,
+        ]
     if label and (facts := _labelled(label.group("label"), label.group("value"), scene)) is not None:
         inner = attrs.evolve(scene, topic=label.group("label"))
         return [*facts, *_sentence_facts(upper_first(label.group("value")), inner), *found]
-    found = list(_sentence_facts(body, scene)) + found
-    return found
+    return list(_sentence_facts(body, scene)) + found
+
+
+def _body(unit: Unit, text: str, proper: frozenset[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """What is to be read, without its full stop, and where it stands; empty where it cannot be read alone."""
+    place = (unit.start, unit.end)
+    body = text.rstrip(" .;,")
+    if text.endswith((":", "?", "!")):
+        return "", ()
+    if unit.lead is not None and unit.bullet:
+        composed = _compose(unit, body, proper)
+        if composed and unit.lead.start >= 0:
+            return composed, ((unit.lead.start, unit.lead.end), place)
+        return ("" if composed is None else composed or body), (place,)
+    if not unit.bullet and (not text.endswith((".", ";", '."', ".”", ".)")) or re.match(r"[a-z]+ ", text)):
+        return "", ()
+    return body, (place,)
 
 
 def _compose(unit: Unit, body: str, proper: frozenset[str]) -> str | None:
@@ -120,9 +166,22 @@ def _compose(unit: Unit, body: str, proper: frozenset[str]) -> str | None:
     lead = unit.lead.text.rstrip(": ")
     last = bare(lead.split()[-1]) if lead else ""
     first = lower_first(body, proper)
-    if last in MODALS | {"not", "to", "never", "includes", "include", "requires", "require", "contains", "states", "means"} or lead.lower() in {"do not", "never", "always", "do"}:
+    if last in MODALS | {
+        "not",
+        "to",
+        "never",
+        "includes",
+        "include",
+        "requires",
+        "require",
+        "contains",
+        "states",
+        "means",
+    } or lead.lower() in {"do not", "never", "always", "do"}:
         return f"{lead} {first}"
-    if re.search(r"\b(?:not|never|no|nor|without|unless|if|except|only|when|forbidden|prohibited|any|either|one)\b", lead.lower()) or "following" in lead.lower() and not body[0].isupper():
+    if re.search(
+        r"\b(?:not|never|no|nor|without|unless|if|except|only|when|forbidden|prohibited|any|either|one)\b", lead.lower()
+    ) or ("following" in lead.lower() and not body[0].isupper()):
         return None
     sentence = body[0].isupper() and unit.text.endswith(".")
     return "" if sentence else None
@@ -170,18 +229,30 @@ def _definitions(body: str, scene: Scene) -> Iterator[Fact]:
             continue
         answer = statement(match.group())
         yield scene.fact("definition", meaning, term=term, answer=answer)
-        if len(meaning.split()) <= 24 and not meaning.startswith("that ") and not contains(meaning, term) and not pointing("the thing " + meaning):
+        if (
+            len(meaning.split()) <= 24
+            and not meaning.startswith("that ")
+            and not contains(meaning, term)
+            and not pointing("the thing " + meaning)
+        ):
             yield scene.fact("term", term, meaning=meaning, answer=answer)
     if quoted:
         return
     entry = _GLOSSARY.match(body)
-    if entry and not re.search(r"\b(?:is|are|must|may|shall|and)\b", entry.group("meaning")) and (
-        sum(letter.isupper() for letter in entry.group("term")) >= 2
-    ) and _initials(entry.group("term"), entry.group("meaning")):
+    if (
+        entry
+        and not re.search(r"\b(?:is|are|must|may|shall|and)\b", entry.group("meaning"))
+        and (sum(letter.isupper() for letter in entry.group("term")) >= 2)
+        and _initials(entry.group("term"), entry.group("meaning"))
+    ):
         yield scene.fact("abbreviation", entry.group("meaning"), term=entry.group("term"))
         return
     meant = _MEANS.match(body)
-    if meant and not re.search(r"\b(?:that|which|who|this|it)\b", meant.group("term")) and (not generic(meant.group("term")) or meant.group("term").isupper()):
+    if (
+        meant
+        and not re.search(r"\b(?:that|which|who|this|it)\b", meant.group("term"))
+        and (not generic(meant.group("term")) or meant.group("term").isupper())
+    ):
         yield scene.fact("meaning", meant.group("meaning"), subject=lower_first(meant.group("term"), scene.proper))
 
 
@@ -191,7 +262,7 @@ def _initials(term: str, meaning: str) -> bool:
 
 
 def _abbreviations(text: str, scene: Scene) -> Iterator[Fact]:
-    """"Harbour Duty Officer (HDO)": the words before a bracket that its letters abbreviate."""
+    """The words before a bracket that its letters abbreviate: "Harbour Duty Officer (HDO)"."""
     for match in _ABBREVIATED.finditer(text):
         abbreviation = match.group("abbr")
         letters = [letter.lower() for letter in abbreviation if letter.isupper()]
@@ -205,19 +276,13 @@ def _abbreviations(text: str, scene: Scene) -> Iterator[Fact]:
         phrase = text[start : match.start()].strip()
         if phrase.split()[0] != full[0] or any(mark in phrase for mark in '.,;:()"'):
             continue
-        place = _locate(scene, phrase)
         fact = scene.fact("abbreviation", phrase, term=abbreviation, answer=f"{abbreviation} stands for {phrase}.")
-        yield attrs.evolve(fact, places=(place,)) if place else fact
-
-
-def _locate(scene: Scene, phrase: str) -> tuple[int, int] | None:
-    del phrase
-    return scene.places[-1]
+        yield attrs.evolve(fact, quote=f"{phrase} ({abbreviation}")
 
 
 def _spelt_out(words: list[str], letters: list[str]) -> list[str]:
     """The last words whose initials are *letters*, small words passed over."""
-    at, taken = len(words), 0
+    at = len(words)
     for letter in reversed(letters):
         at -= 1
         if at >= 0 and words[at][0].lower() != letter and words[at].lower() in {"of", "and", "the", "for", "in", "to"}:
@@ -229,22 +294,31 @@ def _spelt_out(words: list[str], letters: list[str]) -> list[str]:
             return []
         if words[at][0].lower() != letter:
             return []
-        taken += 1
     return words[at:]
 
 
-_VALUE_HEADS = frozenset(
+_VALUE_HEADS = word_set(
     "target limit rate volume pressure size ratio time mode dose depth level range temperature length width height weight number value speed maximum minimum price fee rent deposit term period "
-    "notice duration frequency capacity voltage age distance interval stock goal charge amount cost date deadline concentration flow setting colour color code frequency address".split()
+    "notice duration frequency capacity voltage age distance interval stock goal charge amount cost date deadline concentration flow setting colour color code frequency address"
 )
 
 
 def _labelled(label: str, value: str, scene: Scene) -> list[Fact] | None:
     """Facts of "Label: value"; None where it is not one."""
     words = label.split()
-    if len(words) > 9 or "," in label or re.match(rf"(?:team of |group of )?{NUM}\b", label.lower()) or bare(words[0]) in _NOTES or any(bare(word) in MODALS | BE | {"has", "have", "does"} for word in words):
+    if (
+        len(words) > 9
+        or "," in label
+        or re.match(rf"(?:team of |group of )?{NUM}\b", label.lower())
+        or bare(words[0]) in _NOTES
+        or any(bare(word) in MODALS | BE | {"has", "have", "does"} for word in words)
+    ):
         return None
-    if bare(words[0]) in PRONOUNS | POINTERS | SUBORDINATORS | {"never", "do", "always", "not", "only"} or pointing(label) or label.count("(") != label.count(")"):
+    if (
+        bare(words[0]) in PRONOUNS | POINTERS | SUBORDINATORS | {"never", "do", "always", "not", "only"}
+        or pointing(label)
+        or label.count("(") != label.count(")")
+    ):
         return None
     if bare(words[0]) in VERBS and len(words) > 1 and bare(words[1]) in DETERMINERS | PREPOSITIONS:
         return None
@@ -255,19 +329,58 @@ def _labelled(label: str, value: str, scene: Scene) -> list[Fact] | None:
     short = value.rstrip(" .;,")
     found: list[Fact] = []
     named = attrs.evolve(scene, section=scene.section)
-    head = bare(re.sub(r"\(.*?\)", "", re.split(r" (?:of|for|at|by|in|between|with|from|to) ", label)[0]).split()[-1]) if re.sub(r"\(.*?\)", "", label).strip() else ""
+    head = (
+        bare(re.sub(r"\(.*?\)", "", re.split(r" (?:of|for|at|by|in|between|with|from|to) ", label)[0]).split()[-1])
+        if re.sub(r"\(.*?\)", "", label).strip()
+        else ""
+    )
     numeric = bool(re.match(rf"^(?:{BOUND} )?(?:-?{NUM}|\d+:\d+)\b", short))
     short_value = len(short) <= 60 and not re.search(r"[;:]", short)
     if not section_words:
         return None
-    if (head in _VALUE_HEADS or numeric and short_value and head not in ROLES) and not re.match(r"^(?:give|use|set|see)\b", short.lower()):
+    if (head in _VALUE_HEADS or (numeric and short_value and head not in ROLES)) and not re.match(
+        r"^(?:give|use|set|see)\b", short.lower()
+    ):
         plural = head.endswith("s") and not head.endswith("ss")
-        article = "" if words[0][:1].isupper() and any(letter.isupper() for letter in words[0][1:]) or bare(words[0]) in DETERMINERS or words[0][0].isdigit() else "the "
+        article = (
+            ""
+            if (words[0][:1].isupper() and any(letter.isupper() for letter in words[0][1:]))
+            or bare(words[0]) in DETERMINERS
+            or words[0][0].isdigit()
+            else "the "
+        )
         if head in _VALUE_HEADS and parse(upper_first(short), scene.proper) is None:
-            found.append(named.fact("label-value", short, label=printed, the_label=article + printed, be="are" if plural else "is"))
+            found.append(
+                named.fact(
+                    "label-value", short, label=printed, the_label=article + printed, be="are" if plural else "is"
+                )
+            )
             return found
     found.append(named.fact("label", short, label=printed))
     return found
+
+
+_BLANKED = re.compile(
+    rf"(?<![\w.-]){NUM}(?:(?: to | and ){NUM})?(?: (?:{TIME_UNIT}|[A-Za-z°%][\w/°%]*))?(?![\w-])|(?<=\d)%"
+)
+
+
+def cloze_facts(unit: Unit) -> list[Fact]:
+    """The unit with its first amount left out: "The log is kept for ____"."""
+    match = _BLANKED.search(unit.text)
+    if match is None or not unit.whole or not unit.text.endswith(".") or len(unit.text) > 200 or pointing(unit.text):
+        return []
+    gap = f"{unit.text[: match.start()]}____{unit.text[match.end() :]}".replace('"', "'")
+    return [
+        Fact(
+            kind="cloze",
+            slots={"gap": gap},
+            short=match.group(),
+            answer=unit.text,
+            places=((unit.start, unit.end),),
+            section=unit.section,
+        )
+    ]
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -278,7 +391,11 @@ def table_facts(table: Table) -> list[Fact]:
     if not title(table.section):
         return []
     if not table.header:
-        return [_entry(table, row) for row in table.rows if _names_one(table, row, 0) and len(row.cells) == 2 and row.cells[1]]
+        return [
+            _entry(table, row)
+            for row in table.rows
+            if _names_one(table, row, 0) and len(row.cells) == 2 and row.cells[1]
+        ]
     key = 1 if bare(table.header[0]) in _COUNTERS and len(table.header) > 2 else 0
     return [
         _cell(table, row, key, column)
@@ -296,13 +413,19 @@ _BLANK = frozenset({"", "-", "–", "—", "n/a", "N/A"})
 def _names_one(table: Table, row: Row, key: int) -> bool:
     """Whether the row's name is its own."""
     name = row.cells[key] if key < len(row.cells) else ""
+    if any(_PERSONAL.search(cell) for cell in row.cells):
+        return False
     return bool(re.search(r"\w", name)) and sum(other.cells[key : key + 1] == (name,) for other in table.rows) == 1
 
 
 def _cell(table: Table, row: Row, key: int, column: int) -> Fact:
     name, unit = _unit_of(table.header[column])
     value = row.cells[column]
-    short = f"{value}{'' if unit.startswith(('/', '%', '°')) else ' '}{unit}" if unit and re.match(rf"(?:{BOUND} )?[-+]?\d[\d,.]*(?: to [\d,.]+)?$", value) else value
+    short = (
+        f"{value}{'' if unit.startswith(('/', '%', '°')) else ' '}{unit}"
+        if unit and re.match(rf"(?:{BOUND} )?[-+]?\d[\d,.]*(?: to [\d,.]+)?$", value)
+        else value
+    )
     named = _row_name(table.header[key], row.cells[key])
     places = ((row.start, row.end),) if table.header_span is None else (table.header_span, (row.start, row.end))
     return Fact(
@@ -344,8 +467,12 @@ def _row_name(header: str, cell: str) -> str:
     return f"{lower_first(name)}{of} {amount}"
 
 
-def facts(units: Sequence[Unit], tables: Sequence[Table], proper: frozenset[str]) -> list[Fact]:
-    """Every fact of a passage, in the order of the text."""
+def facts(layout: Layout, *, cloze: bool = False) -> list[Fact]:
+    """Every fact of a passage, in the order of the text; with *cloze*, sentences with a gap too."""
+    units, tables = layout.units, layout.tables
+    proper = proper_words(unit.text for unit in units)
     found = [fact for unit in units for fact in unit_facts(unit, proper)]
     found.extend(fact for table in tables for fact in table_facts(table))
+    if cloze:
+        found.extend(fact for unit in units for fact in cloze_facts(unit))
     return sorted(found, key=lambda fact: fact.places[-1])

@@ -32,9 +32,7 @@ TIME_UNIT = (
     r"(?:milliseconds?|seconds?|minutes?|hours?|days?|nights?|weeks?|months?|years?|min|h|sec|s)\b"
 )
 TIME = rf"(?:(?:a )?(?:further|total of) )?{NUM}(?:(?: to | or |-){NUM})?[ -]{TIME_UNIT}"
-SUFFIX = (
-    r"(?: or (?:more|less|fewer|longer|shorter|above|below|over|under|higher|lower|older|younger|better)| at (?:most|least))?"
-)
+SUFFIX = r"(?: or (?:more|less|fewer|longer|shorter|above|below|over|under|higher|lower|older|younger|better)| at (?:most|least))?"
 """What may stand behind a number and belongs to it."""
 
 
@@ -51,6 +49,8 @@ class Fact:
     places: tuple[tuple[int, int], ...]
     """Where the passage says so; the last one is the sentence itself, ones before it a lead-in or a table's header."""
     section: str
+    quote: str = ""
+    """The part of the sentence that is evidence; empty: all of it."""
     topic: str = ""
     """What questions name instead of the section's title: a label inside the section."""
     anchored: bool = False
@@ -122,7 +122,12 @@ class Reading:
 Find = Callable[[Reading], "list[Fact]"]
 
 _EMPTY = (
-    DETERMINERS | PREPOSITIONS | PRONOUNS | MODALS | BE | RELATIVES
+    DETERMINERS
+    | PREPOSITIONS
+    | PRONOUNS
+    | MODALS
+    | BE
+    | RELATIVES
     | {"and", "or", "be", "been", "to", "has", "have", "does", "do", "not", "never", "should", "you"}
 )
 _HAZY = re.compile(
@@ -201,7 +206,7 @@ def statement(text: str) -> str:
 
 def is_order(text: str) -> bool:
     """Whether *text* tells somebody to do something."""
-    first = bare(text.split()[0])
+    first = bare(text.split(maxsplit=1)[0])
     if text.startswith(("do not ", "never ", "Do not ", "Never ")):
         return True
     following = bare(text.split()[1]) if " " in text else ""

@@ -107,7 +107,7 @@ _FINITE = re.compile(
     r"\b(?:is|are|was|were|must|shall|should|may|can|cannot|will|has|have|does|do|not|never)\b", re.IGNORECASE
 )
 _RULE = re.compile(r"\s*(?:[-=_*~+|:\s]{3,})\s*$")
-_GAP = re.compile(r"\t+|\s{2,}")
+_GAP = re.compile(r"\t+|(?<![a-z]{3}[.!?:;])\s{2,}")  # two spaces behind a full stop are a typist's habit
 _SENTENCE_END = re.compile(r"[.!?]+[\"”'’)\]]*(?=\s)")
 _NEXT_SENTENCE = re.compile(r"\s+[\"“'‘(\[]*[A-Z0-9À-Þ]")
 _ABBREVIATION = re.compile(
@@ -139,7 +139,11 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
         before = text[max(start, match.start() - 8) : match.start()]
         if not _NEXT_SENTENCE.match(text, match.end()):
             continue
-        if match.group() == "." and _ABBREVIATION.search(before) and not _LABEL_LETTER.search(text, max(start, match.start() - 14), match.start()):
+        if (
+            match.group() == "."
+            and _ABBREVIATION.search(before)
+            and not _LABEL_LETTER.search(text, max(start, match.start() - 14), match.start())
+        ):
             continue
         yield from _trimmed(text, start, match.end())
         start = match.end()
@@ -208,7 +212,7 @@ def lay_out(text: str, headings: Sequence[str] = (), context: str = "") -> Layou
             blocks.append(attrs.evolve(block, lead=None))
             lead = None
             if body.endswith(":"):
-                first = [place for place in sentences(text[block.start : block.end])][-1][0] + block.start
+                first = list(sentences(text[block.start : block.end]))[-1][0] + block.start
                 lead = Lead(text=squeeze(text[first : block.end]), start=first, end=block.end)
         at = stop
     if blocks and not blocks[0].bullet and text[blocks[0].start : blocks[0].start + 1].islower():
@@ -271,7 +275,12 @@ def _is_heading(lines: list[_Line], at: int, known: set[str]) -> bool:
         return True
     if bare.startswith("#") and bare.lstrip("#").startswith(" "):
         return True
-    if len(bare) > 90 or re.search(r"\S {3,}\S", bare) or bare[-1] in ".:;,!?" or not any(letter.isalpha() for letter in bare):
+    if (
+        len(bare) > 90
+        or re.search(r"\S {3,}\S", bare)
+        or bare[-1] in ".:;,!?"
+        or not any(letter.isalpha() for letter in bare)
+    ):
         return False
     above = lines[at - 1].bare if at else ""
     below = lines[at + 1].bare if at + 1 < len(lines) else ""
@@ -283,7 +292,7 @@ def _is_heading(lines: list[_Line], at: int, known: set[str]) -> bool:
         return True
     if _FINITE.search(bare) or (above and not _ENDED.search(above) and not _is_numbered(above)):
         return False
-    opens_below = not below or below[0].isupper() or below[0] in "\"“(•*-–" or _opens(lines[at + 1])
+    opens_below = not below or below[0].isupper() or below[0] in '"“(•*-–' or _opens(lines[at + 1])
     if _is_numbered(bare):
         return len(bare) <= 72 and opens_below and not (len(bare) > 60 and below)
     return not above and not below and len(bare) <= 60 and bare[0].isupper() and at + 1 < len(lines)
@@ -295,6 +304,14 @@ def _is_numbered(bare: str) -> bool:
 
 def _block_end(lines: list[_Line], at: int, known: set[str]) -> int:
     stop = at + 1
+    if (
+        at > 0
+        and stop < len(lines)
+        and not _opens(lines[at])
+        and _indent(lines[stop]) >= _indent(lines[at]) + 2
+        and lines[stop].bare
+    ):
+        return stop  # a term above its indented explanation
     while stop < len(lines) and lines[stop].bare and not _opens(lines[stop]):
         if _table_end(lines, stop) > stop or squeeze(lines[stop].bare) in known:
             break
@@ -302,6 +319,10 @@ def _block_end(lines: list[_Line], at: int, known: set[str]) -> int:
             break
         stop += 1
     return stop
+
+
+def _indent(line: _Line) -> int:
+    return len(line.text) - len(line.text.lstrip())
 
 
 def _block(lines: list[_Line], section: str, lead: Lead | None, *, last: bool) -> _Block:
@@ -312,7 +333,13 @@ def _block(lines: list[_Line], section: str, lead: Lead | None, *, last: bool) -
     end = lines[-1].end
     whole = not last or bool(_ENDED.search(lines[-1].bare))
     return _Block(
-        start=start, end=max(start, end), section=section, bullet=bullet, lead=lead, whole=whole, numbered=bool(marker) and not bullet
+        start=start,
+        end=max(start, end),
+        section=section,
+        bullet=bullet,
+        lead=lead,
+        whole=whole,
+        numbered=bool(marker) and not bullet,
     )
 
 
@@ -338,8 +365,14 @@ def _units(text: str, block: _Block, number: int) -> Iterator[Unit]:
 
 
 def _is_run_in_title(line: str) -> bool:
-    """Whether a paragraph's first "sentence" is its title: "Night arrivals." """
-    return line.endswith(".") and len(line.split()) <= 5 and not _FINITE.search(line) and line[0].isupper() and not set(line) & set(",:;")
+    """Whether a paragraph's first "sentence" is its title, such as "Night arrivals"."""
+    return (
+        line.endswith(".")
+        and len(line.split()) <= 5
+        and not _FINITE.search(line)
+        and line[0].isupper()
+        and not set(line) & set(",:;")
+    )
 
 
 def _table_end(lines: list[_Line], at: int, header: str = "") -> int:
@@ -348,7 +381,9 @@ def _table_end(lines: list[_Line], at: int, header: str = "") -> int:
     A single line is one where *header*, which stands above the passage, has as many cells.
     """
     stop = at
-    while stop < len(lines) and len(cells(lines[stop].text)) > 1 or (stop > at and stop < len(lines) and _is_ruler(lines[stop])):
+    while (stop < len(lines) and len(cells(lines[stop].text)) > 1) or (
+        stop > at and stop < len(lines) and _is_ruler(lines[stop])
+    ):
         stop += 1
     rows = [line for line in lines[at:stop] if not _is_ruler(line)]
     if rows and header and all(len(cells(line.text)) == len(cells(header)) > 1 for line in rows):
@@ -384,7 +419,7 @@ def _aligned(rows: list[_Line]) -> bool:
         starts.append(gap.end())
         after = _GAP.search(body, gap.end())
         ends.append(after.start() if after else len(body))
-    share = max(max(starts.count(column) for column in starts), max(ends.count(column) for column in ends)) / len(rows)
+    share = max(*(starts.count(column) for column in starts), *(ends.count(column) for column in ends)) / len(rows)
     return share > 0.7 or any("\t" in row.text for row in rows)
 
 
