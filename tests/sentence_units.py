@@ -35,9 +35,11 @@ def units(text: str) -> list[tuple[int, int]]:
 def _pieces(text: str) -> list[tuple[int, int, bool]]:
     pieces: list[tuple[int, int, bool]] = []
     at, opened = 0, False
-    for line in text.splitlines(keepends=True):
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines):
         bare = line.strip()
-        if not bare or re.search(r"\S {3,}\S", line) or bare.startswith("|"):
+        below = lines[number + 1].strip() if number + 1 < len(lines) else ""
+        if not bare or re.search(r"\S {3,}\S", line) or bare.startswith("|") or _is_heading(bare, below):
             opened = False
         elif opened and not MARK.match(line):
             start, _, bullet = pieces[-1]
@@ -49,6 +51,12 @@ def _pieces(text: str) -> list[tuple[int, int, bool]]:
             opened = True
         at += len(line)
     return pieces
+
+
+def _is_heading(line: str, below: str) -> bool:
+    """A short numbered line without a full stop, above a line that begins anew."""
+    short = re.match(r"[\d.]+ ", line) and len(line) <= 60 and line[-1] not in ".,;:!?"
+    return bool(short) and (not below or below[0].isupper() or bool(MARK.match(below)) or below[0] in '"“')
 
 
 def taught(text: str, spans: list[list[tuple[int, int]]]) -> tuple[int, int]:

@@ -371,7 +371,7 @@ def finite(words: list[str]) -> int | None:
             return None
         if word.endswith((";", ":")):
             return None
-        if at and bare(words[at - 1]) in RELATIVES and pending and (low in THIRD or low in VERBS or is_participle(low)):
+        if at and bare(words[at - 1]) in RELATIVES and pending and _verb_of_relative(low):
             pending -= 1
             continue
         candidate = _aux(word) or (at and _is_present(words, at))
@@ -386,6 +386,13 @@ def finite(words: list[str]) -> int | None:
             continue  # the relative clause goes on: "that has been destroyed and reappears"
         return at or None
     return None
+
+
+def _verb_of_relative(low: str) -> bool:
+    """Whether the word behind "that" or "which" is its verb; unknown verbs show by their ending."""
+    return (
+        low in THIRD or low in VERBS or is_participle(low) or (low.endswith("s") and low not in DETERMINERS | PRONOUNS)
+    )
 
 
 def _is_present(words: list[str], at: int) -> bool:
@@ -411,15 +418,15 @@ def _is_present(words: list[str], at: int) -> bool:
 
 def _is_singular_verb(words: list[str], at: int) -> bool:
     before = bare(words[at - 1])
-    if any(word[0].isdigit() for word in words[max(0, at - 2) : at]):
+    relative = any(bare(word) in RELATIVES for word in words[:at])
+    if words[at - 1][0].isdigit() or (not relative and words[max(0, at - 2)][0].isdigit()):
         return False
     if before.endswith("s") and not before.endswith(("ss", "us", "is")) and not words[0][0].isupper():
         return False
     if starts_phrase(words, at + 1):
         return True
     # "The ward repeats observations": a bare object needs a determiner before a short subject.
-    short = at <= 6 or any(bare(word) in RELATIVES for word in words[:at])
-    return words[0].lower() in DETERMINERS and at >= 2 and short
+    return words[0].lower() in DETERMINERS and at >= 2 and (at <= 6 or relative)
 
 
 def _is_plural_verb(words: list[str], at: int) -> bool:

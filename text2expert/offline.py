@@ -56,6 +56,7 @@ _RANK = {
                 "condition-order",
                 "label",
                 "count",
+                "count-subject",
                 "abbreviation",
             ),
             (

@@ -7,7 +7,7 @@ import attrs
 
 from text2expert.adjuncts import FREQUENCY, TIMED
 from text2expert.clauses import bare, upper_first
-from text2expert.lexicon import BE, MODALS, PREPOSITIONS, VERBS, is_participle, word_set
+from text2expert.lexicon import BE, FIRM, MODALS, PREPOSITIONS, VERBS, is_participle, word_set
 from text2expert.statements import BOUND, NUM, Fact, Reading, agent, content, generic, pointing
 
 _PLACE_VERBS = word_set(
@@ -17,7 +17,7 @@ _PLACE_VERBS = word_set(
 )
 _PLACE = re.compile(
     r"^(?P<v>(?:be )?(?:\w+ly )?(?P<w>\w+)(?: [a-z]+ly| upright| back)?) "
-    r"(?P<t>(?:in|on|at|outside|inside|under|behind|beside|near|next to) (?:the|a|an|each|both|every|its|their) [^,;()]+)$"
+    r"(?P<t>(?:in|on|at|outside|inside|under|behind|beside|near|next to) (?:(?:the|a|an|each|both|every|its|their) [^,;()]+|[A-Z][a-z]+s?(?: [\dA-Z]\w*(?:(?:, | and | or )[\dA-Z]\w*)*)?))$"
 )
 _LIGHT = word_set("mean apply put take get make do set go come keep last stand wait stay fall be exceed act")
 """Verbs that ask nothing by themselves: "What does the outer ship put?"."""
@@ -54,6 +54,7 @@ def predicate_facts(reading: Reading) -> Iterator[Fact]:
     yield from _subject_facts(reading)
     if reading.clause.subject.startswith("only "):
         return
+    yield from _count_facts(reading)
     yield from _object_facts(reading)
     if not reading.partial:
         yield from treatment_facts(reading)
@@ -191,7 +192,7 @@ def _by_facts(reading: Reading) -> Iterator[Fact]:
     if place and place.group("w") in _PLACE_VERBS:
         where = place.group("t")
         if not re.search(
-            r"\d|day\b| (?:month|week|case|time|day|order|writing|use|same|end|start|beginning)\b", where
+            r"^\w+ [a-z].*\d|day\b| (?:month|week|case|time|day|order|writing|use|same|end|start|beginning)\b", where
         ) and not pointing("the thing meant " + where):
             slots = reading.ask(place.group("v"))
             if not pointing(slots["stmt"]):
@@ -227,6 +228,26 @@ def _subject_facts(reading: Reading) -> Iterator[Fact]:
         yield scene.fact("subject", upper_first(clause.subject), predicate=predicate)
 
 
+def _count_facts(reading: Reading) -> Iterator[Fact]:
+    """How many things the subject is: "Two lamps are kept on the desk"."""
+    clause = reading.clause
+    match = re.match(rf"^(?P<c>(?:{BOUND} )?)(?P<t>{NUM}) (?P<n>[a-z][^,;:]*s\b[^,;:]*)$", clause.subject)
+    if (
+        not match
+        or not clause.plural
+        or match.group("t").lower() == "one"
+        or re.search(r"\b(?:and|or)\b", match.group("n"))
+    ):
+        return
+    predicate = clause.predicate(_whole(reading), plural=True) + reading.front
+    if pointing(f"{match.group('n')} {predicate}") or re.search(r"[;:]", predicate) or _GAPPED.search(predicate):
+        return
+    number = match.group("c") + match.group("t")
+    vague = len(content(f"{match.group('n')} {predicate}")) < 4
+    slots = {"counted": match.group("n"), "predicate": predicate}
+    yield reading.scene.fact("count-subject", f"{number} {match.group('n')}", anchored=vague, **slots)
+
+
 def _object_facts(reading: Reading) -> Iterator[Fact]:
     """What the verb's object is: "What must wires have?"."""
     clause, whole = reading.clause, _whole(reading)
@@ -256,9 +277,16 @@ def _object_facts(reading: Reading) -> Iterator[Fact]:
         "first",
         "whether",
     }
-    if name in _LIGHT or not first or first in loose or first.endswith("ly") or is_participle(first):
+    if (
+        name in _LIGHT
+        or not first
+        or first in loose
+        or first.endswith("ly")
+        or (is_participle(first) and "-" not in first)
+    ):
         return
-    if re.match(rf"{NUM}\b", rest) or FREQUENCY.match(rest) or _GAPPED.search(rest) or re.search(r", but\b", rest):
+    counted = re.match(rf"{NUM}\b", rest) and name not in FIRM | {"have", "hold", "carry"}
+    if counted or FREQUENCY.match(rest) or _GAPPED.search(rest) or re.search(r", but\b", rest):
         return
     if pointing(f"{clause.subject} the thing {rest}") or _LISTED_VERB.search(rest):
         return

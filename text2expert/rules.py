@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import attrs
 
 from text2expert.adjuncts import adjunct_facts
-from text2expert.clauses import Clause, bare, lower_first, parse, proper_words, split_condition, upper_first
+from text2expert.clauses import Clause, bare, finite, lower_first, parse, proper_words, split_condition, upper_first
 from text2expert.coordination import conjuncts
 from text2expert.lexicon import (
     BE,
@@ -33,6 +33,7 @@ from text2expert.statements import (
     Fact,
     Reading,
     Scene,
+    agent,
     contains,
     content,
     generic,
@@ -40,7 +41,7 @@ from text2expert.statements import (
     pointing,
     statement,
 )
-from text2expert.units import Layout, Row, Table, Unit, title
+from text2expert.units import Layout, Row, Table, Unit, paragraphs, title
 
 _PERSONAL = re.compile(r"\b(?:I|we|We|our|Our|us|you|You|your|Your|my|My)\b|https?:|www\.|[`{}<>\\|@]|\w\(\)|::")
 """Prose that speaks to its reader, and code: not what the rules are made for."""
@@ -114,9 +115,18 @@ _NOTES = word_set(
 )
 
 
-def unit_facts(unit: Unit, proper: frozenset[str]) -> list[Fact]:
-    """What a sentence or bullet states."""
+def unit_facts(unit: Unit, proper: frozenset[str], antecedent: "Antecedent | None" = None) -> list[Fact]:
+    """What a sentence or bullet states.
+
+    Args:
+        unit: The sentence.
+        proper: Words that keep their capital inside a sentence.
+        antecedent: What "It" or "They" at its beginning stands for.
+    """
     text = _DOCUMENT.sub(r"\1he \2", unit.text)
+    if antecedent is not None and (named := antecedent.named(text)):
+        resolved = unit_facts(attrs.evolve(unit, text=named), proper)
+        return [attrs.evolve(fact, places=(antecedent.place, *fact.places)) for fact in resolved if not fact.quote]
     if not unit.whole or _PERSONAL.search(text) or not 3 <= len(text.split()) <= 80:
         return []
     body, places = _body(unit, text, proper)
@@ -142,6 +152,53 @@ def unit_facts(unit: Unit, proper: frozenset[str]) -> list[Fact]:
         inner = attrs.evolve(scene, topic=label.group("label"))
         return [*facts, *_sentence_facts(upper_first(label.group("value")), inner), *found]
     return list(_sentence_facts(body, scene)) + found
+
+
+_EXPLETIVE = re.compile(
+    r"It (?:is|was|may be|must be|should be|can be|has been|takes|seems|appears|follows)(?: not)? \S+(?: \S+)? (?:that|to|whether|how|if|who)\b"
+)
+
+
+@attrs.frozen(kw_only=True)
+class Antecedent:
+    """The subject of the sentence before, as the next one may take it up by "It" or "They"."""
+
+    subject: str
+    plural: bool
+    place: tuple[int, int]
+
+    def named(self, text: str) -> str:
+        """*text* with the subject in place of its first pronoun; "" where that is not safe."""
+        match = re.match(r"(It|They|Its|Their) (?=[a-z])", text)
+        if not match or (match.group(1) in {"They", "Their"}) != self.plural or _EXPLETIVE.match(text):
+            return ""
+        if match.group(1) in {"It", "They"}:
+            return f"{upper_first(self.subject)} {text[match.end() :]}"
+        words = text[match.end() :].split()
+        at = finite(["The", *words])
+        if at is None or at > 5:
+            return ""
+        return f"The {' '.join(words[: at - 1])} of {self.subject} {' '.join(words[at - 1 :])}"
+
+    @classmethod
+    def of(cls, unit: Unit, proper: frozenset[str]) -> "Antecedent | None":
+        """What a sentence leaves for the next one; None where another noun of it could be meant as well."""
+        body = _DOCUMENT.sub(r"\1he \2", unit.text)
+        clause = parse(body, proper, imperative=False) if body.endswith(".") and not set(body) & set(";:") else None
+        if clause is None or clause.form == "imperative" or pointing(clause.subject) or agent(clause.subject):
+            return None
+        plain = not clause.rest or clause.rest.split()[0].lower() in PREPOSITIONS
+        if (
+            not (clause.passive or clause.auxiliary in BE or plain)
+            or clause.front
+            or clause.subject.startswith(("no ", "only ", '"'))
+        ):
+            return None
+        head = bare(
+            re.split(r" (?:of|for|in|on|at|with|that|which|who|from|to|under|by) ", clause.subject)[0].split()[-1]
+        )
+        plural = clause.plural or (clause.auxiliary in MODALS and head.endswith("s") and not head.endswith("ss"))
+        return cls(subject=clause.subject, plural=plural, place=(unit.start, unit.end))
 
 
 def _body(unit: Unit, text: str, proper: frozenset[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
@@ -471,7 +528,13 @@ def facts(layout: Layout, *, cloze: bool = False) -> list[Fact]:
     """Every fact of a passage, in the order of the text; with *cloze*, sentences with a gap too."""
     units, tables = layout.units, layout.tables
     proper = proper_words(unit.text for unit in units)
-    found = [fact for unit in units for fact in unit_facts(unit, proper)]
+    found: list[Fact] = []
+    for group in paragraphs(units):
+        antecedent: Antecedent | None = None
+        for unit in group:
+            found.extend(unit_facts(unit, proper, antecedent))
+            if not (antecedent and antecedent.named(unit.text)):
+                antecedent = Antecedent.of(unit, proper)
     found.extend(fact for table in tables for fact in table_facts(table))
     if cloze:
         found.extend(fact for unit in units for fact in cloze_facts(unit))

@@ -160,7 +160,7 @@ def pointing(text: str) -> bool:
             return True
         if low == "that" and at and bare(words[at - 1]) in PREPOSITIONS | {"and", "or"}:
             return True
-        if low in {"other", "others", "same"} and at and bare(words[at - 1]) in {"the", "all", "both"}:
+        if low in {"other", "others"} and at and bare(words[at - 1]) in {"the", "all", "both"}:
             return True
     if words and bare(words[-1]) in {"that", "those", "others", "one", "ones", "so"}:
         return True
