@@ -34,7 +34,7 @@ Row = dict[str, Any]
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 NUMBER = re.compile(r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
-WORDS = "one two three four five six seven eight nine ten eleven twelve".split()
+WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 NUMBER_WORD = re.compile(rf"\b(?:{'|'.join(WORDS)})\b", re.IGNORECASE)
 
 
@@ -168,10 +168,10 @@ OPPOSITES = [
     ("kept", "discarded"), ("keep", "discard"), ("retained", "destroyed"), ("connect", "disconnect"), ("add", "remove"),
     ("earliest", "latest"), ("oldest", "newest"), ("internal", "external"), ("public", "private"), ("once", "twice"),
     ("permanently", "temporarily"), ("optional", "mandatory"), ("enter", "leave"), ("present", "absent"),
-    ("regular", "irregular"), ("forward", "aft"), ("by day", "by night"), ("continued", "stopped"), 
+    ("regular", "irregular"), ("forward", "aft"), ("by day", "by night"), ("continued", "stopped"),
 ]  # fmt: skip
 FLIPS = {**{b: a for a, b in reversed(OPPOSITES)}, **dict(reversed(OPPOSITES)), **NEGATIONS}
-FLIP = re.compile(rf"\b(?:{'|'.join(sorted(map(re.escape, FLIPS), key=len, reverse=True))})\b", re.I)
+FLIP = re.compile(rf"\b(?:{'|'.join(sorted(map(re.escape, FLIPS), key=len, reverse=True))})\b", re.IGNORECASE)
 
 
 def flipped(pair: Row, rng: random.Random) -> Iterator[tuple[str, str]]:
@@ -375,7 +375,7 @@ def table(pairs: list[Row], mutations: list[Row]) -> str:
         case = (by_id[row["question_of"]]["question"], row["answer"], passage_of(row, by_id))
         groups[row["kind"]].append(case)
         groups[f"{row['kind']}, {'held-out' if row['doc'] == HELD_OUT else 'development'} documents"].append(case)
-        if row["kind"] not in ("unit",):
+        if row["kind"] != "unit":
             groups[f"{row['kind']}: {row['how']}"].append(case)
     good = [row for row in pairs if row["label"] == "good"]
     for row in good:

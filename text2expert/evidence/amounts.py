@@ -1,28 +1,43 @@
 """Numbers: those of the answer must stand in the evidence, with their unit, limit, label and noun, or follow from it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from text2expert.evidence.pair import Fault, Pair, said
-from text2expert.evidence.quantities import Quantity, same_quantity, same_value
-from text2expert.evidence.statements import Figure
-from text2expert.evidence.wording import LIGHT_STEMS
+from text2expert.evidence.quantities import SPANS, Quantity, same_quantity, same_value
+from text2expert.evidence.stance import Stance
+from text2expert.evidence.statements import Figure, Statement
+from text2expert.evidence.wording import LIGHT_STEMS, concept, stem, word_set
 
 
 def faults(pair: Pair) -> Iterator[Fault]:
     """What does not fit about the answer's numbers."""
     here = [figure for i in pair.pool for figure in pair.source.statements[i].figures]
     for clause in pair.clauses:
-        # "After 5 days without a reply" says the same as "replies within 5 days".
-        turned = any(token.stem in ("without", "no") for token in clause.tokens) and not any(
-            pair.source.stance(i).explicit for i in pair.pool
-        )
+        denies = Stance(clause.tokens).explicit if clause.figures else False
         for figure in clause.figures:
-            same = [other for other in here if _agree(pair, figure, other)] or _elsewhere(pair, figure.quantity)
+            same = [other for other in here if _agree(pair, figure, other)] or _elsewhere(pair, figure)
             if not same:
                 yield from _missing(pair, figure, here)
                 continue
             yield from _misnamed(pair, figure, here)
-            yield from _misplaced(figure.quantity, same, turned=turned)
+            yield from _misplaced(figure.quantity, same, turned=_is_turned(pair, figure.quantity, denies=denies))
+
+
+def _is_turned(pair: Pair, quantity: Quantity, *, denies: bool) -> bool:
+    """Whether only one side is a denial: "after 5 days without a reply" is "replies within 5 days"."""
+    if quantity.unit is None or quantity.unit.dimension not in SPANS:
+        return False
+    holding = [
+        i for i in pair.pool if any(same_quantity(quantity, f.quantity) for f in pair.source.statements[i].figures)
+    ]
+    return bool(holding) and all(
+        pair.source.stance(i).explicit != denies
+        and (denies or any(token.stem in _CONDITIONS for token in pair.source.statements[i].tokens))
+        for i in holding
+    )
+
+
+_CONDITIONS = word_set("if unless when")
 
 
 def _agree(pair: Pair, figure: Figure, other: Figure) -> bool:
@@ -37,24 +52,29 @@ def _agree(pair: Pair, figure: Figure, other: Figure) -> bool:
     return True
 
 
-def _elsewhere(pair: Pair, quantity: Quantity) -> list[Figure]:
-    """A telling number (with a unit, or broken) may also come from a statement that has any word of the pair."""
-    if pair.quoted is not None or (quantity.unit is None and quantity.value.is_integer()):
+def _elsewhere(pair: Pair, figure: Figure) -> list[Figure]:
+    """A telling number (with a unit or a noun, or broken) may also come from a statement that has any word of the pair."""
+    quantity, noun = figure.quantity, figure.noun
+    if pair.quoted is not None or (quantity.unit is None and quantity.value.is_integer() and not noun):
         return []
     stems = (pair.answer.stems | pair.question.stems) - LIGHT_STEMS
     return [
-        figure
+        other
         for statement in pair.source.statements
         if stems & statement.stems
-        for figure in statement.figures
-        if (quantity.unit is None) == (figure.quantity.unit is None) and same_quantity(quantity, figure.quantity)
+        for other in statement.figures
+        if other.noun == noun and _told_alike(quantity, other.quantity)
     ]
+
+
+def _told_alike(a: Quantity, b: Quantity) -> bool:
+    """Whether two quantities are one, and both have a unit or neither."""
+    return (a.unit is None) == (b.unit is None) and same_quantity(a, b)
 
 
 def _missing(pair: Pair, figure: Figure, here: list[Figure]) -> Iterator[Fault]:
     quantity = figure.quantity
-    if quantity.value == 1 and quantity.text.isalpha():
-        # "One" and "once" are often not written out ("weekly", "a nurse"): wrong only beside another count.
+    if quantity.value == 1 and quantity.text.isalpha() and _may_be_unwritten(pair, figure):
         other = next((f.quantity for f in here if _counts_the_same(figure, f)), None)
         if other is not None:
             yield Fault("contradicted", f"the answer says {said(quantity)}, the evidence {said(other)}")
@@ -68,6 +88,13 @@ def _missing(pair: Pair, figure: Figure, here: list[Figure]) -> Iterator[Fault]:
             yield Fault("contradicted", f"the answer says {said(quantity)}, the evidence {said(other)}")
 
 
+def _may_be_unwritten(pair: Pair, figure: Figure) -> bool:
+    """A count of one: "one nurse" may be told as "a nurse", and "once a week" as "weekly"; "one week" needs a week in the evidence."""
+    if figure.quantity.unit is None:
+        return True
+    return any(concept(stem(word)) in pair.source.stems for word in figure.quantity.written.split()[1:])
+
+
 def _counts_the_same(figure: Figure, other: Figure) -> bool:
     mine, theirs = figure.quantity.unit, other.quantity.unit
     if mine is not None:
@@ -76,7 +103,7 @@ def _counts_the_same(figure: Figure, other: Figure) -> bool:
 
 
 def _misnamed(pair: Pair, figure: Figure, here: list[Figure]) -> Iterator[Fault]:
-    """ "Rung 10" where the evidence numbers rungs, and none of them 10; "two doctors" where it counts others."""
+    """A number under another name: "rung 10" where the evidence numbers rungs, and none of them 10; "two doctors" where it counts others."""
     quantity = figure.quantity
     if quantity.unit is not None:
         return
@@ -105,17 +132,35 @@ def _misplaced(quantity: Quantity, same: list[Figure], *, turned: bool) -> Itera
 
 
 def _computed(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
-    """Whether the number follows from one that the question brings and one of the evidence, in a step or two."""
+    """Whether the number follows from one that the question brings and one of the evidence, in a step or two.
+
+    From two numbers of one statement only where the pair speaks of a sum or a difference.
+    """
     for asked in pair.question.figures:
-        if _is_name(asked) or any(same_quantity(asked.quantity, other.quantity) for other in here):
+        if _is_name(asked) or any(_told_alike(asked.quantity, other.quantity) for other in here):
             continue  # "step 4", or a condition that the evidence states itself
         for other in here:
-            if not _is_name(other) and any(
-                abs(result - quantity.value) < 1e-9 * max(1.0, abs(result))
-                for result in _results(asked.quantity, other.quantity, quantity, here)
-            ):
+            results = _results(asked.quantity, other.quantity, quantity, here)
+            if not _is_name(other) and _any_is(results, quantity):
                 return True
-    return False
+    told = {token.text.lower() for token in (*pair.question.tokens, *pair.answer.tokens)}
+    return not told.isdisjoint(_SUMS) and any(_summed(pair.source.statements[i], quantity) for i in pair.pool)
+
+
+_SUMS = word_set("total altogether plus minus sum difference together combined overall")
+
+
+def _summed(statement: Statement, wanted: Quantity) -> bool:
+    terms = [f.quantity for f in statement.figures if not _is_name(f)]
+    terms = [q for q in terms if (q.unit and q.unit.dimension) == (wanted.unit and wanted.unit.dimension)]
+    scale = wanted.unit.size if wanted.unit is not None else 1.0
+    sizes = [q.value * (q.unit.size if q.unit is not None else 1.0) / scale for q in terms]
+    pairs = [(a, b) for i, a in enumerate(sizes) for b in sizes[i + 1 :]]
+    return _any_is((result for a, b in pairs for result in (a + b, abs(a - b))), wanted)
+
+
+def _any_is(results: Iterable[float], wanted: Quantity) -> bool:
+    return any(abs(result - wanted.value) < 1e-9 * max(1.0, abs(result)) for result in results)
 
 
 def _is_name(figure: Figure) -> bool:
@@ -139,7 +184,10 @@ def _results(a: Quantity, b: Quantity, wanted: Quantity, here: list[Figure]) -> 
             yield b.value / a.value
     elif wanted.unit in (a.unit, b.unit) and any(q.unit is not None and q.unit.name == "%" for q in (a, b)):
         yield a.value * b.value / 100
-    if a.unit is None and b.unit is not None and b.unit == wanted.unit:
+    counts = a.unit is None or (
+        b.unit is not None and a.unit.dimension in SPANS and a.unit.dimension != b.unit.dimension
+    )
+    if counts and b.unit is not None and b.unit == wanted.unit:
         # 27 days, and one more for each of 2 years
         yield from (c.quantity.value + a.value * b.value for c in here if c.quantity.unit == b.unit)
 

@@ -59,7 +59,7 @@ def _turned(pair: Pair, said: Direction, nears: list[Near]) -> Iterator[Fault]:
             as_denied = d.denied == said.denied
             if (alike and (as_denied or name != "without")) or (against and not as_denied):
                 same = max(same, beside + share)
-            elif beside + share > opposite and (beside or share == 1):
+            elif beside + share > opposite and (beside or (share == 1 and name not in ("before", "after"))):
                 opposite, word = beside + share, d.word
     if opposite > same:
         yield Fault("contradicted", f"the answer says {said.word!r}, the evidence {word!r}")

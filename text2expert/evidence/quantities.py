@@ -80,7 +80,7 @@ crown: crown 1 = crowns krone kroner kronor | mark: mark 1 = marks | franc: fran
 january: january 1 = jan | february: february 1 = feb | march: march 1 = mar | april: april 1 = apr | may_month: may_month 1 | june: june 1 = jun
 july: july 1 = jul | august: august 1 = aug | september: september 1 = sep sept | october: october 1 = oct | november: november 1 = nov
 december: december 1 = dec
-"""  # noqa: E501 - a table
+"""
 
 
 def _read_table() -> dict[str, Unit]:
@@ -99,6 +99,8 @@ def _read_table() -> dict[str, Unit]:
 
 
 _UNITS = _read_table()
+SPANS = word_set("time calendar workday")
+"""The dimensions of spans of time."""
 CLOCK = Unit("clock", "clock", 1.0)
 ORDINAL = Unit("ordinal", "ordinal", 1.0)
 # Read as a unit only where nothing but a unit can stand: "5 a", "3 in", "2 may" are words far more often.
@@ -108,7 +110,9 @@ _SYMBOLS = frozenset("%°£$€¥Ω")
 @lru_cache(maxsize=4096)
 def unit_of(text: str) -> Unit | None:
     """The unit that *text* spells ("mL", "litres per minute", "micrograms/kg/min"), None for any other text."""
-    spelling = re.sub(r"\s*(?:/|\bper\b|\ba(?=\s(?:day|week|month|year|minute|hour)\b))\s*", "/", text.strip().lower())
+    spelling = re.sub(
+        r"\s*(?:/|\bper\b|\ba(?=\s(?:day|week|month|quarter|year|minute|hour)\b))\s*", "/", text.strip().lower()
+    )
     spelling = spelling.replace("µ", "µ").replace("⁻¹", "").replace("^", "")
     spelling = spelling.replace("²", "2").replace("³", "3").replace("° ", "°")
     spelling = re.sub(r"[ \u00a0\u202f]+", "_", spelling)
@@ -134,11 +138,11 @@ def unit_of(text: str) -> Unit | None:
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ONES = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+]  # fmt: skip
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 WORD_VALUES: dict[str, float] = {
     **{word: float(i) for i, word in enumerate(_ONES)},
     **{word: 10.0 * i for i, word in enumerate(_TENS, 2)},
@@ -148,15 +152,15 @@ WORD_VALUES: dict[str, float] = {
         for j, one in enumerate(_ONES[1:10], 1)
         for joint in "- "
     },
-    "once": 1.0, "twice": 2.0, "thrice": 3.0, "dozen": 12.0, "half": 0.5, "quarter": 0.25, "hundred": 100.0,
+    "once": 1.0, "twice": 2.0, "thrice": 3.0, "dozen": 12.0, "half": 0.5, "a quarter": 0.25, "hundred": 100.0,
     "thousand": 1000.0, "million": 1e6, "double": 2.0, "triple": 3.0, "halved": 0.5, "doubled": 2.0,
     "two-thirds": 2 / 3, "two thirds": 2 / 3, "one third": 1 / 3, "one-third": 1 / 3,
     "three quarters": 0.75, "three-quarters": 0.75, "one half": 0.5, "one quarter": 0.25,
 }  # fmt: skip
 _ORDINALS = {
-    word: float(i)
-    for i, word in enumerate("second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), 2)
-}
+    "second": 2.0, "third": 3.0, "fourth": 4.0, "fifth": 5.0, "sixth": 6.0, "seventh": 7.0, "eighth": 8.0, "ninth": 9.0,
+    "tenth": 10.0, "eleventh": 11.0, "twelfth": 12.0,
+}  # fmt: skip
 NUMBER_STARTS = frozenset(re.split(r"[ -]", phrase)[0] for phrase in (*WORD_VALUES, *_ORDINALS, "a", "an"))
 """Words that a number may start with, in lower case."""
 _SCALES = {"hundred": 1e2, "thousand": 1e3, "million": 1e6, "billion": 1e9}
@@ -181,7 +185,7 @@ _AFTER_CONJUNCTION = word_set(
 )
 """After "once", when it means "as soon as" or "again" and counts nothing."""
 _AND_A_HALF = re.compile(r"[ \n]and[ \n]a[ \n]half\b")
-_SPANS = word_set("second minute hour day week fortnight month quarter year metre mile")
+_ONE_SPAN = word_set("second minute hour day week fortnight month quarter year metre mile")
 _BEFORE_SPAN = re.compile(
     r"\b(?:within|in|after|for|than|least|most|about|every|under|over|only|exactly)[ \n]$", re.IGNORECASE
 )
@@ -189,10 +193,11 @@ _NEXT_WORD = re.compile(r"[ \n-]([^\W\d_]+)")
 _FRACTIONS = {"½": 0.5, "¼": 0.25, "¾": 0.75, "⅓": 1 / 3, "⅔": 2 / 3}
 _UNIT_AFTER = re.compile(
     r"""[ \u00a0\u202f\u2009]{0,2}-?\n?[ ]{0,4}
+    (?:(?:further|more|additional|extra|full|whole|complete|consecutive|successive|other|clear|entire)[ \n]+)?
     (?P<unit>
       /(?=[^\W\d_]+\b)[^\W\d_]+
     | (?:[%\u00b0](?:\s?[CFcf]\b)?|[\u00b5\u03bc]?[^\W\d_]+(?:2O\b|[23\u00b2\u00b3])?)
-      (?:(?:\s?/\s?|\sper\s|\sa\s(?=day|week|month|year|minute|hour))[\u00b5\u03bc]?[^\W\d_]+[23\u00b2\u00b3]?)*
+      (?:(?:\s?/\s?|\sper\s|\sa\s(?=day|week|month|quarter|year|minute|hour))[\u00b5\u03bc]?[^\W\d_]+[23\u00b2\u00b3]?)*
     )(?P<more>[ \u00a0\n]+[^\W\d_]+(?:(?:\s?/\s?|\sper\s)[^\W\d_]+)?)?""",
     re.VERBOSE,
 )
@@ -266,7 +271,7 @@ def number_at(text: str, start: int, first: str) -> Quantity | None:
 
 
 def with_shared_units(text: str, found: list[Quantity]) -> list[Quantity]:
-    """ "6 to 8 mL", "20, 24 and 28 cmH2O", "50, 30 or 10 metres": the unit stands once, for all of them."""
+    """Units of lists: "6 to 8 mL", "20, 24 and 28 cmH2O", "50, 30 or 10 metres": the unit stands once, for all of them."""
     for i in range(len(found) - 2, -1, -1):
         this, following = found[i], found[i + 1]
         if this.unit is None and following.unit is not None and following.unit not in (CLOCK, ORDINAL):
@@ -295,7 +300,7 @@ def _spelled(text: str, start: int, word: str) -> Quantity | None:
     elif (
         lower in ("a", "an")
         and longer
-        and longer[1].lower() in _SPANS
+        and longer[1].lower() in _ONE_SPAN
         and _BEFORE_SPAN.search(text, max(0, start - 12), start)
     ):
         value = 1.0  # within an hour
@@ -368,8 +373,7 @@ def _glued_name(text: str, end: int) -> bool:
 def _unit_after(text: str, end: int) -> tuple[Unit | None, int]:
     match = _UNIT_AFTER.match(text, end)
     if match is None:
-        scale = None
-        return scale, end
+        return None, end
     if match["more"]:
         longer = unit_of(match["unit"] + " " + match["more"].strip())
         if longer is not None:
@@ -406,7 +410,7 @@ def _value(raw: str) -> tuple[float, float | None]:
 
 def _clock(raw: str) -> float:
     """Minutes since midnight."""
-    hours, minutes = (int(n) for n in (re.findall(r"\d+", raw) + ["0"])[:2])
+    hours, minutes = (int(n) for n in (*re.findall(r"\d+", raw), "0")[:2])
     if "p" in raw.lower() and hours < 12:
         hours += 12
     elif "a" in raw.lower() and hours == 12:
@@ -481,15 +485,12 @@ def same_quantity(a: Quantity, b: Quantity) -> bool:
     if a.unit.dimension != b.unit.dimension:
         # "32 days a year" is 32 days, where what is counted is time anyway.
         return any(
-            one.dimension.split("/")[0] in _SPAN_DIMENSIONS
+            one.dimension.split("/")[0] in SPANS
             and one.dimension.startswith(other.dimension + "/")
             and _close(a.value, b.value)
             for one, other in ((a.unit, b.unit), (b.unit, a.unit))
         )
     return _close(a.value * a.unit.size, b.value * b.unit.size)
-
-
-_SPAN_DIMENSIONS = word_set("time calendar workday")
 
 
 def _close(a: float, b: float) -> bool:

@@ -134,6 +134,8 @@ def _compares(made: Sequence[Token], i: int) -> bool:
         return True
     if following and following[0].stem == "than" and any(token.quantity is not None for token in made[i + 2 : i + 5]):
         return True
+    if i and word in ("before", "after") and made[i - 1].quantity is not None:
+        return True  # "one month after": the number's relation
     if word in ("maximum", "minimum") and any(token.quantity is not None for token in following):
         return True
     return i > 0 and word in _AFTER_OR and made[i - 1].stem in ("or", "and")

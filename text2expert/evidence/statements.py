@@ -118,7 +118,7 @@ _CELL = re.compile(r"[^\s|](?:[^\t|\n ]| (?! ))*")
 _HEADING = re.compile(r"[ \t]*(?:#+ .*|(?:\w+\.?\s)?[\dA-Z]+(?:\.\d+)*\.?\s+\S[^.;:]*|[^a-z]*[A-Z]{3}[^a-z]*)$")
 _SENTENCE_END = re.compile(r"[.!?][\"\u201d')\]]*\s+(?=[\"\u201c'(\[]?[A-Z0-9])")
 _ABBREVIATION = re.compile(
-    r"\b(?:e\.g|i\.e|no|nos|dr|mr|mrs|ms|fig|approx|vs|sec|art|cf|st|para|max|min|resp|incl|ca|[A-Z])\.$", re.I
+    r"\b(?:e\.g|i\.e|no|nos|dr|mr|mrs|ms|fig|approx|vs|sec|art|cf|st|para|max|min|resp|incl|ca|[A-Z])\.$", re.IGNORECASE
 )
 _HEADER_BOUND = re.compile(
     r"\b(?:(?P<low>within|max(?:imum)?|at most|up to|time limit)|(?P<high>min(?:imum)?|at least))\b", re.IGNORECASE
@@ -244,15 +244,16 @@ def _row(cells: list[str], header: list[Column]) -> tuple[tuple[Token, ...], tup
     own: list[Figure] = []
     for i, cell in enumerate(cells):
         column = header[i] if len(header) == len(cells) else Column("", None, "")
-        part = []
-        for token in tokens(cell):
-            if (quantity := token.quantity) is not None:
-                told = quantity._replace(bound=quantity.bound or column.bound)
-                if told.unit is None and column.unit is not None:
-                    told = told._replace(unit=column.unit, unit_apart=True)
-                part.append(token._replace(quantity=told))
-            else:
-                part.append(token)
+        part = [_told_above(token, column) for token in tokens(cell)]
         own += [figure if figure.label else figure._replace(label=column.label) for figure in figures(part)]
         made += [*part, Token("|", "|", content=False, boundary=True)]
     return tuple(made), tuple(own)
+
+
+def _told_above(token: Token, column: Column) -> Token:
+    quantity = token.quantity
+    if quantity is None:
+        return token
+    if quantity.unit is None and column.unit is not None:
+        quantity = quantity._replace(unit=column.unit, unit_apart=True)
+    return token._replace(quantity=quantity._replace(bound=quantity.bound or column.bound))

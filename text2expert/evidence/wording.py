@@ -204,6 +204,7 @@ old age
 assist help
 purpose aim
 attach fasten fix
+cost charge fee fine price
 """.strip().splitlines()
     for word in group.split()[1:]
 }
