@@ -348,8 +348,8 @@ def test_the_table_shows_every_row_contestant_interval_and_note():
     assert "taught wordings 0 [0-4] 100 [96-100] 100" == " ".join(taught.split())
     assert "held-out wordings 0 [0-7] 0 [0-7] 50" == " ".join(held_out.split())
     assert never_asked.startswith(ROW_TITLES["never_asked"])
-    assert "47 % of the text" in "\n".join(rest)
-    assert "toy" in rest[-1]
+    assert "Taught: 47 % of the text." in "\n".join(rest)
+    assert examiner.TOY_NOTE in " ".join(rest)
     assert 1 == len({len(line) for line in text.splitlines()[:5]})
     assert "hand-written" not in text
 

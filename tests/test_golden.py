@@ -7,7 +7,7 @@ import time
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from text2expert import golden
@@ -217,6 +217,48 @@ def test_a_seed_decides_what_is_asked():
     assert 3 == len(exams)
 
 
+def test_at_most_half_is_held_out_as_never_asked():
+    pairs = many_items(10)
+    gold = golden.gather(pairs, approve(pairs), never_asked=1.0, held_out=0.0)
+    assert 30 == gold.counts.questions["never_asked"]
+
+
+def test_a_wording_that_two_items_share_is_not_held_out_of_one():
+    """The other would lose it too, and perhaps its last."""
+    pairs = [
+        pair(f"q_{n}_{kind}", f"{kind} {n}?", item=f"{owner}{n}")
+        for n in range(20)
+        for owner, kind in (("lone", "Shared"), ("rich", "Shared wording"), ("rich", "Own"))
+    ]
+    pairs = [attrs.evolve(each, question=each.question.replace(" wording", "")) for each in pairs]
+    gold = golden.gather(pairs, approve(pairs), deduplicate=False, never_asked=0.0)
+    assert {f"Own {n}?" for n in range(20)} == {each.question for each in unseen(gold.exam)}
+
+
+def test_an_item_left_without_training_by_a_held_out_template_is_not_asked_in_other_words():
+    """It was asked in that template alone: there are no other words."""
+    pairs = many_items(40, wordings=5, rules=1)
+    lone = [
+        pair(f"lone_{form}", TEMPLATES[form].format(f"lone {form}"), item=f"lone{form}", kind=f"rule0:{form}")
+        for form in range(5)
+    ]
+    gold = golden.gather([*pairs, *lone], approve([*pairs, *lone]), never_asked=0.0, held_out=0.0)
+    assert {"taught": 44, "new_template": 40} == dict(gold.counts.questions)
+    assert ["exam"] == [each.cause for each in gold.rejected if each.qa_id.startswith("lone")]
+
+
+def test_one_fact_stated_in_two_places_stays_one_when_the_repeated_question_goes():
+    """What is held out of one place must not be trained on from the other."""
+    pairs = [
+        pair("a_0", "How long does it last?", item="one", evidence=(span(0, 50),)),
+        pair("b_0", "How long does it last?", item="two", evidence=(span(900, 950),)),
+        pair("b_1", "After what time does it lapse?", item="two", evidence=(span(900, 950),)),
+    ]
+    gold = golden.gather(pairs, approve(pairs), never_asked=0.0, held_out=0.0)
+    assert ["a_0", "b_1"] == [record.qa_id for record in gold.records]
+    assert 1 == len({record.fact for record in gold.records})
+
+
 def test_pairs_with_one_wording_train_fully():
     """A model teacher asks each question once: nothing is held out of what cannot be asked otherwise."""
     pairs = [pair(f"q_{n}", f"What is p{n}?", f"{n}", item=f"i{n}", kind="question") for n in range(30)]
@@ -423,6 +465,8 @@ def overlap_by_half(one, other):
         max_size=15,
     )
 )
+@example([[span(0, 10)], [span(5, 100)]])  # half, to the character
+@example([[span(0, 10)], [span(6, 100)]])
 @settings(max_examples=300)
 def test_facts_are_what_comparing_all_spans_with_all_gives(evidence):
     records = with_facts(

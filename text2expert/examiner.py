@@ -5,6 +5,7 @@ in other words may count as wrong; nothing wrong counts as right for being fluen
 """
 
 import re
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -184,7 +185,13 @@ def grade(question: ExamQuestion, answer: str) -> bool:
     accepted = [each for each in (question.answer, *question.aliases) if wording(each)]
     if said in map(_plain, accepted):
         return True
-    if not accepted or not said or len(answer.split()) > LONGEST_ANSWER or refuses(answer) or _contradicts(said, accepted):
+    if (
+        not accepted
+        or not said
+        or len(answer.split()) > LONGEST_ANSWER
+        or refuses(answer)
+        or _contradicts(said, accepted)
+    ):
         return False
     key = _Key(question, accepted)
     found = _figures(answer)
@@ -422,23 +429,19 @@ def _clusters(exam: Iterable[ExamQuestion]) -> list[str]:
 
 def table(result: ExamResult) -> str:
     """*result* as text for a terminal: per cent right, with 95 % intervals (Wilson), and the notes below."""
-    titles = [title for row, title in ROW_TITLES.items() if any(score.row == row for score in result.scores)]
-    left = max(map(len, [*titles, "right answers, % [95 % interval]"]))
+    left = max(map(len, ROW_TITLES.values()))
     widths = {name: max(len(name), len("100 [96-100]")) for name in result.contestants}
-    lines = [
-        "  ".join(
-            [f"{'right answers, % [95 % interval]':<{left}}", *(f"{name:>{widths[name]}}" for name in widths), "    n"]
-        )
-    ]
+    lines = ["  ".join([" " * left, *(f"{name:>{width}}" for name, width in widths.items()), "    n"])]
     lines.append("-" * len(lines[0]))
     for row, title in ROW_TITLES.items():
         cells = [score for name in result.contestants if (score := result.score(row, name))]
         if cells:
             shown = [f"{_cell(score):>{widths[score.contestant]}}" for score in cells]
             lines.append("  ".join([f"{title:<{left}}", *shown, f"{cells[0].n:>5,}"]))
+    lines += ["", "Right answers in per cent, with 95 % intervals."]
     if result.share_taught is not None:
-        lines += ["", f"taught: {100 * result.share_taught:.0f} % of the text (of its characters, white space aside)"]
-    return "\n".join([*lines, *(["", *result.notes] if result.notes else [])])
+        lines[-1] += f" Taught: {100 * result.share_taught:.0f} % of the text."
+    return "\n".join([*lines, *(textwrap.fill(note, len(lines[0])) for note in result.notes)])
 
 
 def _cell(score: ExamScore) -> str:

@@ -230,9 +230,10 @@ def _rejected(pair: QAPair, left: _Left) -> RejectedPair:
     )
 
 
-def _natural(text: str) -> tuple[tuple[str, int], ...]:
+def _natural(text: str) -> tuple[tuple[str, int, str], ...]:
     """A sort key that puts ``_qa_2`` before ``_qa_10``."""
-    return tuple((word, int(number or 0)) for word, number in re.findall(r"([^0-9]*)([0-9]*)", text))
+    parts = ((word, number.lstrip("0")) for word, number in re.findall(r"([^0-9]*)([0-9]*)", text))
+    return tuple((word, len(number), number) for word, number in parts)
 
 
 def _pair_order(pair: QAPair) -> tuple[object, ...]:
