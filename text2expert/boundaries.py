@@ -5,6 +5,7 @@ one whose following text sorts last: it is then the same place whatever the pass
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 Span = tuple[int, int]
@@ -41,7 +42,7 @@ _WORD = re.compile(
     rf"\s+|(?<=[{_NO_SPACES}])(?![\s{_BELONGS}])(?<!\u200d)|(?=[{_NO_SPACES}])(?![{_BELONGS}])(?<!\u200d)"
 )
 _ITEM = re.compile(r"\s*(?:[-*+•–—‣▪◦·]|\(?\w{1,4}[.)]|\d+(?:\.\d+)+)[ \t]")
-_JOINED = re.compile(rf"[{_BELONGS}]|(?<=\u200d)")
+_BELONGING = re.compile(rf"[{_BELONGS}]")
 _SPACE = re.compile(r"\s*")
 
 _SLACK = 150
@@ -61,8 +62,8 @@ def end_of(text: str, begin: int, limit: int, covered: int, heads: list[Span]) -
     """
     span = limit - begin
     low = begin + span * 3 // 5
-    if low <= covered:
-        low = skip_space(text, covered, limit) + 1
+    if low <= covered or text[low - 1].isspace():
+        low = max(low, skip_space(text, covered, limit) + 1)  # something new, not white space alone
     for start, _ in reversed(heads):
         if max(begin + span // 2, covered + 1) < start <= limit and (end := _trimmed(text, start)) > covered:
             return end
@@ -130,9 +131,18 @@ def _word_end(text: str, begin: int, limit: int, covered: int) -> int:
     if covered > begin and _is_boundary(text, covered):
         return 0
     end = limit
-    while _JOINED.match(text, end) and limit - end < 32 and end > max(begin, covered) + 1:
+    while _joined(text, end) and limit - end < 32 and end > max(begin, covered) + 1:
         end -= 1
     return end
+
+
+def _joined(text: str, place: int) -> bool:
+    """Whether a cut at *place* would part a letter from its marks, or an emoji from its other half."""
+    return (
+        unicodedata.category(text[place])[0] == "M"
+        or _BELONGING.match(text, place) is not None
+        or text[place - 1] == "\u200d"
+    )
 
 
 def _is_boundary(text: str, place: int) -> bool:
@@ -173,7 +183,7 @@ def start_after(text: str, begin: int, end: int, span: int, overlap: int, heads:
     if _is_boundary(text, end):
         return skip_space(text, end, len(text))
     aim = max(begin + 1, aim)
-    while _JOINED.match(text, aim) and aim < end:
+    while _joined(text, aim) and aim < end:
         aim += 1
     return aim
 

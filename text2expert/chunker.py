@@ -69,6 +69,8 @@ class Chunker:
             source = [Document.from_text(source)]
         elif isinstance(source, Document):
             source = [source]
+        if not isinstance(source, Iterable):
+            raise InputError(f"source is {source!r:.80}: give a text, a Document, or a list of Documents")
         chunks: list[Chunk] = []
         for document in source:
             if not isinstance(document, Document):
@@ -182,6 +184,8 @@ class _Cutter:
         """Offset of the next chunk, or of the white space before it."""
         self._covered = 0
         """Offset up to which the chunks so far go; before `_at` in a new section."""
+        self._told = -1
+        """Offset of the last chunk: the headings up to it are in `_path`."""
         self._floor = 0
         """Offset of the end of the last heading, before which no lead-in is looked for."""
 
@@ -207,7 +211,7 @@ class _Cutter:
                 begin = number
                 self._at = mark.start
         yield from self._section(limit, marks[begin:], complete=final)
-        self._marks = [mark for mark in marks[begin:] if mark.end > self._at]
+        self._marks = [mark for mark in marks[begin:] if mark.start > self._told or mark.end > self._at]
         window.keep(min(self._at, limit) - leadins.LOOK_BEHIND - LOOK_BEHIND - window.base)
 
     def _section(self, stop: int, marks: list[Heading], *, complete: bool) -> Iterator[_Piece]:
@@ -231,6 +235,7 @@ class _Cutter:
                 headings = tuple(mark.title for mark in path)
                 above = " > ".join(headings)
                 floor = max(1, self._floor - base)
+            self._told = offset
             lead = leadins.lead_in(text, floor, start)
             context = f"{above}\n{lead}" if lead and above else lead or above
             yield text[start:end], offset, headings, context

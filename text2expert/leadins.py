@@ -6,7 +6,8 @@ The third bullet under "Do not:" says the opposite of what is meant when it is r
 import re
 
 LOOK_BEHIND = 20_000
-"""How many characters before a passage are searched for the beginning of its list or table."""
+MAX_LINES = 300
+"""How many characters and lines before a passage are searched for the beginning of its list or table."""
 
 MAX_LEAD = 300
 MAX_ROW = 200
@@ -75,7 +76,7 @@ class _Lines:
         known = self._known
         while len(known) <= up:
             end = self._start - 1
-            if end <= self._floor:
+            if end <= self._floor or up > MAX_LINES:
                 return None
             begin = max(self._floor, end - self._step)
             if begin > self._floor:
