@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from text2expert.evidence.pair import Fault, Pair, said
 from text2expert.evidence.quantities import SPANS, Quantity, same_quantity, same_value
 from text2expert.evidence.stance import Stance
-from text2expert.evidence.statements import Figure, Statement
+from text2expert.evidence.statements import Figure
 from text2expert.evidence.wording import LIGHT_STEMS, concept, stem, word_set
 
 
@@ -134,7 +134,7 @@ def _misplaced(quantity: Quantity, same: list[Figure], *, turned: bool) -> Itera
 def _computed(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
     """Whether the number follows from one that the question brings and one of the evidence, in a step or two.
 
-    From two numbers of one statement only where the pair speaks of a sum or a difference.
+    From numbers of the evidence alone only as a percentage, or where the pair speaks of a sum or a difference.
     """
     for asked in pair.question.figures:
         if _is_name(asked) or any(_told_alike(asked.quantity, other.quantity) for other in here):
@@ -143,20 +143,33 @@ def _computed(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
             results = _results(asked.quantity, other.quantity, quantity, here)
             if not _is_name(other) and _any_is(results, quantity):
                 return True
-    told = {token.text.lower() for token in (*pair.question.tokens, *pair.answer.tokens)}
-    return not told.isdisjoint(_SUMS) and any(_summed(pair.source.statements[i], quantity) for i in pair.pool)
+    terms = [figure.quantity for figure in here if not _is_name(figure)]
+    return _any_is(_shares(terms, quantity), quantity) or (
+        any(token.text.lower() in _SUMS for token in (*pair.question.tokens, *pair.answer.tokens))
+        and _any_is(_sums(terms, quantity), quantity)
+    )
 
 
-_SUMS = word_set("total altogether plus minus sum difference together combined overall")
+_SUMS = word_set("total altogether plus minus sum difference differ differs together combined overall")
+"""What a question or an answer says when two numbers of the evidence are added or subtracted."""
 
 
-def _summed(statement: Statement, wanted: Quantity) -> bool:
-    terms = [f.quantity for f in statement.figures if not _is_name(f)]
-    terms = [q for q in terms if (q.unit and q.unit.dimension) == (wanted.unit and wanted.unit.dimension)]
+def _shares(terms: list[Quantity], wanted: Quantity) -> Iterator[float]:
+    """30 % of 600 m3/h, where the evidence has both."""
+    percents = [q for q in terms if q.unit is not None and q.unit.name == "%"]
+    yield from (
+        p.value * q.value / 100 for p in percents for q in terms if wanted.unit is not None and q.unit == wanted.unit
+    )
+
+
+def _sums(terms: list[Quantity], wanted: Quantity) -> Iterator[float]:
     scale = wanted.unit.size if wanted.unit is not None else 1.0
-    sizes = [q.value * (q.unit.size if q.unit is not None else 1.0) / scale for q in terms]
-    pairs = [(a, b) for i, a in enumerate(sizes) for b in sizes[i + 1 :]]
-    return _any_is((result for a, b in pairs for result in (a + b, abs(a - b))), wanted)
+    alike = [q for q in terms if (q.unit and q.unit.dimension) == (wanted.unit and wanted.unit.dimension)]
+    sizes = [q.value * (q.unit.size if q.unit is not None else 1.0) / scale for q in alike]
+    for i, one in enumerate(sizes):
+        for two in sizes[i + 1 :]:
+            yield one + two
+            yield abs(one - two)
 
 
 def _any_is(results: Iterable[float], wanted: Quantity) -> bool:

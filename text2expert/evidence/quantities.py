@@ -63,11 +63,11 @@ volume: µl .001 = μl microlitre microlitres | dl 100 = decilitre decilitres | 
 gallon: gallon 1 = gallons | pint: pint 1 = pints | barrel: barrel 1 = barrels
 area: m2 1 = square_metre square_metres square_meter square_meters sqm | cm2 .0001 | km2 1e6 | hectare 10000 = hectares ha
 foot2: sqft 1 = square_foot square_feet | acre: acre 1 = acres
-cmh2o: cmh2o 1 | mmhg: mmhg 1 | pascal: pa 1 = pascal pascals | hpa 100 | kpa 1000 = kilopascal kilopascals | mpa 1e6 | bar 1e5 = bars | mbar 100
+cmh2o: cmh2o 1 = cm_h2o | mmhg: mmhg 1 = mm_hg | pascal: pa 1 = pascal pascals | hpa 100 | kpa 1000 = kilopascal kilopascals | mpa 1e6 | bar 1e5 = bars | mbar 100
 psi: psi 1 | atm: atm 1 = atmospheres
 celsius: °c 1 = celsius degree_celsius degrees_celsius degrees_c | fahrenheit: °f 1 = fahrenheit degrees_fahrenheit degrees_f | kelvin: k 1 = kelvin
 angle: degree 1 = degrees ° deg | percent: % 1 = percent per_cent pct | points: percentage_point 1 = percentage_points
-ppm: ppm 1e-6 | ppb 1e-9 | mol: mmol .001 = millimole millimoles | mol 1 = mole moles | µmol 1e-6 = μmol umol micromole micromoles | nmol 1e-9
+dpi: dpi 1 = dots/inch dot/inch | ppm: ppm 1e-6 | ppb 1e-9 | mol: mmol .001 = millimole millimoles | mol 1 = mole moles | µmol 1e-6 = μmol umol micromole micromoles | nmol 1e-9
 molar: molar 1 | mm_molar .001 = millimolar
 units: u 1 = iu unit units | meq: meq 1 | kcal: kcal 1 = calories kilocalories | joule: j 1 = joule joules | kj 1000 = kilojoule kilojoules
 speed: knot 1 = knots kn kt kts | mph: mph 1 | kmh: km/h 1 = kph kmh | power: w 1 = watt watts | kw 1000 = kilowatt kilowatts | mw 1e6 = megawatt megawatts
@@ -111,7 +111,9 @@ _SYMBOLS = frozenset("%°£$€¥Ω")
 def unit_of(text: str) -> Unit | None:
     """The unit that *text* spells ("mL", "litres per minute", "micrograms/kg/min"), None for any other text."""
     spelling = re.sub(
-        r"\s*(?:/|\bper\b|\ba(?=\s(?:day|week|month|quarter|year|minute|hour)\b))\s*", "/", text.strip().lower()
+        r"\s*(?:/|\bper\b(?! cent)|\ba(?=\s(?:day|week|month|quarter|year|minute|hour)\b))\s*",
+        "/",
+        text.strip().lower(),
     )
     spelling = spelling.replace("µ", "µ").replace("⁻¹", "").replace("^", "")
     spelling = spelling.replace("²", "2").replace("³", "3").replace("° ", "°")
@@ -198,7 +200,7 @@ _UNIT_AFTER = re.compile(
       /(?=[^\W\d_]+\b)[^\W\d_]+
     | (?:[%\u00b0](?:\s?[CFcf]\b)?|[\u00b5\u03bc]?[^\W\d_]+(?:2O\b|[23\u00b2\u00b3])?)
       (?:(?:\s?/\s?|\sper\s|\sa\s(?=day|week|month|quarter|year|minute|hour))[\u00b5\u03bc]?[^\W\d_]+[23\u00b2\u00b3]?)*
-    )(?P<more>[ \u00a0\n]+[^\W\d_]+(?:(?:\s?/\s?|\sper\s)[^\W\d_]+)?)?""",
+    )(?P<more>[ \u00a0\n]+[^\W\d_]+(?:2O\b)?(?:(?:\s?/\s?|\sper\s)[^\W\d_]+)?)?""",
     re.VERBOSE,
 )
 _MONEY_BEFORE = re.compile(r"([£$€¥]|\b(?:EUR|USD|GBP|CHF|JPY)[ \u00a0])$")
@@ -353,7 +355,8 @@ def _written(text: str, start: int) -> Quantity | None:
             _clock(clock.group()), CLOCK, start, end, end, clock.group(), clock.group(), *_around(text, start, end)
         )
     match = _DIGITS.match(text, start)
-    assert match is not None
+    if match is None:  # a superscript alone
+        return None
     end = match.end()
     if end < len(text) and text[end].isalpha() and _glued_name(text, end):
         return None
@@ -378,7 +381,7 @@ def _unit_after(text: str, end: int) -> tuple[Unit | None, int]:
         longer = unit_of(match["unit"] + " " + match["more"].strip())
         if longer is not None:
             return longer, match.end()
-    unit = unit_of(match["unit"])
+    unit = unit_of({"C": "°c", "F": "°f"}.get(match["unit"], match["unit"]))
     if unit is None and "/" in match["unit"]:
         unit = unit_of(match["unit"].split("/")[0])
     if unit is None or (unit.name in ("a_", "k", "j", "v", "u", "d") and match["unit"].islower() and text[end] == " "):

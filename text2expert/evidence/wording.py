@@ -34,6 +34,8 @@ LIGHT = word_set("""
     long often far fast soon quickly apart certain particular different general general specific possible necessary
     first then next now due order addition moment start begin stop end reach stay remain exceed extend last set include
     answer reply response respond question really actually exactly precisely able want various main basic overall period during away
+    second minute hour day week month year metre meter kilometre centimetre millimetre litre liter millilitre gram kilogram
+    milligram microgram tonne degree percent percentage knot inch foot mile
     document documents handbook procedure policy manual protocol guide section text passage according
     """)
 """Words that a rewording brings along: they say little about what is being said."""
