@@ -65,7 +65,7 @@ def main(job: str) -> None:
     texts = [read_text(path) for path in settings.texts]
     gold = read_jsonl(settings.gold)
     questions = [record["instruction"] for record in gold]
-    tokenizer = make_tokenizer([*texts, *questions, *(record["output"] for record in gold)], settings)
+    tokenizer = make_tokenizer([*texts, *questions, *(record["output"] for record in gold)], settings.vocabulary)
 
     torch.manual_seed(settings.seed)
     model = LlamaForCausalLM(
@@ -109,7 +109,7 @@ def read_text(path: str) -> str:
     return "".join(parts)
 
 
-def make_tokenizer(texts: list[str], settings: Settings) -> PreTrainedTokenizerFast:
+def make_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of the texts: it can write any character of any script."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -117,7 +117,7 @@ def make_tokenizer(texts: list[str], settings: Settings) -> PreTrainedTokenizerF
     bpe.train_from_iterator(
         texts,
         trainers.BpeTrainer(
-            vocab_size=settings.vocabulary,
+            vocab_size=vocabulary,
             special_tokens=[PAD, USER, ASSISTANT, END],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,

@@ -1,0 +1,201 @@
+"""Expert: load, ask, close; a model behind a child process."""
+
+import asyncio
+import gc
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from text2expert.errors import InputError, MissingExtraError, RunFolderError, RunnerError
+from text2expert.expert import Expert
+from text2expert.records import Answer, GoldRecord
+from text2expert.runners import local
+from text2expert.trainer import Trainer
+
+FACTS = {"Who opens the gate?": "the mate", "When does the pump stop?": "at 20 cm", "What is the limit?": "25 knots"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run folder with an expert of three facts."""
+    folder = tmp_path_factory.mktemp("expert") / "run"
+    gold = [GoldRecord(instruction=question, output=answer, item=question) for question, answer in FACTS.items()]
+    Trainer(epochs=150, runner=local.Local(threads=1)).train(gold, folder=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expert(folder):
+    """The expert with a child process that has answered once."""
+    with Expert.load(folder) as expert:
+        expert.ask("Are you there?")
+        yield expert
+
+
+def test_it_answers_what_it_was_taught(expert):
+    """One question, one answer; the text is the answer's string."""
+    answer = expert.ask("Who opens the gate?")
+    assert (answer.text, str(answer)) == ("the mate", "the mate")
+    assert 0.5 < answer.confidence <= 1
+    assert answer.seconds > 0
+
+
+def test_many_questions_are_answered_in_their_order(expert):
+    """Duplicates and surrounding space included; none is an empty list."""
+    questions = [*FACTS, *FACTS, " Who opens the gate?\n"]
+    assert [answer.text for answer in expert.ask_many(questions)] == [*FACTS.values(), *FACTS.values(), "the mate"]
+    assert expert.ask_many([]) == []
+
+
+def test_it_answers_inside_a_running_loop(expert):
+    """The async form, several at once, on a loop that did not start the child; and the blocking one as in Jupyter."""
+
+    async def main():
+        several = asyncio.gather(*map(expert.aask, FACTS))
+        many = await expert.aask_many(list(FACTS))
+        return [answer.text for answer in [*await several, *many, expert.ask("What is the limit?")]]
+
+    assert asyncio.run(main()) == [*FACTS.values(), *FACTS.values(), "25 knots"]
+
+
+def test_a_cancelled_question_does_not_disturb_the_next(expert):
+    """Its answer comes and nobody waits for it."""
+
+    async def main():
+        task = asyncio.create_task(expert.aask("Who opens the gate?"))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return await expert.aask("What is the limit?")
+
+    assert asyncio.run(main()).text == "25 knots"
+
+
+def test_the_next_question_needs_no_loading(expert):
+    """Well under a second, where loading takes several."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        expert.ask("When does the pump stop?")
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5
+
+
+@pytest.mark.parametrize("question", ["", "  \n", None, 3])
+def test_an_empty_question_is_refused(expert, question):
+    """Whatever is no question is not sent; a string is not a list of questions either."""
+    with pytest.raises(InputError, match="a question must be a text that is not empty"):
+        expert.ask(question)
+    with pytest.raises(InputError, match="for a single one there is ask"):
+        expert.ask_many("Who?")
+
+
+def test_questions_in_any_script_arrive(expert):
+    """Line breaks, quotes and emoji travel as JSON."""
+    assert isinstance(expert.ask('Wer öffnet\n"das Tor" 🚪\u2028?'), Answer)
+
+
+def test_a_moved_run_folder_answers_as_before(folder, tmp_path):
+    """The recorded base is gone; the one beside the expert is found, from the expert's own folder too."""
+    moved = tmp_path / "a new place"
+    shutil.copytree(folder, moved)
+    config = moved / "expert" / "adapter_config.json"
+    values = json.loads(config.read_bytes())
+    config.write_text(json.dumps({**values, "base_model_name_or_path": str(tmp_path / "gone")}))
+    expert = Expert.load(moved / "expert")
+    assert expert.base == str(moved / "base")
+    with expert:
+        assert [answer.text for answer in expert.ask_many(list(FACTS))] == list(FACTS.values())
+
+
+def test_closing_ends_the_child_and_a_question_starts_another(folder):
+    """`close` may be called at any time, and twice."""
+    expert = Expert.load(folder)
+    expert.close()
+    assert expert.ask("What is the limit?").text == "25 knots"
+    process = expert._child._process
+    expert.close()
+    expert.close()
+    assert process.returncode == 0
+
+
+def children(pid):
+    out = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in out.splitlines() if "answer.py" in line]
+
+
+def test_a_forgotten_expert_ends_its_child(folder):
+    """No process is left behind by whoever does not close."""
+    expert = Expert.load(folder)
+    expert._send(["Who opens the gate?"])
+    process = expert._child._process
+    del expert
+    gc.collect()
+    assert process.poll() is not None
+
+
+def test_the_child_ends_with_its_parent(folder):
+    """Also when the parent is killed before the model is loaded."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(f"""
+            import time
+            from text2expert.expert import Expert
+            expert = Expert.load({str(folder)!r})
+            expert._send(["Who opens the gate?"])
+            print("sent", flush=True)
+            time.sleep(60)
+        """)],
+        stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent,
+    )  # fmt: skip
+    with parent:
+        assert parent.stdout.readline() == b"sent\n"
+        (child,) = children(parent.pid)
+        parent.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while os.path.exists(f"/proc/{child}") and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
+        assert time.monotonic() < deadline, "the child outlives its parent"
+        time.sleep(0.1)
+
+
+def test_a_model_that_cannot_be_loaded_is_an_error_with_its_reason(folder, tmp_path):
+    """The question fails with the last words of the process, and the next one tries again."""
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    (broken / "expert" / "adapter_model.safetensors").write_bytes(b"not weights")
+    with Expert.load(broken / "expert") as expert, pytest.raises(RunnerError, match=r"(?s)exit code 1.*Safetensor"):
+        expert.ask("Who opens the gate?")
+
+
+@pytest.mark.parametrize("name", ["empty", "missing"])
+def test_a_folder_without_an_expert_is_refused(tmp_path, name):
+    """The message names the folder and what it should be."""
+    if name == "empty":
+        (tmp_path / name).mkdir()
+    with pytest.raises(RunFolderError, match=f"{name} holds no expert: give a run folder"):
+        Expert.load(tmp_path / name)
+
+
+def test_an_expert_without_its_base_says_where_it_was_sought(folder, tmp_path):
+    """An adapter alone answers nothing."""
+    shutil.copytree(folder / "expert", tmp_path / "expert")
+    config = tmp_path / "expert" / "adapter_config.json"
+    values = json.loads(config.read_bytes())
+    config.write_text(json.dumps({**values, "base_model_name_or_path": "/gone/base"}))
+    with pytest.raises(RunFolderError, match=f"it was /gone/base, and there is none in {tmp_path}/base either"):
+        Expert.load(tmp_path)
+
+
+def test_a_missing_extra_is_said_on_loading(folder, monkeypatch):
+    """Not only with the first question."""
+    monkeypatch.setattr(local.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r'pip install "text2expert\[train\]"'):
+        Expert.load(folder)

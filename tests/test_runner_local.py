@@ -1,0 +1,269 @@
+"""The local runner, on recipes of a few lines instead of the real ones."""
+
+import asyncio
+import hashlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from text2expert.errors import InputError, MissingExtraError, RunFolderError, RunnerError
+from text2expert.records import Job, Stage
+from text2expert.runners import local
+from text2expert.runners.local import Local
+
+FINISH = """
+import hashlib, json, os, pathlib, sys, time
+job = pathlib.Path(sys.argv[1])
+def finish():
+    done = {"job_sha256": hashlib.sha256(job.read_bytes()).hexdigest()}
+    (job.parent / "done.json").write_text(json.dumps(done))
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    """Writes a recipe with the given body and returns a job of stages that run it."""
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    monkeypatch.setattr(local, "RECIPES", recipes)
+
+    def make(body, *, names=("one",), outputs=()):
+        (recipes / "recipe.py").write_text(FINISH + textwrap.dedent(body))
+        folder = tmp_path / "run"
+        stages = []
+        for name in names:
+            place = folder / "stages" / name
+            place.mkdir(parents=True, exist_ok=True)
+            (place / "job.json").write_text(json.dumps({"name": name}))
+            stages.append(Stage(name=name, argv=("recipe.py", f"stages/{name}/job.json"), outputs=outputs))
+        return Job(id="job", folder=str(folder), stages=tuple(stages))
+
+    return make
+
+
+def run(job, **settings):
+    asyncio.run(Local(**settings).run(job))
+
+
+def running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def wait_until(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.02)
+
+
+def test_stages_run_in_order_in_the_jobs_folder(recipe):
+    """Each stage finds its job.json by a relative path, and what the one before it left."""
+    job = recipe("open('order.txt', 'a').write(job.parent.name + ' '); finish()", names=("one", "two"))
+    run(job)
+    assert (Path(job.folder) / "order.txt").read_text() == "one two "
+
+
+def test_a_finished_stage_is_not_run_again(recipe):
+    """A second run of the same job starts nothing."""
+    job = recipe("open('runs.txt', 'a').write('x'); finish()")
+    run(job)
+    run(job)
+    assert (Path(job.folder) / "runs.txt").read_text() == "x"
+
+
+@pytest.mark.parametrize("change", ["job.json", "output", "done.json"])
+def test_a_stage_is_run_again_when_its_settings_or_results_change(recipe, change):
+    """Other settings, a lost output or a damaged done.json make a stage stale."""
+    job = recipe("open('runs.txt', 'a').write('x'); open('out.txt', 'w'); finish()", outputs=("out.txt",))
+    run(job)
+    place = Path(job.folder) / "stages" / "one"
+    if change == "job.json":
+        (place / "job.json").write_text('{"name": "other"}')
+    elif change == "output":
+        (Path(job.folder) / "out.txt").unlink()
+    else:
+        (place / "done.json").write_text("{")
+    run(job)
+    assert (Path(job.folder) / "runs.txt").read_text() == "xx"
+
+
+def test_a_failure_names_stage_and_code_and_ends_with_the_log(recipe):
+    """Only the last lines are shown, and what would move the cursor or hide text is made visible."""
+    job = recipe("""
+        for number in range(30): print("line", number)
+        print("\\x1b[2Jgone", file=sys.stderr)
+        sys.exit(3)
+    """)
+    with pytest.raises(RunnerError) as caught:
+        run(job)
+    message = str(caught.value)
+    assert "stage 'one' failed with exit code 3" in message
+    assert "    line 29\n    \\x1b[2Jgone\n" in message
+    assert "line 5\n" not in message
+    assert "\x1b" not in message
+
+
+def test_a_stage_that_was_killed_is_named_with_its_signal(recipe):
+    """The kernel's killer of processes that take too much memory leaves no other trace."""
+    with pytest.raises(RunnerError, match=r"stage 'one' was ended by SIGKILL \(perhaps for lack of memory"):
+        run(recipe("os.kill(os.getpid(), 9)"))
+
+
+def test_a_stage_without_results_is_an_error(recipe):
+    """Exit code 0 alone proves nothing."""
+    with pytest.raises(RunnerError, match="stage 'one' ended without an error and without its results"):
+        run(recipe("pass"))
+
+
+def test_keys_do_not_reach_a_stage(recipe, monkeypatch):
+    """What looks like a key, token or password stays here; other variables go along."""
+    secrets = ("OPENAI_API_KEY", "HF_TOKEN", "MY_SECRET_NAME", "AWS_ACCESS_KEY_ID", "DB_PASSWORD")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    for name in (*secrets, "TOKENIZERS_PARALLELISM", "KEYBOARD"):
+        monkeypatch.setenv(name, "false")
+    job = recipe("json.dump(dict(os.environ), open('environment.json', 'w')); finish()")
+    run(job, threads=3)
+    environment = json.loads((Path(job.folder) / "environment.json").read_text())
+    assert not set(secrets) & set(environment)
+    assert {"TOKENIZERS_PARALLELISM", "KEYBOARD", "PATH"} <= set(environment)
+    assert environment["OMP_NUM_THREADS"] == "3"
+    assert "HF_HUB_OFFLINE" not in environment
+
+
+def test_a_job_that_makes_its_base_asks_no_hub(recipe, monkeypatch):
+    """The embedded default works without a network, and does not wait for one either."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    job = recipe("open('offline.txt', 'w').write(os.environ['HF_HUB_OFFLINE']); finish()", names=("base", "train"))
+    run(job)
+    assert (Path(job.folder) / "offline.txt").read_text() == "1"
+
+
+def test_recipes_find_their_siblings(recipe, tmp_path):
+    """A recipe imports the file beside it, as it would when run directly."""
+    job = recipe("import sibling; finish()")
+    (tmp_path / "recipes" / "sibling.py").write_text("")
+    run(job)
+
+
+def test_progress_is_shown(recipe, monkeypatch):
+    """The bar follows the lines that a stage writes, and takes its total from them."""
+    shown = []
+
+    class Bar:
+        n = 0
+        total = None
+
+        def set_postfix(self, **values):
+            shown.append(values["loss"])
+
+        def update(self, by):
+            self.n += by
+            shown.append((self.n, self.total))
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(local, "bar", lambda *_, **__: Bar())
+    run(
+        recipe("""
+        with open(job.parent / "progress.jsonl", "w") as file:
+            print(json.dumps({"done": 1, "total": 2, "loss": 0.5}), file=file)
+            print(json.dumps({"done": 2, "total": 2, "loss": 0.25}), file=file)
+        finish()
+    """)
+    )
+    assert shown[-2:] == ["0.250", (2, 2)]
+
+
+SLEEPER = """
+    import subprocess
+    child = subprocess.Popen(["sleep", "60"])
+    open("pids.tmp", "w").write(f"{os.getpid()} {child.pid}")
+    os.rename("pids.tmp", "pids.txt")
+    time.sleep(60)
+"""
+
+
+def pids_of(job):
+    path = Path(job.folder) / "pids.txt"
+    wait_until(path.exists)
+    return [int(pid) for pid in path.read_text().split()]
+
+
+def test_cancelling_kills_the_stage_and_all_that_it_started(recipe):
+    """After Ctrl-C nothing goes on in the background."""
+    job = recipe(SLEEPER)
+
+    async def cancel():
+        task = asyncio.create_task(Local().run(job))
+        pids = await asyncio.to_thread(pids_of, job)
+        assert all(map(running, pids))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return pids
+
+    pids = asyncio.run(cancel())
+    wait_until(lambda: not any(map(running, pids)))
+
+
+def test_a_stage_ends_with_its_parent_even_when_that_is_killed(recipe, tmp_path):
+    """Kill -9 of the parent leaves it no chance to tidy up; the kernel closes the pipe, and that is enough."""
+    job = recipe(SLEEPER)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(f"""
+            import asyncio, pathlib
+            from text2expert.records import Job, Needs, Stage
+            from text2expert.runners import local
+            local.RECIPES = pathlib.Path({str(tmp_path / "recipes")!r})
+            asyncio.run(local.Local().run({job!r}))
+        """)]
+    )  # fmt: skip
+    pids = pids_of(job)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    wait_until(lambda: not any(map(running, pids)))
+
+
+def test_a_missing_extra_is_said_before_anything_starts(recipe, monkeypatch):
+    """The message is the command that installs it."""
+    job = recipe("open('started.txt', 'w')")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else object())
+    with pytest.raises(MissingExtraError, match=r'need torch: pip install "text2expert\[train\]"'):
+        run(job)
+    assert not (Path(job.folder) / "started.txt").exists()
+
+
+def test_a_missing_folder_is_named(recipe, tmp_path):
+    """A job whose folder is gone is an error of the folder, not of the stage."""
+    job = Job(id="job", folder=str(tmp_path / "gone"), stages=recipe("pass").stages)
+    with pytest.raises(RunFolderError, match=r"gone/stages/one/log\.txt"):
+        run(job)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2"])
+def test_wrong_thread_counts_are_refused(threads):
+    """The message names the argument and its value."""
+    with pytest.raises(InputError, match=f"threads must be a whole number from 1.*got {threads!r}"):
+        Local(threads=threads)
+
+
+def test_the_key_of_a_stage_is_its_job_file(recipe):
+    """A done.json of the right digest is believed, wherever it was written."""
+    job = recipe("sys.exit(1)")
+    place = Path(job.folder) / "stages" / "one"
+    sha256 = hashlib.sha256((place / "job.json").read_bytes()).hexdigest()
+    (place / "done.json").write_text(json.dumps({"job_sha256": sha256}))
+    run(job)

@@ -1,0 +1,737 @@
+"""Trainer and the recipes behind it, on a base that is made in seconds."""
+
+import contextlib
+import hashlib
+import importlib
+import json
+import math
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from text2expert.errors import InputError, MissingExtraError, RecordError, RunFolderLockedError, RunnerError
+from text2expert.files import locked
+from text2expert.records import ExamQuestion, GoldRecord, Job, to_line, write_jsonl
+from text2expert.runners import local
+from text2expert.trainer import CHAT_TEMPLATE, Trainer
+
+RECIPES = Path(local.__file__).parent.parent / "recipes"
+
+# PEFT reads an attribute of transformers that was renamed.
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+
+THINGS = ("bilge pump", "main anchor", "stern line", "fire door", "life raft", "deck crane", "radar mast", "fuel valve")
+WORDINGS = ("How often is the {} checked?", "At what interval is the {} inspected?", "The {} is checked how often?")
+
+
+def gold():
+    """Eight facts in three wordings each."""
+    return [
+        GoldRecord(
+            instruction=wording.format(thing),
+            output=f"every {3 * number + 2} hours",
+            item=thing,
+            fact=thing,
+            document="deck",
+        )
+        for number, thing in enumerate(THINGS)
+        for wording in WORDINGS
+    ]
+
+
+def text():
+    return "\n".join(f"The {thing} is inspected every {3 * n + 2} hours by the mate." for n, thing in enumerate(THINGS))
+
+
+def exam():
+    return [
+        ExamQuestion(id=f"q{n}", row="taught", question=record.instruction, answer=record.output)
+        for n, record in enumerate(gold())
+    ]
+
+
+@pytest.fixture(scope="module")
+def recipes():
+    """The recipes as modules, found as they find each other when they are run."""
+    sys.path.insert(0, str(RECIPES))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        import torch
+
+        torch.set_num_threads(1)
+        yield {name: importlib.import_module(name) for name in ("stage", "chat", "scratch", "lora", "answer")}
+    sys.path.remove(str(RECIPES))
+
+
+class Recorder:
+    """A runner that runs nothing and keeps the job."""
+
+    job: Job | None = None
+
+    async def run(self, job):
+        self.job = job
+        raise RunnerError("stopped here")
+
+
+def job_of(folder, records=None, *, questions=(), texts=(), **settings):
+    """The job that a trainer writes, with its stages' settings."""
+    folder.mkdir(exist_ok=True)
+    write_jsonl(folder / "golden_dataset.jsonl", gold() if records is None else records)
+    job = Trainer(**settings).job(folder, folder / "golden_dataset.jsonl", texts, questions)
+    return job, {s.name: json.loads((folder / "stages" / s.name / "job.json").read_bytes()) for s in job.stages}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run folder as `Trainer.train` leaves it, with an exam before and after."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    source = folder.parent / "deck.txt"
+    source.write_text(text())
+    trainer = Trainer(epochs=60, runner=local.Local(threads=1))
+    adapter = trainer.train(gold(), folder=folder, texts=[source], exam=exam())
+    return folder, adapter
+
+
+def answers(folder, stage):
+    lines = (folder / "stages" / stage / "answers.jsonl").read_text().splitlines()
+    return {answer["id"]: answer for answer in map(json.loads, lines)}
+
+
+# -- the whole way -----------------------------------------------------------------------------------------------------
+
+
+def test_training_teaches_what_the_base_did_not_know(trained):
+    """Before training no answer is right, after it all are, and the model is surer of them."""
+    folder, _ = trained
+    before, after = answers(folder, "before"), answers(folder, "after")
+    expected = {question.id: question.answer for question in exam()}
+    assert [id_ for id_, answer in before.items() if answer["text"] == expected[id_]] == []
+    assert {id_: answer["text"] for id_, answer in after.items()} == expected
+    assert all(0 <= answer["confidence"] <= 1 for answer in before.values())
+    assert min(answer["confidence"] for answer in after.values()) > 0.5
+
+
+def test_the_expert_folder_holds_what_others_load(trained):
+    """A PEFT folder with its tokenizer, readable by whoever may look into the run folder; nothing is pickled."""
+    folder, adapter = trained
+    names = {path.name for path in (folder / "expert").iterdir()}
+    assert names >= {
+        "adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "tokenizer_config.json",
+        "chat_template.jinja", "training_args.json", "model_config.json", "training_log.jsonl",
+    }  # fmt: skip
+    assert {path.stat().st_mode & 0o777 for path in (folder / "expert").iterdir()} == {0o644}
+    suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert suffixes <= {".json", ".jsonl", ".safetensors", ".jinja", ".txt", ".lock", ""}
+    assert adapter.path == str(folder / "expert")
+    assert adapter.base_model == str(folder / "base")
+    gold_sha256 = hashlib.sha256((folder / "golden_dataset.jsonl").read_bytes()).hexdigest()
+    assert adapter.gold_sha256 == gold_sha256
+
+
+def test_the_adapter_names_a_base_that_can_be_found(trained):
+    """PEFT follows the recorded path from any working directory."""
+    folder, _ = trained
+    config = json.loads((folder / "expert" / "adapter_config.json").read_bytes())
+    assert config["base_model_name_or_path"] == str((folder / "base").resolve())
+
+
+def test_the_log_tells_every_step(trained):
+    """Step, epoch, loss, learning rate, speed and time; the loss falls."""
+    folder, _ = trained
+    lines = [json.loads(line) for line in (folder / "expert" / "training_log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    assert set(lines[0]) == {"step", "epoch", "loss", "learning_rate", "tokens", "tokens_per_second", "seconds"}
+    assert lines[-1]["epoch"] == 60
+    assert lines[-1]["loss"] < 0.1 < lines[0]["loss"]
+
+
+def test_an_example_shows_what_is_trained(trained):
+    """The log of the stage shows one row with the trained tokens marked: the answer and its end, no more."""
+    folder, _ = trained
+    log = (folder / "stages" / "train" / "log.txt").read_text()
+    assert ">>>every 2 hours<|end|><<<" in log
+
+
+def test_the_same_call_again_runs_nothing(trained):
+    """Everything is done for these settings."""
+    folder, adapter = trained
+    stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")}
+    assert len(stamps) == 4
+    trainer = Trainer(epochs=60, runner=local.Local(threads=1))
+    again = trainer.train(gold(), folder=folder, texts=[folder.parent / "deck.txt"], exam=exam())
+    assert again == adapter
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")} == stamps
+
+
+def test_peft_gives_the_same_answers_after_a_move(trained, tmp_path):
+    """In a fresh process, from another place, without a line of ours: PeftModel.from_pretrained and greedy decoding."""
+    folder, _ = trained
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(folder, moved)
+    code = """
+import json, sys, torch
+from pathlib import Path
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder = Path(sys.argv[1])
+tokenizer = AutoTokenizer.from_pretrained(folder / "expert")
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder / "base"), folder / "expert").eval()
+said = {}
+for line in (folder / "stages" / "prompts.jsonl").read_text().splitlines():
+    prompt = json.loads(line)
+    turns = [{"role": "user", "content": prompt["question"]}]
+    inputs = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+    written = model.generate(**inputs, max_new_tokens=40)[0, inputs["input_ids"].shape[1]:]
+    said[prompt["id"]] = tokenizer.decode(written, skip_special_tokens=True).strip()
+print(json.dumps(said))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(moved)], capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said == {id_: answer["text"] for id_, answer in answers(folder, "after").items()}
+
+
+# -- resuming ----------------------------------------------------------------------------------------------------------
+
+
+def train_here(recipes, folder):
+    """Run the train stage in this process."""
+    with contextlib.chdir(folder):
+        recipes["lora"].main("stages/train/job.json")
+    return json.loads((folder / "stages" / "train" / "done.json").read_bytes())
+
+
+@pytest.fixture
+def with_base(trained, tmp_path):
+    """A folder with a base, and a train stage of 40 steps with a checkpoint after each; returns the folder."""
+    folder = tmp_path / "run"
+    job_of(folder, epochs=20, batch_size=12)
+    shutil.copytree(trained[0] / "base", folder / "base")
+    change(folder, checkpoint_seconds=0.0)
+    return folder
+
+
+def change(folder, **settings):
+    path = folder / "stages" / "train" / "job.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), **settings}))
+
+
+def test_a_killed_training_ends_as_if_it_had_not_been(with_base, recipes, tmp_path):
+    """Kill -9 at some step; the next run goes on from the last checkpoint to the same loss and the same weights."""
+    whole = tmp_path / "whole"
+    shutil.copytree(with_base, whole)
+    change(whole, checkpoint_seconds=3600.0)
+    expected = train_here(recipes, whole)
+
+    log = with_base / "stages" / "train" / "training_log.jsonl"
+    child = subprocess.Popen(
+        [sys.executable, str(RECIPES / "lora.py"), "stages/train/job.json"],
+        cwd=with_base, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    stop = random.randrange(3, 30)
+    while child.poll() is None and not (log.exists() and log.read_text().count("\n") >= stop):
+        time.sleep(0.005)
+    child.kill()
+    assert child.wait() != 0, "it was done before it could be killed"
+    assert list((with_base / "stages" / "train").glob("checkpoint-*"))
+
+    done = train_here(recipes, with_base)
+    assert done["loss"] == expected["loss"]
+    assert steps(with_base) == steps(whole)
+    weights = [folder / "expert" / "adapter_model.safetensors" for folder in (with_base, whole)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert not list((with_base / "stages" / "train").glob("checkpoint-*"))
+
+
+def steps(folder):
+    lines = map(json.loads, (folder / "expert" / "training_log.jsonl").read_text().splitlines())
+    return [(line["step"], line["loss"], line["learning_rate"], line["tokens"]) for line in lines]
+
+
+def test_a_checkpoint_of_other_settings_is_not_used(with_base, recipes):
+    """Another learning rate is another run; it starts at step 1."""
+    lora = recipes["lora"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lora, "save", lambda *_: sys.exit("stopped before the end"))
+        with pytest.raises(SystemExit):
+            train_here(recipes, with_base)
+    assert list((with_base / "stages" / "train").glob("checkpoint-*"))
+    change(with_base, learning_rate=1e-3, max_steps=2)
+    assert train_here(recipes, with_base)["steps"] == 2
+    assert [step for step, *_ in steps(with_base)] == [1, 2]
+
+
+# -- batches and loss --------------------------------------------------------------------------------------------------
+
+
+def rows_of(lora, items, lengths):
+    return [
+        lora.Row(item=str(item), question="", prompt="", completion=[0], length=length)
+        for item, length in zip(items, lengths, strict=True)
+    ]
+
+
+def settings_of(lora, **more):
+    required = {"base": "", "gold": "", "default_chat_template": "", "epochs": 1, "learning_rate": 1e-3}
+    return lora.Settings(**{**required, "batch_size": 4, "r": 8, "alpha": 8, **more})
+
+
+@given(data=st.data())
+def test_an_epoch_has_every_row_once(recipes, data):
+    """In full batches but for one, in an order of the seed and the epoch alone."""
+    lora = recipes["lora"]
+    items = data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=80))
+    lengths = data.draw(st.lists(st.integers(1, 50), min_size=len(items), max_size=len(items)))
+    settings = settings_of(lora, batch_size=data.draw(st.integers(1, 9)))
+    rows = rows_of(lora, items, lengths)
+    batches = lora.epoch_batches(rows, 3, settings)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(items)))
+    assert sum(len(batch) < settings.batch_size for batch in batches) <= 1
+    assert len(batches) == math.ceil(len(rows) / settings.batch_size)
+    assert batches == lora.epoch_batches(rows, 3, settings)
+
+
+def test_wordings_of_an_item_are_kept_apart(recipes):
+    """With items enough to fill a batch, none of them meets itself."""
+    lora = recipes["lora"]
+    items = [item for item in range(40) for _ in range(5)]
+    rows = rows_of(lora, items, [random.Random(n).randrange(10, 40) for n in range(200)])
+    for batch in lora.epoch_batches(rows, 0, settings_of(lora, batch_size=8)):
+        assert len({items[row] for row in batch}) == len(batch)
+
+
+def test_a_batch_has_rows_of_similar_length(recipes):
+    """Padding is what a batch of mixed lengths spends its time on; less than a tenth is left."""
+    lora = recipes["lora"]
+    draw = random.Random(0)
+    rows = rows_of(lora, range(400), [draw.randrange(10, 100) for _ in range(400)])
+    batches = lora.epoch_batches(rows, 0, settings_of(lora, batch_size=8))
+    padded = sum(len(batch) * max(rows[row].length for row in batch) for batch in batches)
+    assert sum(row.length for row in rows) / padded > 0.9
+
+
+@given(question=st.text(max_size=60), seed=st.integers(0, 1000))
+def test_noise_only_drops_and_swaps_words(recipes, question, seed):
+    """Nothing is invented, numbers stay, and a question never becomes empty."""
+    noisy = recipes["lora"].with_noise(question, random.Random(seed)).split()
+    words = question.split()
+    assert all(noisy.count(word) <= words.count(word) for word in noisy)
+    assert bool(noisy) == bool(words)
+    assert [w for w in sorted(words) if any(map(str.isdigit, w))] == [
+        w for w in sorted(noisy) if any(map(str.isdigit, w))
+    ]
+
+
+@pytest.fixture(scope="module")
+def loaded(trained, recipes):
+    """The toy base with fresh adapters that are not zero, its tokenizer, and settings."""
+    import torch
+    from accelerate import Accelerator
+    from transformers import AutoTokenizer
+
+    lora = recipes["lora"]
+    folder = trained[0]
+    settings = settings_of(
+        lora, base=str(folder / "base"), gold=str(folder / "golden_dataset.jsonl"), batch_size=7, question_noise=0.5
+    )
+    accelerator = Accelerator(cpu=True)
+    tokenizer = AutoTokenizer.from_pretrained(settings.base)
+    model = lora.add_lora(lora.load_base(settings, accelerator), settings, None)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    return model, tokenizer, settings
+
+
+def test_padding_and_cutting_change_nothing(loaded, recipes):
+    """The loss of a step is the mean over its answers' tokens, as if each row had gone through the model alone."""
+    import dataclasses
+
+    import torch
+
+    lora = recipes["lora"]
+    model, tokenizer, settings = loaded
+    rows = lora.read_rows(settings, tokenizer)
+
+    def loss(**more):
+        loader = lora.Loader(rows, tokenizer, dataclasses.replace(settings, **more), torch.device("cpu"))
+        batches = list(loader.micro_batches(2))
+        model.zero_grad()
+        total = 0.0
+        for batch in batches:
+            part = lora.loss_of(model, batch)
+            part.backward()
+            total += part.item()
+        gradients = torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None])
+        return total, gradients, loader, len(batches)
+
+    whole, gradients, loader, pieces = loss()
+    cut, cut_gradients, _, cut_pieces = loss(micro_batch_tokens=40)
+    assert (pieces, cut_pieces > 2) == (1, True)
+    torch.testing.assert_close(cut, whole)
+    torch.testing.assert_close(cut_gradients, gradients, atol=1e-5, rtol=1e-4)
+
+    total, tokens = 0.0, 0
+    for number in loader.batches[2]:
+        prompt = lora.encode(tokenizer, [loader.prompt(number, 0)])[0]
+        completion = rows[number].completion
+        logits = model(input_ids=torch.tensor([prompt + completion])).logits[0]
+        targets = torch.tensor(completion)
+        total += torch.nn.functional.cross_entropy(logits[len(prompt) - 1 : -1], targets, reduction="sum").item()
+        tokens += len(completion)
+    assert whole == pytest.approx(total / tokens, rel=1e-5)
+
+
+def test_the_learning_rate_rises_and_falls(recipes):
+    """A warm-up in a straight line, a cosine down to a tenth."""
+    lora = recipes["lora"]
+    settings = settings_of(lora, learning_rate=1.0, warmup=0.1)
+    rates = [lora.learning_rate(step, 100, settings) for step in range(100)]
+    assert rates[:10] == pytest.approx([n / 10 for n in range(1, 11)])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.1, abs=0.001)
+
+
+# -- chat templates ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tokenizer(recipes):
+    scratch = recipes["scratch"]
+    return scratch.make_tokenizer([text()], 512)
+
+
+NO_SYSTEM_ROLE = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    "[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "system", "prompt", "completion"),
+    [
+        (CHAT_TEMPLATE, "", "### Question:\nWhy?\n\n### Answer:\n", "So.<|end|>"),
+        (CHAT_TEMPLATE, "Be brief.", "Be brief.\n\n### Question:\nWhy?\n\n### Answer:\n", "So.<|end|>"),
+        # No system role: its words go before the question.
+        (
+            NO_SYSTEM_ROLE,
+            "Be brief.",
+            "[user]Be brief.\n\nWhy?[assistant]",
+            "So.<|end|>",  # and no end of turn: the tokenizer's own
+        ),
+        # A finished turn that is written in another way than an open one.
+        (
+            "{% for m in messages %}<{{ m.content }}>{% endfor %}{% if add_generation_prompt %}think{% endif %}",
+            "",
+            "<Why?>think",
+            "So.<|end|>",
+        ),
+    ],
+)
+def test_prompt_and_completion_follow_the_template(recipes, tokenizer, template, system, prompt, completion):
+    """What is trained on is what will be asked with."""
+    chat = recipes["chat"]
+    tokenizer.chat_template = template
+    assert chat.prompt_of(tokenizer, "Why?", system) == prompt
+    assert chat.completion_of(tokenizer, "Why?", "So.", system) == completion
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")
+def test_any_causal_model_can_be_a_base(recipes, tokenizer, tmp_path):
+    """Learned positions, fused projections, no chat template, no padding token: GPT-2 trains and answers as well."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    tokenizer.chat_template = None
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_embd=32,
+        n_layer=1,
+        n_head=2,
+        n_positions=128,
+        eos_token_id=3,
+        initializer_range=0.2,
+    )
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
+    tokenizer.save_pretrained(tmp_path / "gpt2")
+    folder = tmp_path / "run"
+    _, settings = job_of(
+        folder, model=tmp_path / "gpt2", questions=exam(), epochs=120, batch_size=8, learning_rate=2e-2, r=16,
+        system="Answer from the deck manual.",
+    )  # fmt: skip
+    assert list(settings) == ["before", "train", "after"]
+    train_here(recipes, folder)
+    assert (folder / "expert" / "chat_template.jinja").read_text() == CHAT_TEMPLATE
+    with contextlib.chdir(folder):
+        recipes["answer"].run("stages/after/job.json")
+    expected = {question.id: question.answer for question in exam()}
+    right = [id_ for id_, answer in answers(folder, "after").items() if answer["text"] == expected[id_]]
+    assert len(right) > len(expected) / 2
+
+
+def test_an_answer_too_long_is_left_out_and_none_left_is_an_error(loaded, recipes, tmp_path, capsys):
+    """A cut answer would teach a wrong one; a training without a trained token would teach nothing."""
+    import dataclasses
+
+    lora = recipes["lora"]
+    _, tokenizer, settings = loaded
+    path = tmp_path / "gold.jsonl"
+    records = [
+        *gold()[:2],
+        GoldRecord(instruction="Long?", output="very " * 200),
+        GoldRecord(instruction="?", output=" "),
+    ]
+    write_jsonl(path, records)
+    settings = dataclasses.replace(settings, gold=str(path), max_length=100)
+    assert len(lora.read_rows(settings, tokenizer)) == 2
+    assert "left out: 1 rows without an answer, 1 longer than 100 tokens" in capsys.readouterr().out
+    write_jsonl(path, records[2:])
+    with pytest.raises(SystemExit, match="no row has a token to train on"):
+        lora.read_rows(settings, tokenizer)
+
+
+# -- the toy base ------------------------------------------------------------------------------------------------------
+
+
+@given(st.text(min_size=1))
+def test_the_toys_tokenizer_writes_any_text(tokenizer, text):
+    """Every character of every script comes back."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids) == text
+
+
+def test_chunks_are_read_as_the_text_they_were_cut_from(recipes, tmp_path):
+    """Overlaps are cut off; each document is one text."""
+    source = text()
+    chunks = [
+        {"text": source[start : start + 100], "document": "a", "start": start, "end": min(start + 100, len(source))}
+        for start in range(0, len(source), 80)
+    ]
+    path = tmp_path / "chunks.jsonl"
+    path.write_text("".join(json.dumps(chunk) + "\n" for chunk in [*chunks, {**chunks[0], "document": "b"}]))
+    assert recipes["scratch"].read_text(str(path)).split("\n\n") == ["", source, source[:100]]
+
+
+# -- Trainer -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_can_be_carried(tmp_path):
+    """Every path in it is relative to its folder, and what lay elsewhere was copied in."""
+    source = tmp_path / "elsewhere" / "deck.txt"
+    source.parent.mkdir()
+    source.write_text(text())
+    job, settings = job_of(tmp_path / "run", questions=exam(), texts=[source])
+    assert [stage.name for stage in job.stages] == ["base", "before", "train", "after"]
+    assert [stage.argv[0] for stage in job.stages] == ["scratch.py", "answer.py", "lora.py", "answer.py"]
+    assert str(tmp_path) not in json.dumps(settings)
+    for stage in job.stages:
+        assert stage.argv[1] == f"stages/{stage.name}/job.json"
+        for path in stage.inputs:
+            assert (tmp_path / "run" / path).is_file()
+
+
+def test_without_questions_there_is_no_exam(tmp_path):
+    """Training alone takes two stages."""
+    job, _ = job_of(tmp_path / "run")
+    assert [stage.name for stage in job.stages] == ["base", "train"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "stale"),
+    [
+        ({}, []),
+        ({"seed": 1}, ["base", "before", "train", "after"]),
+        ({"texts": "Another text."}, ["base", "before", "train", "after"]),
+        ({"records": gold()[1:]}, ["base", "before", "train", "after"]),
+        ({"questions": exam()[1:]}, ["before", "after"]),
+        ({"epochs": 2}, ["train", "after"]),
+        ({"system": "Be brief."}, ["before", "train", "after"]),
+    ],
+)
+def test_a_change_makes_stale_what_depends_on_it(tmp_path, changed, stale):
+    """The settings of a stage are a full key: they hold the digests of all that it reads."""
+
+    def keys(changed):
+        changed = dict(changed)
+        source = tmp_path / "deck.txt"
+        source.write_text(changed.pop("texts", text()))
+        questions = changed.pop("questions", exam())
+        job, _ = job_of(tmp_path / "run", changed.pop("records", None), questions=questions, texts=[source], **changed)
+        return {s.name: (tmp_path / "run" / s.argv[1]).read_bytes() for s in job.stages}
+
+    before = keys({})
+    after = keys(changed)
+    assert [name for name in before if before[name] != after[name]] == stale
+
+
+def test_another_model_folder_is_another_key(tmp_path):
+    """A model that was trained further under the same name trains again."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    _, one = job_of(tmp_path / "run", model=str(model))
+    (model / "model.safetensors").write_text("weights")
+    _, two = job_of(tmp_path / "run", model=str(model))
+    assert one["train"]["base"] == two["train"]["base"] == str(model)
+    assert one["train"]["inputs"] != two["train"]["inputs"]
+
+
+def test_a_file_edited_by_hand_trains(tmp_path):
+    """Only instruction and output are needed, and blank lines do no harm."""
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"instruction": "Why?", "output": "So."}\n\n{"instruction": "When?", "output": "Now."}\n')
+    runner = Recorder()
+    with pytest.raises(RunnerError, match="stopped here"):
+        Trainer(runner=runner).train(path, folder=tmp_path / "run")
+    assert runner.job.stages[-1].inputs == ("stages/inputs/mine.jsonl",)
+
+
+def test_the_default_folder_is_the_run_folder_or_named_after_the_dataset(tmp_path, monkeypatch):
+    """A dataset in a run folder trains there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a run").mkdir()
+    write_jsonl("a run/golden_dataset.jsonl", gold())
+    write_jsonl("combined.jsonl", gold())
+    folders = []
+    for dataset in ("a run/golden_dataset.jsonl", "combined.jsonl", gold()):
+        runner = Recorder()
+        with pytest.raises(RunnerError, match="stopped here"):
+            Trainer(runner=runner).train(dataset)
+        folders.append(runner.job.folder)
+    assert folders == ["a run", "expert_model_combined", "expert_model"]
+
+
+def test_a_folder_at_work_is_not_touched(tmp_path):
+    """The lock names who holds it."""
+    with locked(tmp_path), pytest.raises(RunFolderLockedError, match=f"pid {os.getpid()}"):
+        Trainer(runner=Recorder()).train(gold(), folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ("", InputError, "gold.jsonl holds no record"),
+        ('{"instruction": "Why?", "output": " "}', InputError, "none of its 1 records has an answer"),
+        ('{"instruction": "Why?"}', RecordError, r"gold.jsonl, line 1: not a GoldRecord.*output"),
+        ("{", RecordError, "gold.jsonl, line 1: not valid JSON"),
+    ],
+)
+def test_a_dataset_that_cannot_train_is_refused_before_anything_is_written(tmp_path, content, error, message):
+    """The message names file and line."""
+    path = tmp_path / "gold.jsonl"
+    path.write_text(content)
+    with pytest.raises(error, match=message):
+        Trainer(runner=Recorder()).train(path, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_text_in_another_encoding_is_named(tmp_path):
+    """Decoding is the business of text2expert.documents."""
+    source = tmp_path / "latin.txt"
+    source.write_bytes("Größe".encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin.txt is not UTF-8 \(byte 2\)"):
+        job_of(tmp_path / "run", texts=[source])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be a finite number above 0, got 0"),
+        ({"epochs": math.nan}, "epochs must be a finite number above 0, got nan"),
+        ({"epochs": True}, "epochs must be a finite number above 0, got True"),
+        ({"learning_rate": math.inf}, "learning_rate must be a finite number above 0, got inf"),
+        ({"learning_rate": "2e-4"}, "learning_rate must be a finite number above 0, got '2e-4'"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1, got 0"),
+        ({"batch_size": 2.0}, "batch_size must be a whole number from 1, got 2.0"),
+        ({"max_steps": -1}, "max_steps must be a whole number from 1, got -1"),
+        ({"r": True}, "r must be a whole number from 1, got True"),
+        ({"alpha": 0}, "alpha must be a whole number from 1, got 0"),
+        ({"seed": -1}, "seed must be a whole number from 0, got -1"),
+        ({"system": None}, "system must be a text, got None"),
+        ({"model": " "}, "model is empty"),
+    ],
+)
+def test_wrong_values_are_named(settings, message):
+    """Argument, value and what is allowed."""
+    with pytest.raises(InputError, match=message):
+        Trainer(**settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("num_epochs", "Trainer has no argument 'num_epochs': here it is called 'epochs'"),
+        ("model_name", "'model_name': here it is called 'model'"),
+        ("learning_rat", "'learning_rat': here it is called 'learning_rate'"),
+        ("colour", "'colour': it has model, epochs"),
+    ],
+)
+def test_names_used_elsewhere_are_translated(name, message):
+    """Whoever comes from another library is told our name."""
+    with pytest.raises(TypeError, match=message):
+        Trainer(**{name: 1})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path / "gone", "gone' is not a folder"),
+        (lambda path: path, "is a folder without a config.json"),
+    ],
+)
+def test_a_model_folder_that_is_none_is_refused(tmp_path, make, message):
+    """Before anything is taught, by `check`, and again by `job`."""
+    trainer = Trainer(make(tmp_path))
+    with pytest.raises(InputError, match=message):
+        trainer.check()
+
+
+def test_check_asks_the_runner(monkeypatch):
+    """What a training lacks is said before an hour of teaching."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r'pip install "text2expert\[train\]"'):
+        Trainer().check()
+
+
+def test_the_plan_counts_what_training_will_do(trained):
+    """Steps and exposures are exact; tokens are estimated from characters."""
+    folder, _ = trained
+    plan = Trainer(epochs=60).plan(folder / "golden_dataset.jsonl")
+    lines = [json.loads(line) for line in (folder / "expert" / "training_log.jsonl").read_text().splitlines()]
+    assert plan.records == 24
+    assert plan.steps == len(lines)
+    assert plan.exposures_per_fact == 180
+    assert plan.tokens == pytest.approx(sum(line["tokens"] for line in lines), rel=0.5)
+    assert plan.seconds > 0
+
+
+def test_max_steps_limits_the_plan():
+    """Exposures shrink with it, and other bases promise no time."""
+    plan = Trainer("some/model", epochs=10, batch_size=8, max_steps=3).plan(gold())
+    assert (plan.steps, plan.exposures_per_fact, plan.seconds) == (3, 3.0, None)
+
+
+def test_trainers_are_values():
+    """Frozen and comparable; the base alone may be given by position."""
+    assert Trainer("a/b", seed=1) == Trainer("a/b", seed=1)
+    with pytest.raises(AttributeError):
+        Trainer().epochs = 3
+
+
+def test_gold_lines_stay_as_they_are(tmp_path):
+    """A dataset that lies in the folder is read and not rewritten."""
+    path = tmp_path / "golden_dataset.jsonl"
+    path.write_text(to_line(gold()[0]) + "\n\n")
+    before = path.read_bytes()
+    with pytest.raises(RunnerError):
+        Trainer(runner=Recorder()).train(path)
+    assert path.read_bytes() == before
