@@ -247,6 +247,8 @@ class Confirmed:
         self._levels = outline.levels
         self.pending: Heading | None = None
         """A heading of which this cannot be said yet."""
+        self._items = 0
+        """How many items of what is a list from the second on; two are enough where nothing lies between them."""
 
     def feed(self, headings: Iterable[Heading], *, final: bool) -> list[Heading]:
         """Those that are headings among the pending one and *headings*; the last stays pending unless *final*."""
@@ -256,18 +258,34 @@ class Confirmed:
             if level is None:
                 continue
             pending = self.pending
-            if pending and not (
-                pending.body == heading.start
-                and pending.title
+            followed = (
+                pending is not None
+                and pending.title != ""
                 and pending.kind not in _MARKUP
+                and pending.body == heading.start
                 and level <= self._levels[pending.kind]
-            ):
+            )
+            if pending and not followed and self._items < 2:
                 confirmed.append(pending)
+            # The last item of a list is not followed by another one, but it goes on with the list.
+            if pending and followed and _is_next(pending, heading):
+                self._items = 2 if pending.end + 1 == heading.start else self._items + 1
+            else:
+                self._items = 0
             self.pending = heading
+        if final and self._items > 1:
+            self.pending = None
         if final and self.pending:
             confirmed.append(self.pending)
             self.pending = None
         return confirmed
+
+
+def _is_next(heading: Heading, other: Heading) -> bool:
+    """Whether *other* has the number after that of *heading*."""
+    series, _, last = heading.number.rpartition(".")
+    other_series, _, next_ = other.number.rpartition(".")
+    return series == other_series and last.isdecimal() and next_.isdecimal() and int(next_) == int(last) + 1
 
 
 class Survey:

@@ -1,0 +1,270 @@
+"""What travels with a chunk: the headings it stands under, a list's lead-in, a table's header row."""
+
+import pytest
+
+from text2expert.chunker import Chunker
+from text2expert.records import Chunk
+
+FILLER = "The crew keeps a record of what was done and by whom, and the record is kept for a year. "
+
+
+def headings_of(text: str, words: str) -> tuple[str, ...]:
+    """The headings of the chunk that begins nearest above *words*, in small chunks without overlap."""
+    chunks = Chunker(60, 0).split(text)
+    place = text.index(words)
+    return next(chunk.headings for chunk in reversed(chunks) if chunk.start <= place)
+
+
+def sections(text: str) -> list[str]:
+    """The first line of each section."""
+    chunks = Chunker(100_000, 0).split(text)
+    return [chunk.text.split("\n", 1)[0] for chunk in chunks]
+
+
+# Headings.
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("# One", "# Two"),
+        ("## One", "## Two"),
+        ("One\n===", "Two\n==="),
+        ("The first part\n--------------", "The second\n----------"),
+        ("SECTION 1. SCOPE", "SECTION 2. DUTIES"),
+        ("Section 1: Scope", "Section 2: Duties"),
+        ("CHAPTER I", "CHAPTER II"),
+        ("Chapter One. The beginning", "Chapter Two. The end"),
+        ("PART A. PRELIMINARY", "PART B. DUTIES"),
+        ("Clause 7. Employees", "Clause 8. General rule"),
+        ("Article 5 - Notices", "Article 6 - Law"),
+        ("Schedule 1", "Schedule 2"),
+        ("APPENDIX A. TABLES", "APPENDIX B. FORMS"),
+        ("Annex 1", "Annex 2"),
+        ("1. PURPOSE", "2. SCOPE"),
+        ("1 Purpose", "2 Scope"),
+        ("1. Purpose and scope", "2. Duties"),
+        ("I. INTRODUCTION", "II. METHODS"),
+        ("BEFORE ARRIVAL", "MAKING FAST"),
+        ("     ARTICLE I", "     ARTICLE II"),
+        ("Kapitel 1. Zweck", "Kapitel 2. Pflichten"),
+        ("第一章 总则", "第二章 职责"),
+    ],
+)
+@pytest.mark.parametrize("blank", ["\n\n", "\n"])
+def test_kinds_of_headings(first: str, second: str, blank: str) -> None:
+    """Each of them opens a section, with or without a blank line below."""
+    if blank == "\n" and first.strip() in ("BEFORE ARRIVAL",):
+        blank = "\n\n"
+    text = f"Some words before.\n\n{first}{blank}{FILLER * 2}\n\n{second}{blank}{FILLER * 2}\n"
+    assert ["Some words before.", first.strip().split("\n")[0], second.strip().split("\n")[0]] == sections(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1.1 This procedure sets out how ships are received, made fast, watched and let go.",
+        "2. Remove the cover, and put it where nobody can fall over it;",
+        "- SECTION 4. A BULLET",
+        "    1      140          6.2                        50                9,000",
+        "Quay   Length   Depth",
+        "Section 4.1 for all patients without a target of their own.",
+        "Section 15 covers groups for whom the general rules change,",
+        "WARNING",
+        "NOTE:",
+        "THE END OF IT.",
+        "2.5 mg every 4 hours is the first choice",
+        "1. Purpose ........................ 4",
+        "10 to 20 of them are enough",
+        "|  A  |  B  |",
+        "USD 5,000 | EUR 4,000",
+        "----------",
+    ],
+)
+def test_lines_that_are_no_headings(line: str) -> None:
+    text = f"{FILLER * 2}\n\n{line}\n\n{FILLER * 2}\n\n{line}\n\n{FILLER}"
+    assert all(chunk.headings == () for chunk in Chunker().split(text))
+    assert len(sections(text)) == 1
+
+
+def test_a_wrapped_sentence_is_no_heading() -> None:
+    """Its first line looks like one, but was broken because the next word did not fit."""
+    paragraph = (
+        "16.1 A Hold overrides every period in this Policy, including the limits in\n"
+        "Clause 10, and automatic deletion is switched off for the custodians'\n"
+        "mailboxes within 24 hours.\n"
+    )
+    assert len(sections(f"{FILLER}\n\n{paragraph}\n{paragraph}\n{FILLER}")) == 1
+
+
+def test_a_numbered_list_is_no_row_of_headings() -> None:
+    items = "\n".join(f"{number}. Open valve {number}" for number in range(1, 9))
+    assert len(sections(f"{FILLER}\n\n{items}\n\n{FILLER}")) == 1
+    spread = items.replace("\n", "\n\n")
+    assert len(sections(f"{FILLER}\n\n{spread}.\n\n{FILLER}")) == 1
+
+
+def test_a_table_of_contents_opens_no_sections() -> None:
+    contents = "\n".join(f"SECTION {n}. {'ABCDEF'[n] * 5}" for n in range(1, 5))
+    body = "\n\n".join(f"SECTION {n}. {'ABCDEF'[n] * 5}\n\n{FILLER}" for n in range(1, 5))
+    found = sections(f"THE MANUAL\n\n{FILLER}\n\n{contents}\n\n\n{body}")
+    assert [f"SECTION {n}. {'ABCDEF'[n] * 5}" for n in range(1, 5)] == found[-4:]
+    assert len(found) <= 6
+
+
+def test_headings_nest_and_deeper_ones_do_not_open_sections() -> None:
+    text = (
+        f"PART A. GENERAL\n\nClause 1. Purpose\n{FILLER}\n\nClause 2. Scope\n{FILLER}\n\n"
+        f"PART B. DUTIES\n\nClause 3. Board\n{FILLER}last words\n\nSCHEDULE 1. FORMS\n\n{FILLER}the form\n"
+    )
+    assert ["PART A. GENERAL", "PART B. DUTIES", "SCHEDULE 1. FORMS"] == sections(text)
+    assert ("PART B. DUTIES", "Clause 3. Board") == headings_of(text, "last words")
+    assert ("SCHEDULE 1. FORMS",) == headings_of(text, "the form")
+
+
+def test_one_heading_above_all_others_is_the_title() -> None:
+    text = f"# The manual\n\n{FILLER}\n\n## Purpose\n\n{FILLER}\n\n### Why\n\n{FILLER}why not\n\n## Scope\n\n{FILLER}\n"
+    assert ["# The manual", "## Purpose", "## Scope"] == sections(text)
+    assert ("The manual", "Purpose", "Why") == headings_of(text, "why not")
+
+
+def test_a_numbered_paragraph_ends_the_numbered_heading_before_it() -> None:
+    """4.4 is no part of "4.3 Tug requirement", though it has no heading of its own."""
+    text = (
+        f"4. BEFORE ARRIVAL\n\n4.2 {FILLER}\n\n4.3 Tug requirement\n\n{FILLER}tugs\n\n"
+        f"4.4 No ship is berthed in a storm. {FILLER}storm\n\n5. LINESMEN\n\n{FILLER}\n"
+    )
+    assert ("4. BEFORE ARRIVAL", "4.3 Tug requirement") == headings_of(text, "tugs")
+    assert ("4. BEFORE ARRIVAL",) == headings_of(text, "kept for a year. storm")
+
+
+def test_headings_in_code_are_none() -> None:
+    text = f"# One\n\n{FILLER}\n\n```\n\n# a comment\n\nrun\n```\n\n# Two\n\n{FILLER}"
+    assert ["# One", "# Two"] == sections(text)
+
+
+def test_capitals_are_above_numbers_that_begin_again() -> None:
+    parts = "".join(f"{name}\n\n1. Purpose\n\n{FILLER}\n\n2. Scope\n\n{FILLER}\n\n" for name in ("FIRE", "FLOOD"))
+    assert ["FIRE", "FLOOD"] == sections(parts)
+    assert ("FLOOD", "2. Scope") == headings_of(parts + "the end", "the end")
+
+
+def test_the_context_begins_with_the_path_of_headings() -> None:
+    text = f"# One\n\n{FILLER}\n\n## Deep\n\n{FILLER * 20}\n\n# Two\n\n{FILLER}"
+    middle = Chunker(300, 0).split(text)[4]
+    assert ("One", "Deep") == middle.headings
+    assert middle.context == "One > Deep"
+
+
+# Lists.
+
+
+def chunk_at(text: str, words: str, size: int = 120) -> Chunk:
+    """The chunk in which *words* first stand."""
+    return next(chunk for chunk in Chunker(size, size // 8).split(text) if words in chunk.text)
+
+
+@pytest.mark.parametrize("bullet", ["- ", "* ", "• ", "  - ", "    * "])
+@pytest.mark.parametrize(
+    "lead", ["Do not:", "Never do any of these:", "After a fall the nurse must not:\n", "Do not: "]
+)
+@pytest.mark.parametrize("end", ["", ".", ";"])
+def test_no_bullet_is_without_its_lead_in(bullet: str, lead: str, end: str) -> None:
+    items = "\n".join(f"{bullet}move the patient number {n} without help from a colleague{end}" for n in range(1, 12))
+    text = f"# Falls\n\n{FILLER}\n\n{lead}\n{items}\n\n{FILLER}And then.\n\n# End\n\n{FILLER}"
+    for chunk in Chunker(150, 20).split(text):
+        if "move the patient" in chunk.text:
+            before = chunk.text[: chunk.text.index("move the patient")]
+            assert lead.strip() in before or lead.strip() in chunk.context
+            if lead.strip() in before:
+                assert lead.strip() not in chunk.context
+
+
+@pytest.mark.parametrize("label", ["(a)", "a)", "1.", "iv.", "(12)"])
+def test_labelled_items_have_their_lead_in(label: str) -> None:
+    items = "\n".join(f"{label} {FILLER}" for _ in range(10))
+    text = f"# A\n\nThe lead-in of all:\n{items}\n\n# B\n\n{FILLER}"
+    assert all(
+        "The lead-in of all:" in c.context + c.text for c in Chunker(200, 30).split(text) if c.headings == ("A",)
+    )
+
+
+def test_a_wrapped_lead_in_is_given_whole_and_what_is_before_it_is_not() -> None:
+    text = (
+        f"# A\n\n{FILLER}\nAny one of the following, present for 15 minutes, is a failure\nand the patient is prepared:\n"
+        + "\n".join(f"- sign number {n} of a failure that is not to be overlooked;" for n in range(9))
+        + f"\n\n# B\n\n{FILLER}"
+    )
+    chunk = chunk_at(text, "sign number 7")
+    lead = "Any one of the following, present for 15 minutes, is a failure and the patient is prepared:"
+    assert f"A\n{lead}" == chunk.context
+
+
+def test_a_nested_list_has_both_lead_ins() -> None:
+    inner = "\n".join(f"  - the arm in the position number {n} of the plan" for n in range(8))
+    text = (
+        f"# A\n\nDo not:\n- walk alone\n- move:\n{inner}\n- touch anything that is wet, hot or sharp\n\n# B\n\n{FILLER}"
+    )
+    assert chunk_at(text, "number 6").context == "A\nDo not:\n- move:"
+    assert chunk_at(text, "touch anything").context.startswith("A\nDo not:")
+
+
+def test_items_apart_and_items_of_several_paragraphs_keep_the_lead_in() -> None:
+    items = "\n\n".join(f"- {FILLER}\n\n  More of item {n}. {FILLER}" for n in range(6))
+    text = f"# A\n\nDo not:\n\n{items}\n\n# B\n\n{FILLER}"
+    for n in range(1, 6):
+        assert "Do not:" in chunk_at(text, f"item {n}").context
+
+
+def test_lines_without_bullets_have_the_lead_in_of_their_paragraph() -> None:
+    lines = "\n".join(f"the reading number {n} of the instrument on the wall" for n in range(10))
+    text = f"# A\n\n{FILLER}\n\nThe nurse records:\n{lines}\n\n{FILLER * 3}after all\n\n# B\n\n{FILLER}"
+    assert chunk_at(text, "number 8").context == "A\nThe nurse records:"
+    assert chunk_at(text, "after all").context == "A"
+
+
+def test_what_follows_a_list_is_not_under_its_lead_in() -> None:
+    items = "\n".join(f"- move the patient in the way number {n}." for n in range(6))
+    text = f"# A\n\nDo not:\n{items}\nCall for help at once and stay. {FILLER * 3}\n\n# B\n\n{FILLER}"
+    for chunk in Chunker(120, 30).split(text):
+        if chunk.text.startswith("Call"):
+            assert chunk.context == "A"
+            break
+    else:
+        pytest.fail("no chunk begins there")
+
+
+def test_a_lead_in_without_a_colon_must_be_next_to_its_list() -> None:
+    items = "\n".join(f"- measure number {n} of those that may be taken" for n in range(9))
+    near = f"# A\n\nWork through these in order.\n{items}\n\n# B\n\n{FILLER}"
+    apart = f"# A\n\nWork through these in order.\n\n{items}\n\n# B\n\n{FILLER}"
+    assert chunk_at(near, "number 7").context == "A\nWork through these in order."
+    assert chunk_at(apart, "number 7").context == "A"
+
+
+def test_the_context_has_a_bound() -> None:
+    text = f"# {'Long ' * 200}\n\n{'Very ' * 2000}long lead-in:\n" + "\n".join(f"- {FILLER}" for _ in range(9))
+    assert all(len(chunk.context) < 1000 for chunk in Chunker(200, 20).split(text))
+
+
+# Tables.
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("    Tier    Volume      Lead", "    {n}       up to {n}     Ship and supplier"),
+        ("Tier    Volume      Lead", "{n}       up to {n}     Ship and supplier"),
+        ("Tier\tVolume\tLead", "{n}\tup to {n}\tShip and supplier"),
+        ("| Tier | Volume | Lead |\n|------|--------|------|", "| {n} | up to {n} | Ship and supplier |"),
+    ],
+)
+def test_a_row_cut_off_from_its_table_has_caption_and_header(header: str, row: str) -> None:
+    rows = "\n".join(row.format(n=n) for n in range(10, 30))
+    text = f"# A\n\n{FILLER * 3}\n\nThe tiers are these.\n\n{header}\n{rows}\n\n{FILLER}\n\n# B\n\n{FILLER}"
+    for chunk in Chunker(200, 30).split(text):
+        if row.format(n=25) in chunk.text:
+            assert chunk.context == f"A\nThe tiers are these.\n{header.splitlines()[0].strip()}"
+            break
+    else:
+        pytest.fail("no chunk has that row whole")
