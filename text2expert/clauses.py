@@ -319,7 +319,7 @@ def _declarative(words: list[str], proper: frozenset[str]) -> Clause | None:
     if not is_subject(words[:at]):
         return None
     low = bare(words[at])
-    subject = re.sub(r" (?:also|then|therefore|thus)$", "", lower_first(subject, proper)).rstrip(",")
+    subject = re.sub(r" (?:also|then|therefore|thus)$", "", lower_first(subject, proper))
     if low in THIRD or (low in VERBS and low not in {"have", "do"}):
         body, tail = _split_tail(words[at + 1 :])
         return Clause(
@@ -571,6 +571,9 @@ def split_condition(text: str) -> tuple[str, str, str] | None:
 
 
 def _looks_main(words: list[str]) -> bool:
+    """Whether *words* are a statement; pronouns in it may stand for something in the condition before."""
+    if bare(words[0]) not in PRONOUNS:
+        words = ["thing" if bare(word) in PRONOUNS else word for word in words]
     if bare(words[0]) in PRONOUNS | {"there", "nobody", "only"}:
         words = ["The", "thing", *words[1:]]
     if bare(words[0]) in SUBORDINATORS | RELATIVES | PREPOSITIONS:

@@ -33,7 +33,7 @@ react read reappear reassess rebuild recalculate receive recheck recognise recog
 relate release relieve rely remain remind remove renew rent repair repeat replace reply report represent request require rescue reset resign resolve respect respond rest restart restore restrict
 result resume retain retest retire retrieve return reuse reveal reverse review revise revoke rewarm ring rinse rise rotate round run sample save scale scan schedule score screen
 seal search secure seek select sell send separate serve service set settle shake share shift ship show shut sign signal simplify sit skip slip soak sound specify spin
-spread stand start state stay step sterilise sterilize stir stop store strengthen stretch submit subtract succeed suction suffer suggest supervise supply support surrender suspend
+spread stack stand start state stay step sterilise sterilize stir stop store strengthen stretch submit subtract succeed suction suffer suggest supervise supply support surrender suspend
 swab switch tag take talk tape target taste teach tell tend terminate test thaw tick tie tighten tilt time title touch trace track train transfer transmit transport travel treat
 trigger trim turn undergo understand undertake unload unlock unplug update upgrade upload use vacate validate vary vent ventilate verify view visit void vote wait waive walk
 warm warn wash watch wean wear weigh welcome win wipe withdraw withhold witness work wrap write yield preoxygenate reinstate reconnect reopen overwrite outweigh bypass forget foresee
@@ -150,6 +150,9 @@ FIRM = word_set("need require get include contain cost hold own")
 def verb_of(word: str) -> str:
     """The base form that *word* (lower case) is, "pre-cool" and the like included; "" where it is no known verb."""
     if word in VERBS:
+        return word
+    again = word.removeprefix("re")
+    if again != word and len(again) > 3 and again in VERBS:
         return word
     prefix, _, stem = word.partition("-")
     return word if prefix in {"pre", "re", "de", "over", "un", "cross", "double"} and stem in VERBS else ""

@@ -29,6 +29,9 @@ _RANK = {
         (
             (
                 "definition",
+                "what-is",
+                "list-ban",
+                "list-which",
                 "deadline",
                 "ban",
                 "frequency",

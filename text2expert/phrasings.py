@@ -302,6 +302,25 @@ TEMPLATES: dict[str, dict[str, str]] = {
         "echo": "{subject} means what?",
         "topic": "{in_topic}what does {subject} mean?",
     },
+    "what-is": {
+        "what": "What is {subject}?",
+        "defined": "How is {subject} defined?",
+        "meant": "What is meant by {subject}?",
+        "echo": "{subject} is what?",
+        "topic": "{in_topic}what is {subject}?",
+    },
+    "list-ban": {
+        "what": "What should you not do?",
+        "which": "Which actions should be avoided?",
+        "never": "What must not be done?",
+        "topic": "{in_topic}what should never be done?",
+    },
+    "list-which": {
+        "which": "Which {noun} {predicate}?",
+        "what": "What {noun} {predicate}?",
+        "all": "Which are all the {noun} that {predicate}?",
+        "topic": "{in_topic}which {noun} {predicate}?",
+    },
     "term": {
         "which": "Which term means {meaning}?",
         "what": "What is the term for {meaning}?",
@@ -374,6 +393,6 @@ def questions(kind: str, slots: Mapping[str, str], topic: str, *, anchored: bool
             if not topic:
                 continue
             filled = prefix + filled[0].lower() + filled[1:] if filled[1:2].islower() else prefix + filled
-        question = upper_first(squeeze(filled).replace(" ?", "?").replace(" ,", ","))
+        question = upper_first(squeeze(filled).replace(" ?", "?").replace(",?", "?").replace(" ,", ","))
         if len(question) <= MOST:
             yield name, question

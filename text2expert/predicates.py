@@ -7,7 +7,7 @@ import attrs
 
 from text2expert.adjuncts import FREQUENCY, TIMED
 from text2expert.clauses import bare, upper_first
-from text2expert.lexicon import BE, FIRM, MODALS, PREPOSITIONS, VERBS, is_participle, word_set
+from text2expert.lexicon import BE, FIRM, MODALS, PREPOSITIONS, PRONOUNS, VERBS, is_participle, word_set
 from text2expert.statements import BOUND, NUM, Fact, Reading, agent, content, generic, pointing
 
 _PLACE_VERBS = word_set(
@@ -87,6 +87,8 @@ def _tail_facts(reading: Reading) -> Iterator[Fact]:
         )
     ):
         return
+    if clause.passive and re.search(r" and \w+(?:ed|en|wn|nt|ld|pt)\b", tail):
+        return  # "is washed if it stings and reported at once": the last predicate may be the main clause's
     anchored = reading.anchored or len(content(slots["stmt"])) < 3
     if (
         opener in {"if", "when", "whenever"}
@@ -146,7 +148,7 @@ def _copula_facts(reading: Reading) -> Iterator[Fact]:
         short = rest + reading.more + reading.added
         yield scene.fact("value", short, anchored=reading.anchored, subject=subject, be=clause.auxiliary)
     elif re.match(r"^the [^;:,]+$", rest) and not clause.tail and not clause.front and not pointing(rest):
-        if clause.subject.split()[0].lower() in {"one", "the", "each", "every"}:
+        if clause.subject.split()[0].lower() in {"one", "the", "each", "every"} or len(content(rest)) < 2:
             return
         yield scene.fact("value", upper_first(clause.subject), anchored=len(content(rest)) < 3, subject=rest, be="is")
 
@@ -214,7 +216,7 @@ def _subject_facts(reading: Reading) -> Iterator[Fact]:
     words = len(content(predicate))
     copular = clause.auxiliary in BE and not clause.passive
     if agent(clause.subject, person=clause.passive):
-        if words >= 3 and not copular:
+        if words >= 3 and not copular and clause.auxiliary not in {"has", "have"}:
             yield scene.fact("who", upper_first(clause.subject), anchored=words < 4, predicate=predicate)
     elif (
         clause.passive
@@ -245,7 +247,7 @@ def _count_facts(reading: Reading) -> Iterator[Fact]:
     number = match.group("c") + match.group("t")
     vague = len(content(f"{match.group('n')} {predicate}")) < 4
     slots = {"counted": match.group("n"), "predicate": predicate}
-    yield reading.scene.fact("count-subject", f"{number} {match.group('n')}", anchored=vague, **slots)
+    yield reading.scene.fact("count-subject", number, anchored=vague, **slots)
 
 
 def _object_facts(reading: Reading) -> Iterator[Fact]:
@@ -280,7 +282,7 @@ def _object_facts(reading: Reading) -> Iterator[Fact]:
     if (
         name in _LIGHT
         or not first
-        or first in loose
+        or first in loose | PRONOUNS
         or first.endswith("ly")
         or (is_participle(first) and "-" not in first)
     ):
@@ -311,7 +313,7 @@ def _order_facts(reading: Reading) -> Iterator[Fact]:
         return
     if (
         clause.verb in _VAGUE
-        or len(content(rest)) < 3
+        or len(content(rest)) < (2 if clause.negation else 3)
         or pointing("the thing meant " + rest)
         or any(pattern.search(rest) for pattern in TIMED)
         or re.search(r", (?:and|or|but) |\band\b", rest)
@@ -363,6 +365,28 @@ def _permission(reading: Reading) -> Iterator[Fact]:
     """Yes or no, where a rule allows or forbids without exception."""
     clause = reading.clause
     if reading.more or re.search(r"\b(?:only|except|unless|without|but|nor|not)\b", f"{clause.rest} {clause.tail}"):
+        return
+    participle = bare(clause.rest.split()[0]) if clause.rest else ""
+    if clause.passive and clause.auxiliary in {"is", "are"} and not clause.negation:
+        if participle in {
+            "forbidden",
+            "prohibited",
+            "banned",
+            "allowed",
+            "permitted",
+        } and not clause.subject.startswith("only "):
+            allowed = attrs.evolve(clause, rest=clause.rest.replace(participle, "allowed", 1))
+            asked = attrs.evolve(reading, clause=allowed).ask()
+            short = "Yes" if participle in {"allowed", "permitted"} else "No"
+            if not pointing(asked["stmt"]):
+                yield reading.scene.fact(
+                    "permission",
+                    short,
+                    anchored=reading.anchored,
+                    answer=f"{short}. {reading.scene.answer}",
+                    yes_no=asked["inv"],
+                    stmt_positive=asked["stmt"],
+                )
         return
     forbids = bool(clause.negation) and (
         clause.auxiliary in {"may", "must", "shall", "can"} or (clause.auxiliary in BE and clause.passive)

@@ -19,16 +19,17 @@ from text2expert.lexicon import (
     POINTERS,
     PREPOSITIONS,
     PRONOUNS,
-    QUANTITY_OF,
     ROLES,
     SUBORDINATORS,
     VERBS,
     word_set,
 )
+from text2expert.listings import list_facts, table_facts
 from text2expert.predicates import predicate_facts, treatment_facts
 from text2expert.statements import (
     BOUND,
     NUM,
+    PERSONAL,
     TIME_UNIT,
     Fact,
     Reading,
@@ -41,10 +42,7 @@ from text2expert.statements import (
     pointing,
     statement,
 )
-from text2expert.units import Layout, Row, Table, Unit, paragraphs, title
-
-_PERSONAL = re.compile(r"\b(?:I|we|We|our|Our|us|you|You|your|Your|my|My)\b|https?:|www\.|[`{}<>\\|@]|\w\(\)|::")
-"""Prose that speaks to its reader, and code: not what the rules are made for."""
+from text2expert.units import Layout, Unit, paragraphs, title
 
 _DOCUMENT = re.compile(
     r"(?<![\"“])\b([Tt])his ((?:\w+ )?(?:policy|procedure|handbook|manual|protocol|agreement|contract|document|guide|guideline|standard|code|lease|licence|license|plan|"
@@ -54,6 +52,18 @@ _DOCUMENT = re.compile(
 """A document that names itself: "This Policy" is "the Policy" to a reader of the question."""
 
 # --- clauses ----------------------------------------------------------------------------------------------------------
+
+_COMPARATIVES = word_set(
+    "larger longer shorter smaller higher lower older newer younger greater fewer bigger heavier lighter later earlier deeper wider "
+    "anything everything something less more further"
+)
+
+
+def _compares(subject: str) -> bool:
+    """Whether a subject is measured by something said before: "larger ships", "anything longer"."""
+    words = content(subject)
+    return bool(words) and words[0] in _COMPARATIVES and " than " not in subject
+
 
 _ADDED = word_set("if when whenever while before after once as where until during")
 _TRANSITIVE = word_set("consider use take give make offer measure keep set put obtain record")
@@ -82,7 +92,7 @@ def _read(clause: Clause, scene: Scene, *, partial: bool) -> Reading | None:
         bare(clause.subject.split()[0]) in {"nobody", "nothing", "none"} or pointing(clause.subject)
     ):
         return None
-    if clause.rest.startswith(("and ", "or ")):
+    if clause.rest.startswith(("and ", "or ")) or _compares(clause.subject):
         return None
     first = bare(clause.rest.split()[0]) if clause.rest else ""
     if clause.form == "imperative" and clause.verb in _TRANSITIVE and (not first or first in PREPOSITIONS):
@@ -99,6 +109,12 @@ def _read(clause: Clause, scene: Scene, *, partial: bool) -> Reading | None:
 
 _QUOTED = re.compile(
     r"^[\"“](?P<term>[^\"”]{1,60})[\"”](?P<abbr> \([^)]{1,12}\))?,?(?P<mid>(?:, |,? in )[^,]{1,40},)? (?:means?|is|are|refers? to|denotes?|stands? for|includes?|excludes?) (?P<meaning>.+)$"
+)
+_STANDS = re.compile(
+    r"^(?P<term>[A-Z][A-Za-z\d/&-]*[A-Z\d]) (?:stands|is short) for (?P<meaning>[A-Za-z][^;:]{3,120})$"
+)
+_IS_A = re.compile(
+    r"^(?P<term>An? [a-z][\w -]{2,50}?) is (?P<meaning>(?:a|an|any|the|one) .*\b(?:that|which|who|whose|where|used|named|listed|designed|intended)\b.*)$"
 )
 _MEANS = re.compile(
     r"^(?P<term>[A-Za-z][\w /-]{1,40}?) (?:means|is defined as|refers to) (?P<meaning>(?!that\b)[a-z].+)$"
@@ -127,7 +143,7 @@ def unit_facts(unit: Unit, proper: frozenset[str], antecedent: "Antecedent | Non
     if antecedent is not None and (named := antecedent.named(text)):
         resolved = unit_facts(attrs.evolve(unit, text=named), proper)
         return [attrs.evolve(fact, places=(antecedent.place, *fact.places)) for fact in resolved if not fact.quote]
-    if not unit.whole or _PERSONAL.search(text) or not 3 <= len(text.split()) <= 80:
+    if not unit.whole or PERSONAL.search(text) or not 3 <= len(text.split()) <= 80:
         return []
     body, places = _body(unit, text, proper)
     if not body:
@@ -304,6 +320,14 @@ def _definitions(body: str, scene: Scene) -> Iterator[Fact]:
     ):
         yield scene.fact("abbreviation", entry.group("meaning"), term=entry.group("term"))
         return
+    stands = _STANDS.match(body)
+    if stands:
+        yield scene.fact("abbreviation", stands.group("meaning"), term=stands.group("term"))
+        return
+    kind = _IS_A.match(body)
+    if kind and not pointing("the thing " + kind.group("meaning")) and "that " not in kind.group("term"):
+        yield scene.fact("what-is", kind.group("meaning"), subject=lower_first(kind.group("term"), scene.proper))
+        return
     meant = _MEANS.match(body)
     if (
         meant
@@ -440,90 +464,6 @@ def cloze_facts(unit: Unit) -> list[Fact]:
     ]
 
 
-# --- tables -----------------------------------------------------------------------------------------------------------
-
-
-def table_facts(table: Table) -> list[Fact]:
-    """One fact per cell of a table with a header; one per row of a two-column list without."""
-    if not title(table.section):
-        return []
-    if not table.header:
-        return [
-            _entry(table, row)
-            for row in table.rows
-            if _names_one(table, row, 0) and len(row.cells) == 2 and row.cells[1]
-        ]
-    key = 1 if bare(table.header[0]) in _COUNTERS and len(table.header) > 2 else 0
-    return [
-        _cell(table, row, key, column)
-        for row in table.rows
-        if _names_one(table, row, key) and len(row.cells) == len(table.header)
-        for column in range(min(key, 1) + 1 if key else 1, len(table.header))
-        if row.cells[column] not in _BLANK and table.header[column] and table.header.count(table.header[column]) == 1
-    ]
-
-
-_COUNTERS = frozenset({"no", "nr", "item", "#", "number", "s/n", ""})
-_BLANK = frozenset({"", "-", "–", "—", "n/a", "N/A"})
-
-
-def _names_one(table: Table, row: Row, key: int) -> bool:
-    """Whether the row's name is its own."""
-    name = row.cells[key] if key < len(row.cells) else ""
-    if any(_PERSONAL.search(cell) for cell in row.cells):
-        return False
-    return bool(re.search(r"\w", name)) and sum(other.cells[key : key + 1] == (name,) for other in table.rows) == 1
-
-
-def _cell(table: Table, row: Row, key: int, column: int) -> Fact:
-    name, unit = _unit_of(table.header[column])
-    value = row.cells[column]
-    short = (
-        f"{value}{'' if unit.startswith(('/', '%', '°')) else ' '}{unit}"
-        if unit and re.match(rf"(?:{BOUND} )?[-+]?\d[\d,.]*(?: to [\d,.]+)?$", value)
-        else value
-    )
-    named = _row_name(table.header[key], row.cells[key])
-    places = ((row.start, row.end),) if table.header_span is None else (table.header_span, (row.start, row.end))
-    return Fact(
-        kind="cell",
-        slots={"column": name, "row": named},
-        short=short,
-        answer=f'{upper_first(short)} stands under "{name}" for {named}.',
-        places=places,
-        section=table.section,
-    )
-
-
-def _entry(table: Table, row: Row) -> Fact:
-    return Fact(
-        kind="entry",
-        slots={"row": row.cells[0]},
-        short=row.cells[1],
-        answer=statement(f"{row.cells[0]}: {row.cells[1]}"),
-        places=((row.start, row.end),),
-        section=table.section,
-    )
-
-
-def _unit_of(header: str) -> tuple[str, str]:
-    """(name, unit) of a column: "Flow (L/min)" -> "Flow", "L/min"."""
-    match = re.match(r"^(.+?) \(([^()\s]+)\)$", header)
-    if match and (match.group(2) in QUANTITY_OF or "/" in match.group(2)):
-        return match.group(1), match.group(2)
-    return header, ""
-
-
-def _row_name(header: str, cell: str) -> str:
-    """How a question names a row: "step 3", "fentanyl", "displacement of up to 9,000 t"."""
-    name, unit = _unit_of(header)
-    if not re.match(r"^[\d<>≤≥-]|^(?:up to|above|below|over|under|from)\b", cell):
-        return lower_first(cell) if len(cell) > 3 and len(cell.split()) > 1 else f"{lower_first(name)} {cell}"
-    amount = f"{cell} {unit}".strip()
-    of = " of" if " " in amount and not re.match(r"above|below|over|under|from", cell) else ""
-    return f"{lower_first(name)}{of} {amount}"
-
-
 def facts(layout: Layout, *, cloze: bool = False) -> list[Fact]:
     """Every fact of a passage, in the order of the text; with *cloze*, sentences with a gap too."""
     units, tables = layout.units, layout.tables
@@ -536,6 +476,7 @@ def facts(layout: Layout, *, cloze: bool = False) -> list[Fact]:
             if not (antecedent and antecedent.named(unit.text)):
                 antecedent = Antecedent.of(unit, proper)
     found.extend(fact for table in tables for fact in table_facts(table))
+    found.extend(fact for listing in layout.listings for fact in list_facts(listing, proper))
     if cloze:
         found.extend(fact for unit in units for fact in cloze_facts(unit))
     return sorted(found, key=lambda fact: fact.places[-1])

@@ -1,7 +1,7 @@
 """What every rule shares: the fact that it finds, the scene that it reads, and when words are safe to ask with."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import attrs
 
@@ -119,7 +119,8 @@ class Reading:
         }
 
 
-Find = Callable[[Reading], "list[Fact]"]
+PERSONAL = re.compile(r"\b(?:I|we|We|our|Our|us|you|You|your|Your|my|My)\b|https?:|www\.|[`{}<>\\|@]|\w\(\)|::")
+"""Prose that speaks to its reader, and code: not what the rules are made for."""
 
 _EMPTY = (
     DETERMINERS
@@ -131,10 +132,11 @@ _EMPTY = (
     | {"and", "or", "be", "been", "to", "has", "have", "does", "do", "not", "never", "should", "you"}
 )
 _HAZY = re.compile(
-    r"\b(?:above|below|following|overleaf|preceding|as follows|listed here|hereafter|thereafter|aforesaid|therein|thereof|meanwhile)\b(?! (?:the |a |an )?[\d+-]|"
-    r" (?:the|a|an|its|their|normal|average|zero|freezing|room|ambient|ground|sea|water|deck|head|eye|that|which)\b)",
+    r"\b(?:above|below|overleaf)(?=\s*(?:[.,;:)?]|$))|\bthe (?:above|below|following|preceding)\b(?! (?:\d|zero|freezing))"
+    r"|\b(?:as follows|listed here|hereafter|thereafter|aforesaid|therein|thereof|meanwhile)\b",
     re.IGNORECASE,
 )
+"""Words that send the reader to another place of the text."""
 _OPENERS = SUBORDINATORS | RELATIVES | {"before", "after", "so"}
 
 

@@ -57,11 +57,22 @@ class Table:
 
 
 @attrs.frozen(kw_only=True)
+class Listing:
+    """A whole list: its lead-in and all its items, each with its place in the passage."""
+
+    lead: Lead
+    items: tuple[str, ...]
+    places: tuple[tuple[int, int], ...]
+    section: str
+
+
+@attrs.frozen(kw_only=True)
 class Layout:
     """What a passage is made of."""
 
     units: tuple[Unit, ...]
     tables: tuple[Table, ...]
+    listings: tuple[Listing, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -93,7 +104,7 @@ class _Block:
     """Whether the passage begins inside its first sentence."""
 
 
-_BULLET = re.compile(r"\s*(?:[-*•‣▪◦·–—]|\(?[a-z]{1,2}\)|\(?[ivx]{1,5}\)|\(?\d{1,2}\))\s+(?=\S)")
+_BULLET = re.compile(r"\s*(?:[-*•‣▪◦·–—]|\(?[a-z]{1,2}\)|\(?[ivx]{1,5}\)|\(?\d{1,2}\)|\d{1,2}\.(?=\s+[a-z]))\s+(?=\S)")
 _NUMBER = re.compile(r"\s*(?:§\s*)?\d{1,3}(?:\.\d{1,3})*\.?\s+(?=[A-Z\"“'‘(])")
 _LETTERED = re.compile(r"\s*[A-Z]\.\d{1,3}\.?\s+(?=\S)")
 _NAMED = re.compile(
@@ -218,7 +229,22 @@ def lay_out(text: str, headings: Sequence[str] = (), context: str = "") -> Layou
     if blocks and not blocks[0].bullet and text[blocks[0].start : blocks[0].start + 1].islower():
         blocks[0] = attrs.evolve(blocks[0], begun=True)
     units = [unit for number, block in enumerate(blocks) if not block.example for unit in _units(text, block, number)]
-    return Layout(units=tuple(units), tables=tuple(tables))
+    return Layout(units=tuple(units), tables=tuple(tables), listings=tuple(_listings(text, blocks)))
+
+
+def _listings(text: str, blocks: list[_Block]) -> Iterator[Listing]:
+    """Lists that begin and end in the passage."""
+    for lead, group in itertools.groupby(blocks, key=lambda block: block.lead):
+        members = list(group)
+        if lead is None or lead.start < 0 or len(members) < 2:
+            continue
+        items = tuple(squeeze(text[block.start : block.end]) for block in members)
+        # The last item of a passage may not be the list's last, unless it alone has the full stop.
+        closed = items[-1].endswith(".") and not items[0].endswith(".")
+        if members[-1] is blocks[-1] and text[members[-1].end :].strip() == "" and not closed:
+            continue
+        places = tuple((block.start, block.end) for block in members)
+        yield Listing(lead=lead, items=items, places=places, section=members[0].section)
 
 
 def _depth(line: str) -> int:
