@@ -121,6 +121,8 @@ RIGHT = [
     (asked("at least 500 kW"), "500 kW"),
     (asked("88 to 92%"), "88–92 %"),
     (asked("5%"), "5 percent"),
+    (asked("5%"), "5 per cent"),
+    (asked("100 mmHg"), "It is 100 mm Hg."),
     (asked("1,000 mL"), "1 L"),
     (asked("6 linesmen and 3 head lines"), "Six linesmen, and three head lines."),
     (asked("RC-431"), "It is written on form RC-431."),

@@ -199,6 +199,8 @@ def test_every_row_is_filled_from_a_document_of_many_facts():
     assert 0 < gold.counts.questions["never_asked"] <= 100
     assert len(gold.records) >= 0.6 * len(pairs)
     assert {"evidence"} == {record.status for record in gold.records}
+    by_row = {row: [each.id for each in gold.exam if each.row == row] for row in gold.counts.questions}
+    assert all(ids == sorted(ids) for ids in by_row.values())  # in the order of the document
 
 
 def test_another_item_changes_no_draw_on_the_others():
