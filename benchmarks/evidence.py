@@ -147,7 +147,8 @@ def altered_units(pair: Row, rng: random.Random) -> Iterator[tuple[str, str]]:
 # --- negations and directions -----------------------------------------------------------------------------------------
 
 AUXILIARY = re.compile(
-    r"\b(?:is|are|was|were|may|must|can|should|shall|will|would|has|have|had|does|do)\b(?! (?:not|never|no)\b)", re.I
+    r"\b(?:is|are|was|were|may|must|can|should|shall|will|would|has|have|had|does|do)\b(?! (?:not|never|no)\b)",
+    re.IGNORECASE,
 )
 NEGATIONS = {
     "is not": "is", "are not": "are", "must not": "must", "may not": "may", "do not": "do", "does not": "does",

@@ -83,7 +83,9 @@ def _missing(pair: Pair, figure: Figure, here: list[Figure]) -> Iterator[Fault]:
     ):
         other = next((f.quantity for f in here if same_value(quantity, f.quantity)), None)
         if other is None:
-            yield Fault("unfounded", f"the answer says {said(quantity)}, which the evidence does not")
+            elsewhere = any(same_quantity(quantity, f.quantity) for f in pair.source.figures)
+            told = "says of something else" if elsewhere else "does not"
+            yield Fault("unfounded", f"the answer says {said(quantity)}, which the evidence {told}")
         else:
             yield Fault("contradicted", f"the answer says {said(quantity)}, the evidence {said(other)}")
 

@@ -70,4 +70,5 @@ def check(question: str, answer: str, passage: str, *, quote: str | None = None,
 def _first_fault(pair: Pair) -> Fault | None:
     if not pair.clauses:
         return Fault("unfounded", "the answer has no word or number that can be compared")
-    return next(chain(amounts.faults(pair), polarity.faults(pair), relevance.faults(pair)), None)
+    tests = (amounts.faults, polarity.faults, relevance.of_another_kind, relevance.faults)
+    return next(chain.from_iterable(test(pair) for test in tests), None)

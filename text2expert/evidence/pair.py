@@ -123,7 +123,8 @@ class Pair:
         self._about = self.speaks_of(self.question.stems)
         self.nears = [self.near(clause) for clause in self.clauses]
         """For each clause the statements that it may rest on, the most relevant first."""
-        self.pool = quoted if quoted is not None else sorted({near.statement for nears in self.nears for near in nears})
+        nears = [*self.nears, self.near(self.answer)]
+        self.pool = quoted if quoted is not None else sorted({near.statement for part in nears for near in part})
         """The statements that the answer's numbers may come from."""
 
     def near(self, clause: Clause) -> list[Near]:

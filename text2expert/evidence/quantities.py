@@ -248,7 +248,7 @@ _BOUND_AFTER = re.compile(
     re.IGNORECASE,
 )
 _RELATION_AFTER = re.compile(
-    r"[ \n]+(?:\w+[ \n]+)?(?P<relation>before|after|ago|from|prior|earlier|later|late|early)\b", re.I
+    r"[ \n]+(?:\w+[ \n]+)?(?P<relation>before|after|ago|from|prior|earlier|later|late|early)\b", re.IGNORECASE
 )
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _LOOK = 40  # characters on each side that can hold a comparator

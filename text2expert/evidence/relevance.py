@@ -24,7 +24,6 @@ def faults(pair: Pair) -> Iterator[Fault]:
     for clause in pair.clauses:
         yield from _new(pair, clause)
     yield from _beside_the_quote(pair)
-    yield from _of_another_kind(pair)
     yield from _about_something_else(pair)
 
 
@@ -111,7 +110,7 @@ _WHEN = word_set(
 """Words that tell a time without a number."""
 
 
-def _of_another_kind(pair: Pair) -> Iterator[Fault]:
+def of_another_kind(pair: Pair) -> Iterator[Fault]:
     """A question of one kind wants an answer of that kind: "how many" a number, "who" not a time."""
     asked = [token.text.lower() for token in pair.question.tokens]
     openers = [i for i, word in enumerate(asked) if word in _WH]

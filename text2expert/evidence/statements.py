@@ -221,11 +221,12 @@ def _blocks(text: str) -> list[tuple[str, int, int]]:
 
 
 def _ends(text: str, start: int, end: int) -> list[int]:
-    ends = []
-    for match in _SENTENCE_END.finditer(text, start, end):
-        if not _ABBREVIATION.search(text, max(start, match.start() - 8), match.start() + 1):
-            ends.append(match.end())
-    return ends
+    """Where the sentences of a block end, its last one aside."""
+    return [
+        match.end()
+        for match in _SENTENCE_END.finditer(text, start, end)
+        if not _ABBREVIATION.search(text, max(start, match.start() - 8), match.start() + 1)
+    ]
 
 
 def _column(cell: str) -> Column:

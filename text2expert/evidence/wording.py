@@ -213,7 +213,7 @@ cost charge fee fine price
 
 _PAIRS = """
 above over exceed higher greater | below under lower beneath lesser
-increase raise rise elevate upward grow gain lengthen extend | reduce decrease fall drop lessen downward lose shorten shrink
+increase raise rise elevate upward grow gain lengthen extend | reduce decrease lower fall drop lessen downward lose shorten shrink
 maximum highest largest greatest most longest ceiling latest | minimum lowest smallest least shortest floor
 more | less fewer
 before earlier prior previously preceding beforehand until within | after later afterwards following subsequently
