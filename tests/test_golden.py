@@ -613,6 +613,14 @@ def test_a_bare_file_gets_unique_ids_and_an_exam_split_from_it(tmp_path):
     assert dataset == golden.open_dataset(path)
 
 
+def test_an_exam_is_split_from_what_a_run_with_the_same_seed_left(tmp_path):
+    """Its facts are those that the seed did not draw: drawing them again in the same way would draw none."""
+    folder = run_folder(tmp_path / "run", many_items(300, wordings=1), never_asked=0.1)
+    bare = tmp_path / "bare.jsonl"
+    bare.write_bytes((folder / "golden_dataset.jsonl").read_bytes())
+    assert sum(question.row == "never_asked" for question in golden.open_dataset(bare).exam) > 5
+
+
 def test_a_folder_without_a_dataset_is_refused(tmp_path):
     with pytest.raises(RunFolderError, match=r"golden_dataset\.jsonl: give a run folder"):
         golden.open_dataset(tmp_path)

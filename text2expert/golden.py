@@ -329,7 +329,8 @@ def open_dataset(path: Path | str, *, seed: int = 0) -> Dataset:
         if lost := len(written) - len(exam):
             notes.append(f"{path.name}: {lost:,} of its exam questions are no longer fair and are not asked")
     else:
-        split = split_records(records, seed=seed)
+        # The file may be what is left after facts were drawn with this very seed: it would draw nothing more.
+        split = split_records(records, seed=~seed)
         records, exam = list(split.records), split.exam
         held = len(split.kept_back) + sum(each.row != "taught" for each in exam)
         notes.append(
@@ -338,7 +339,7 @@ def open_dataset(path: Path | str, *, seed: int = 0) -> Dataset:
     chunks = beside.chunks if beside.chunks.is_file() else None
     sources = tuple(sorted(beside.sources.glob("*.txt"))) if beside.sources.is_dir() else ()
     if not sources:
-        notes.append(f"{path.name}: no source text beside it: only its questions and answers are trained on")
+        notes.append(f"{path.name}: no source text beside it: its questions and answers are trained on, the text itself is not")
     return Dataset(records=tuple(records), exam=exam, chunks=chunks, sources=sources, notes=tuple(notes))
 
 
