@@ -339,7 +339,9 @@ def open_dataset(path: Path | str, *, seed: int = 0) -> Dataset:
     chunks = beside.chunks if beside.chunks.is_file() else None
     sources = tuple(sorted(beside.sources.glob("*.txt"))) if beside.sources.is_dir() else ()
     if not sources:
-        notes.append(f"{path.name}: no source text beside it: its questions and answers are trained on, the text itself is not")
+        notes.append(
+            f"{path.name}: no source text beside it: its questions and answers are trained on, the text itself is not"
+        )
     return Dataset(records=tuple(records), exam=exam, chunks=chunks, sources=sources, notes=tuple(notes))
 
 
