@@ -454,9 +454,9 @@ def test_any_causal_model_can_be_a_base(recipes, tokenizer, tmp_path):
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=len(tokenizer),
-        n_embd=32,
-        n_layer=1,
-        n_head=2,
+        n_embd=64,
+        n_layer=2,
+        n_head=4,
         n_positions=128,
         eos_token_id=3,
         initializer_range=0.2,
@@ -464,18 +464,15 @@ def test_any_causal_model_can_be_a_base(recipes, tokenizer, tmp_path):
     GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
     tokenizer.save_pretrained(tmp_path / "gpt2")
     folder = tmp_path / "run"
-    _, settings = job_of(
-        folder, model=tmp_path / "gpt2", questions=exam(), epochs=120, batch_size=8, learning_rate=2e-2, r=16,
-        system="Answer from the deck manual.",
-    )  # fmt: skip
-    assert list(settings) == ["before", "train", "after"]
+    settings = {"epochs": 120, "batch_size": 6, "learning_rate": 5e-3, "r": 32, "alpha": 64, "system": "Deck."}
+    _, stages = job_of(folder, gold()[:6], model=tmp_path / "gpt2", questions=exam()[:6], **settings)
+    assert list(stages) == ["before", "train", "after"]
     train_here(recipes, folder)
     assert (folder / "expert" / "chat_template.jinja").read_text() == CHAT_TEMPLATE
     with contextlib.chdir(folder):
         recipes["answer"].run("stages/after/job.json")
-    expected = {question.id: question.answer for question in exam()}
-    right = [id_ for id_, answer in answers(folder, "after").items() if answer["text"] == expected[id_]]
-    assert len(right) > len(expected) / 2
+    said = [answer["text"] for answer in answers(folder, "after").values()]
+    assert said == [record.output for record in gold()[:6]]
 
 
 def test_an_answer_too_long_is_left_out_and_none_left_is_an_error(loaded, recipes, tmp_path, capsys):
