@@ -121,7 +121,7 @@ _STOP = re.compile(
 """Where a phrase behind a slot ends."""
 _ALTERNATIVE = re.compile(r"^,? ?(?:or|unless|except|but|whichever|plus)\b|^ \(")
 _ADDITION = re.compile(
-    r"^, (?:at|before|after|by|until|on) (?:the )?\d|^,? ?and (?:after|before|at|on|when|whenever|during|in|again|every|with|then|each|within|for)\b"
+    r"^, (?:at|before|after|by|until|on) (?:the )?\d|^,? ?and (?:after|before|at|on|when|whenever|during|in|again|every|with|then|each|within|for|about|\d+)\b"
 )
 _DANGLING = re.compile(
     r"\b(?:not|than|of|and|or|the|a|an|within|from|for|only|with|in|at|by|to|up|down|due|according|prior|similar|every|each)$|, \w+ed$"
@@ -234,7 +234,7 @@ class _Slot:
 
 def _slot_fact(kind: str, match: re.Match[str], before: str, reading: Reading) -> Fact | None:
     clause = reading.clause
-    if not _asks_by_itself(kind, before, clause):
+    if not _asks_by_itself(kind, before, clause) or (reading.added and ", " in clause.rest[match.end("t") :]):
         return None
     slot = _SLOTS[kind](match, before, reading)
     if slot is None:

@@ -532,7 +532,7 @@ def _has_finite(words: list[str]) -> bool:
             return True
         if bare(word) in SUBORDINATORS:
             return False
-        if at and _is_present(words, at):
+        if at and _is_present([*words[:at], word.rstrip(",;"), *words[at + 1 :]], at):
             return True
         if word.endswith((",", ";")):
             return False

@@ -26,7 +26,7 @@ generate get give go govern grant grow guarantee guide halt halve hand handle ha
 immerse implement import impose improve include incorporate increase incubate incur indicate inflate inform inherit initiate inject insert insist inspect install instruct
 insulate insure interrupt interview introduce invert investigate invite invoice involve isolate issue join judge justify keep label lapse last lay lead leak learn leave lend let
 lie lift light limit link list listen load locate lock log look lose lower lubricate maintain make manage mark match mean measure meet melt merge mention minimise minimize mix
-modify monitor mount move name need neutralise neutralize note notify number nominate obey observe obtain occupy occur offer omit open operate order organise organize outrank override oversee own
+modify monitor mount move name need neutralise neutralize note notify number nominate obey object observe obtain occupy occur offer omit open operate order organise organize outrank override oversee own
 pack park participate pass pause pay perform permit phone photograph pick pipette place plan plug point post pour precede prefer prepare prescribe present preserve press prevail prevent
 print proceed process produce program prohibit prolong promote propose protect prove provide publish pull pump purchase purge pursue push put qualify quantify quarantine quote raise rank reach
 react read reappear reassess rebuild recalculate receive recheck recognise recognize recommend record recover recycle reduce refer refill refit refrigerate refund refuse register reject

@@ -4,7 +4,7 @@ import re
 
 from text2expert.clauses import bare, is_subject, lower_first, upper_first
 from text2expert.lexicon import QUANTITY_OF
-from text2expert.statements import BOUND, PERSONAL, Fact, content, is_order, pointing, statement
+from text2expert.statements import BOUND, PERSONAL, Fact, contains, content, is_order, pointing, statement
 from text2expert.units import Listing, Row, Table, title
 
 
@@ -24,7 +24,10 @@ def table_facts(table: Table) -> list[Fact]:
         for row in table.rows
         if _names_one(table, row, key) and len(row.cells) == len(table.header)
         for column in range(min(key, 1) + 1 if key else 1, len(table.header))
-        if row.cells[column] not in _BLANK and table.header[column] and table.header.count(table.header[column]) == 1
+        if row.cells[column] not in _BLANK
+        and table.header[column]
+        and table.header.count(table.header[column]) == 1
+        and not contains(row.cells[key], row.cells[column])
     ]
 
 

@@ -35,6 +35,13 @@ _GAPPED = re.compile(
 """A list that leaves its verb out: "daily ones are kept for 5 days, monthly ones for 2 years"."""
 _LISTED_VERB = re.compile(rf", (?:{'|'.join(sorted(VERBS))}) (?:the|a|an|all|each|every|its|their|any|no)\b")
 """A further predicate that was not told apart from the object."""
+_BARE_AMOUNT = re.compile(
+    r"^the (?:limit|ceiling|maximum|minimum|order|value|figure|target|rate|range|goal|amount|number|time|period|interval)"
+    r"(?: (?:at|in|on|by|with|during|under)\b.*)?$"
+)
+"""Amounts that only the sentence before says of what: "the limit at night"."""
+_LEANING = re.compile(r"\b(?:that|this|these|those|such) [\w-]+$")
+"""An answer that ends by pointing to another sentence: "three times that rate"."""
 _OWN = re.compile(r"\b(?:their|his|her|its|they|it|them|he|she)\b")
 
 
@@ -120,6 +127,8 @@ def _copula_facts(reading: Reading) -> Iterator[Fact]:
     if clause.form != "aux" or clause.negation or re.match(r"^(?:a|an|one|no|some|many|\d+)\b", clause.subject):
         return
     subject = clause.subject + reading.front
+    if _BARE_AMOUNT.match(clause.subject):
+        return
     if clause.auxiliary in {"must", "should", "shall"}:
         match = re.match(rf"^be (?P<t>(?:{BOUND} )?{NUM}.*)$", rest)
         if match:
@@ -343,7 +352,7 @@ def treatment_facts(reading: Reading) -> Iterator[Fact]:
         len(content(subject)) == 2
         and any(bare(word) in PREPOSITIONS | {"that", "which", "who", "not"} for word in subject.split())
     )
-    if not described or len(whole) > 170 or reading.front or _GAPPED.search(whole):
+    if not described or _LEANING.search(whole) or len(whole) > 170 or reading.front or _GAPPED.search(whole):
         return
     if re.match(rf"(?:{NUM})\b", subject) or (clause.negation and clause.passive):
         return
@@ -382,7 +391,7 @@ def _permission(reading: Reading) -> Iterator[Fact]:
                 yield reading.scene.fact(
                     "permission",
                     short,
-                    anchored=reading.anchored,
+                    anchored=True,
                     answer=f"{short}. {reading.scene.answer}",
                     yes_no=asked["inv"],
                     stmt_positive=asked["stmt"],
@@ -408,7 +417,7 @@ def _permission(reading: Reading) -> Iterator[Fact]:
     yield reading.scene.fact(
         "permission",
         short,
-        anchored=reading.anchored,
+        anchored=True,
         answer=f"{short}. {reading.scene.answer}",
         yes_no=asked["inv"],
         stmt_positive=asked["stmt"],
