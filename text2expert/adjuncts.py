@@ -111,7 +111,7 @@ _ASKED_WITH = {
 _BOUNDARY = re.compile(
     r",|;| \(| and (?=(?:within|every|for|at|by|in|on|then|not|never|must|is|are|may|shall|from|after|before|no|again)\b|\d)| but "
     r"| or (?=(?:within|at|by|after|before|in|for|every|if|when|\d)\b)| unless | if | when | except | with | without | by | using "
-    r"| whichever | whatever | so that | before | after "
+    r"| whichever | whatever | so that | before | after | (?:at|to) (?=\d)"
 )
 """Where an event's name ends: "within 2 hours of the alarm | and by telephone"."""
 _STOP = re.compile(
@@ -124,8 +124,12 @@ _ADDITION = re.compile(
     r"^, (?:at|before|after|by|until|on) (?:the )?\d|^,? ?and (?:after|before|at|on|when|whenever|during|in|again|every|with|then|each|within|for|about|\d+)\b"
 )
 _DANGLING = re.compile(
-    r"\b(?:not|than|of|and|or|the|a|an|within|from|for|only|with|in|at|by|to|up|down|due|according|prior|similar|every|each)$|, \w+ed$"
+    r"\b(?:not|than|of|and|or|the|a|an|within|from|for|only|with|in|at|by|to|up|down|due|according|prior|similar|every|each)$|, \w+$"
 )
+_GOES_ON = word_set(
+    "before after when if unless which whichever so but not never with in at by for until as where while and or during"
+)
+"""What may follow a comma behind a phrase that does not begin a list."""
 _INTRANSITIVE = word_set("start stop begin wait leave return finish end arrive continue restart resume")
 LASTING = word_set("last run wait stand stay continue remain")
 
@@ -173,6 +177,8 @@ def _before(rest: str, start: int, first: int) -> str | None:
         return None
     words = before.split()
     main = next((at for at, word in enumerate(words) if is_participle(bare(word))), -1)
+    if _described(words):
+        return None
     if (
         len(words) > 1
         and is_participle(bare(words[-1]))
@@ -183,6 +189,21 @@ def _before(rest: str, start: int, first: int) -> str | None:
     if rest[:start].endswith(", ") and ", " in before:
         return None
     return before
+
+
+def _described(words: list[str]) -> bool:
+    """Whether a noun of the predicate is described by a participle behind it: "any patient expected to need it |"."""
+    for at in range(2, len(words) - 1):
+        before = bare(words[at - 1])
+        loose = DETERMINERS | PREPOSITIONS | ADVERBS | {"and", "or", "be", "been", "to", "not"}
+        if (
+            is_participle(bare(words[at]))
+            and before not in loose
+            and not before.endswith("ly")
+            and bare(words[at + 1]) in {"to", "that", "by"}
+        ):
+            return not words[at - 1][0].isdigit()
+    return False
 
 
 def _event(text: str) -> tuple[str, str]:
@@ -215,8 +236,10 @@ def _after(post: str, *, adds: bool) -> tuple[str, str] | None:
     kept, left = (post[: stop.start()], post[stop.start() :]) if stop else (post, "")
     if left and (_ALTERNATIVE.match(left) or (adds and _ADDITION.match(left))):
         return (kept, left) if len(kept.split()) <= 9 else None
-    if left.startswith(","):
+    if " between " in kept:
         return "", ""
+    if left.startswith(", ") and bare(left.split()[1]) not in _GOES_ON:
+        return ("", "") if bare(words[0]) in {"with", "by"} else None
     if " and " in kept or " or " in kept:
         return ("", "") if bare(words[0]) in {"with", "by"} else ((kept, "") if len(kept.split()) <= 12 else None)
     return (kept, "") if len(kept.split()) <= 10 else None
@@ -243,6 +266,8 @@ def _slot_fact(kind: str, match: re.Match[str], before: str, reading: Reading) -
     if kept is None:
         return None
     inside, outside = kept
+    if re.search(r"\bor (?:in any case )?$", clause.rest[: match.start()]) and not inside:
+        return None  # the second of two cases, without what tells it from the first
     other = inside and re.match(r"^,? ?or (?:for|at|within|by|in|every)\b", outside)
     if other or (_ADDITION.match(outside) and (inside or DEADLINE.search(outside))):
         outside = ""  # "every hour by day and every 3 hours by night": the question names the day

@@ -161,6 +161,11 @@ def upper_first(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
+_EACH_TIME = re.compile(
+    r"((?:Each|Every) (?:\w+day|morning|evening|night|week|month|quarter|year|shift|spring|summer|autumn|winter)),? (?=\S)"
+)
+
+
 def parse(text: str, proper: frozenset[str] = frozenset(), *, imperative: bool = True) -> Clause | None:
     """Read *text*, a sentence without its full stop, as one main clause; None where it is not safely one.
 
@@ -182,6 +187,9 @@ def parse(text: str, proper: frozenset[str] = frozenset(), *, imperative: bool =
         return clause and attrs.evolve(clause, subject=f"only {clause.subject}")
     if first in PREPOSITIONS and words[0][0].isupper():
         return _fronted(text, proper)
+    if (daily := _EACH_TIME.match(text)) and bare(text[daily.end() :].split()[0]) in DETERMINERS:
+        clause = _declarative(text[daily.end() :].split(), proper)
+        return clause and attrs.evolve(clause, front=lower_first(daily.group(1), proper))
     if imperative and (order := _imperative(words)):
         return order
     return _declarative(words, proper)
@@ -565,7 +573,8 @@ def split_condition(text: str) -> tuple[str, str, str] | None:
             continue
         consequence = words[at:]
         as_order = [consequence[0].capitalize(), *consequence[1:]]
-        if _imperative(as_order) or _looks_main(consequence):
+        listed = consequence[0].endswith(",") and verb_of(bare(consequence[0]))  # "stop, use the bag, and call"
+        if listed or _imperative(as_order) or _looks_main(consequence):
             return match.group(1).lower(), condition, " ".join(consequence).rstrip(".")
     return None
 

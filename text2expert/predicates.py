@@ -7,7 +7,7 @@ import attrs
 
 from text2expert.adjuncts import FREQUENCY, TIMED
 from text2expert.clauses import bare, upper_first
-from text2expert.lexicon import BE, FIRM, MODALS, PREPOSITIONS, PRONOUNS, VERBS, is_participle, word_set
+from text2expert.lexicon import BE, FIRM, MODALS, PREPOSITIONS, PRONOUNS, THIRD, VERBS, is_participle, word_set
 from text2expert.statements import BOUND, NUM, Fact, Reading, agent, content, generic, pointing
 
 _PLACE_VERBS = word_set(
@@ -31,17 +31,18 @@ _STATIVE = word_set(
 _GAPPED = re.compile(
     r"(?:, | and )(?!(?:at|in|on|for|to|by|with|within|after|before|every|under|not|never|from|then)\b)(?:the |a |an )?[A-Za-z-]+(?: [A-Za-z-]+){0,2}"
     r" (?:for|at|to|within|after|by)(?: (?:no more than|at least|a further|up to))? \d"
+    r"|^\w+ (?P<p>in|with|at|for|by) \S+(?: \S+)? and (?:[a-z]+ ){1,4}(?P=p) \S+"
 )
 """A list that leaves its verb out: "daily ones are kept for 5 days, monthly ones for 2 years"."""
-_LISTED_VERB = re.compile(rf", (?:{'|'.join(sorted(VERBS))}) (?:the|a|an|all|each|every|its|their|any|no)\b")
-"""A further predicate that was not told apart from the object."""
 _BARE_AMOUNT = re.compile(
     r"^the (?:limit|ceiling|maximum|minimum|order|value|figure|target|rate|range|goal|amount|number|time|period|interval)"
     r"(?: (?:at|in|on|by|with|during|under)\b.*)?$"
 )
 """Amounts that only the sentence before says of what: "the limit at night"."""
-_LEANING = re.compile(r"\b(?:that|this|these|those|such) [\w-]+$")
-"""An answer that ends by pointing to another sentence: "three times that rate"."""
+_LISTED_VERB = re.compile(
+    rf", (?:{'|'.join(sorted(VERBS))}) (?:the|a|an|all|each|every|its|their|any|no)\b|, (?:{'|'.join(sorted(THIRD))}) [A-Za-z]|, so "
+)
+"""A further predicate that was not told apart from the object."""
 _OWN = re.compile(r"\b(?:their|his|her|its|they|it|them|he|she)\b")
 
 
@@ -127,7 +128,8 @@ def _copula_facts(reading: Reading) -> Iterator[Fact]:
     if clause.form != "aux" or clause.negation or re.match(r"^(?:a|an|one|no|some|many|\d+)\b", clause.subject):
         return
     subject = clause.subject + reading.front
-    if _BARE_AMOUNT.match(clause.subject):
+    bare_thing = len(content(clause.subject)) < 2 and not clause.subject.startswith("the ")
+    if bare_thing or _BARE_AMOUNT.match(clause.subject):
         return
     if clause.auxiliary in {"must", "should", "shall"}:
         match = re.match(rf"^be (?P<t>(?:{BOUND} )?{NUM}.*)$", rest)
@@ -352,7 +354,7 @@ def treatment_facts(reading: Reading) -> Iterator[Fact]:
         len(content(subject)) == 2
         and any(bare(word) in PREPOSITIONS | {"that", "which", "who", "not"} for word in subject.split())
     )
-    if not described or _LEANING.search(whole) or len(whole) > 170 or reading.front or _GAPPED.search(whole):
+    if not described or len(whole) > 170 or reading.front or _GAPPED.search(whole):
         return
     if re.match(rf"(?:{NUM})\b", subject) or (clause.negation and clause.passive):
         return

@@ -62,7 +62,7 @@ _COMPARATIVES = word_set(
 def _compares(subject: str) -> bool:
     """Whether a subject is measured by something said before: "larger ships", "anything longer"."""
     words = content(subject)
-    return bool(words) and words[0] in _COMPARATIVES and " than " not in subject
+    return bool(words) and (words[0] in _COMPARATIVES or "else" in words) and " than " not in subject
 
 
 _ADDED = word_set("if when whenever while before after once as where until during")
@@ -318,15 +318,16 @@ def _definitions(body: str, scene: Scene) -> Iterator[Fact]:
         and (sum(letter.isupper() for letter in entry.group("term")) >= 2)
         and _initials(entry.group("term"), entry.group("meaning"))
     ):
-        yield scene.fact("abbreviation", entry.group("meaning"), term=entry.group("term"))
+        kind = "definition" if " " in entry.group("term") else "abbreviation"
+        yield scene.fact(kind, entry.group("meaning"), term=entry.group("term"))
         return
     stands = _STANDS.match(body)
     if stands:
         yield scene.fact("abbreviation", stands.group("meaning"), term=stands.group("term"))
         return
-    kind = _IS_A.match(body)
-    if kind and not pointing("the thing " + kind.group("meaning")) and "that " not in kind.group("term"):
-        yield scene.fact("what-is", kind.group("meaning"), subject=lower_first(kind.group("term"), scene.proper))
+    sort = _IS_A.match(body)
+    if sort and not pointing("the thing " + sort.group("meaning")) and "that " not in sort.group("term"):
+        yield scene.fact("what-is", sort.group("meaning"), subject=lower_first(sort.group("term"), scene.proper))
         return
     meant = _MEANS.match(body)
     if (
@@ -403,7 +404,7 @@ def _labelled(label: str, value: str, scene: Scene) -> list[Fact] | None:
         return None
     if bare(words[0]) in VERBS and len(words) > 1 and bare(words[1]) in DETERMINERS | PREPOSITIONS:
         return None
-    if not title(scene.section) or len(value) > 260:
+    if not title(scene.section) or len(value) > 260 or (len(words) > 2 and finite(words) is not None):
         return None
     section_words = set(content(label))
     printed = lower_first(label, scene.proper)
@@ -464,6 +465,12 @@ def cloze_facts(unit: Unit) -> list[Fact]:
     ]
 
 
+_LEANING = re.compile(
+    r"\b(?:this|these) (?!policy|procedure|agreement|contract|document)\w|\b(?:that|those|such) [\w-]+$", re.IGNORECASE
+)
+"""An answer that points to another sentence: "three times that rate"."""
+
+
 def facts(layout: Layout, *, cloze: bool = False) -> list[Fact]:
     """Every fact of a passage, in the order of the text; with *cloze*, sentences with a gap too."""
     units, tables = layout.units, layout.tables
@@ -479,4 +486,4 @@ def facts(layout: Layout, *, cloze: bool = False) -> list[Fact]:
     found.extend(fact for listing in layout.listings for fact in list_facts(listing, proper))
     if cloze:
         found.extend(fact for unit in units for fact in cloze_facts(unit))
-    return sorted(found, key=lambda fact: fact.places[-1])
+    return sorted((fact for fact in found if not _LEANING.search(fact.short)), key=lambda fact: fact.places[-1])
