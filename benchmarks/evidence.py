@@ -6,6 +6,11 @@
 A mutation takes a good pair of the labelled sample and makes its answer wrong in one way, by rules that know nothing of
 the check. The draw for a pair depends on the seed, the kind and the pair alone. Beside the check stands a naive baseline:
 every number of the answer and four fifths of its words occur in the passage or the question.
+
+The labelled bad pairs are few and are shown for what they are; so are the pairs of other domains, which the authors of
+the check wrote themselves, in three rounds, worded as far from their passages as they could. When a round was first run,
+12 of 51, 11 of 39 and 9 of 36 of its good pairs were turned away; the check has since learned from all three, so the
+figure below is that of a training set.
 """
 
 import argparse
@@ -24,6 +29,7 @@ from text2expert.records import digest
 ROOT = Path(__file__).resolve().parents[1]
 PAIRS = ROOT / "tests" / "data" / "labelled_pairs.jsonl"
 MUTATIONS = ROOT / "tests" / "data" / "mutations.jsonl"
+OTHER_DOMAINS = ROOT / "tests" / "data" / "evidence_other_domains.jsonl"
 SAMPLES = ROOT / "text2expert" / "samples"
 SEED = 20260
 HELD_OUT = "records_retention_policy.txt"
@@ -350,49 +356,56 @@ def naive(question: str, answer: str, passage: str) -> bool:
     return not words or sum(word in there for word in words) >= 0.8 * len(words)
 
 
-Judge = Callable[[str, str, str], bool]
+Case = tuple[str, str, str]
+"""Question, answer, passage."""
 
 
-def _line(name: str, cases: list[tuple[str, str, str]], caught_by: Judge, baseline: Judge) -> str:
-    caught = sum(not caught_by(*case) for case in cases)
-    plain = sum(not baseline(*case) for case in cases)
+def supported(question: str, answer: str, passage: str) -> bool:
+    return evidence.check(question, answer, passage).supported
+
+
+def _line(name: str, cases: list[Case]) -> str:
+    caught = sum(not supported(*case) for case in cases)
+    plain = sum(not naive(*case) for case in cases)
     low, high = wilson(caught, len(cases))
-    n = len(cases) or 1
-    return (
-        f"| {name:<42} | {len(cases):>4} | {caught:>5} | {100 * caught / n:>5.1f} % | {low:>5.1f} to {high:>5.1f} % "
-        f"| {100 * plain / n:>5.1f} % |"
-    )
+    share, baseline = 100 * caught / len(cases), 100 * plain / len(cases)
+    return f"| {name:<52} | {len(cases):>4} | {caught:>6} | {share:>5.1f} % | {low:>5.1f} to {high:>5.1f} % | {baseline:>5.1f} % |"
 
 
-def table(pairs: list[Row], mutations: list[Row]) -> str:
-    """Counts, shares and intervals as Markdown; good pairs count as caught when they are turned away."""
+def groups_of(pairs: list[Row], mutations: list[Row], others: list[Row]) -> dict[str, list[Case]]:
+    """The rows of the table: good pairs come first in each part, and "caught" of them means turned away."""
     by_id = {row["id"]: row for row in pairs}
-
-    def check(question: str, answer: str, passage: str) -> bool:
-        return evidence.check(question, answer, passage).supported
-
-    groups: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    groups: dict[str, list[Case]] = defaultdict(list)
+    for row in pairs:
+        case = (row["question"], row["answer"], row["passage"])
+        name = "1 good pairs turned away" if row["label"] == "good" else f"3 labelled bad: {row['bad_kind']}"
+        groups[name].append(case)
+        if row["label"] == "good":
+            groups[f"{name}, {_part(row)}"].append(case)
     for row in mutations:
         case = (by_id[row["question_of"]]["question"], row["answer"], passage_of(row, by_id))
-        groups[row["kind"]].append(case)
-        groups[f"{row['kind']}, {'held-out' if row['doc'] == HELD_OUT else 'development'} documents"].append(case)
+        groups[f"2 {row['kind']}"].append(case)
+        groups[f"2 {row['kind']}, {_part(row)}"].append(case)
         if row["kind"] != "unit":
-            groups[f"{row['kind']}: {row['how']}"].append(case)
-    good = [row for row in pairs if row["label"] == "good"]
-    for row in good:
-        case = (row["question"], row["answer"], row["passage"])
-        groups["good pairs turned away"].append(case)
-        groups[f"good pairs turned away, {'held-out' if row['doc'] == HELD_OUT else 'development'} documents"].append(
-            case
-        )
-    for row in pairs:
-        if row["label"] != "good":
-            groups[f"labelled bad: {row['bad_kind']}"].append((row["question"], row["answer"], row["passage"]))
+            groups[f"2 {row['kind']}: {row['how']}"].append(case)
+    for row in others:
+        for pair in row["pairs"]:
+            name = f"4 other domains: {pair['bad_kind'] or 'good pairs turned away'}"
+            groups[name].append((pair["question"], pair["answer"], row["passage"]))
+    return groups
+
+
+def _part(row: Row) -> str:
+    return "held-out document" if row["doc"] == HELD_OUT else "development documents"
+
+
+def table(groups: dict[str, list[Case]]) -> str:
+    """Counts, shares and intervals as Markdown."""
     head = (
-        f"| {'kind':<42} |    n | caught |  share | Wilson 95 %      | naive |\n"
-        f"|{'-' * 44}|-----:|-------:|-------:|:-----------------|------:|"
+        f"| {'kind':<52} | {'n':>4} | caught | share   | Wilson 95 %      | naive   |\n"
+        f"|{'-' * 54}|-----:|-------:|--------:|-----------------:|--------:|"
     )
-    return "\n".join([head, *(_line(name, groups[name], check, naive) for name in sorted(groups))])
+    return "\n".join([head, *(_line(name[2:], groups[name]) for name in sorted(groups))])
 
 
 def main() -> None:
@@ -403,14 +416,20 @@ def main() -> None:
     if arguments.write:
         rows = make_mutations([row for row in pairs if row["label"] == "good"])
         MUTATIONS.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
-    mutations = load(MUTATIONS)
-    print(table(pairs, mutations))
-    by_id = {row["id"]: row for row in pairs}
+    groups = groups_of(pairs, load(MUTATIONS), load(OTHER_DOMAINS))
+    print(table(groups))
+    good = [row for row in pairs if row["label"] == "good"]
+    quoted = [
+        evidence.check(row["question"], row["answer"], row["passage"], quote=row["evidence"]).supported for row in good
+    ]
+    print(f"\ngood pairs turned away with their quote as the evidence: {quoted.count(False)} of {len(good)}")
+    # A chunk's pairs come one after another, as a teacher sends them.
+    cases = sorted({case for name in groups for case in groups[name]}, key=lambda case: (case[2], case))
     start = time.process_time()
-    for row in mutations:
-        evidence.check(by_id[row["question_of"]]["question"], row["answer"], passage_of(row, by_id))
+    for case in cases:
+        supported(*case)
     seconds = time.process_time() - start
-    print(f"\n{len(mutations) / seconds:,.0f} pairs per CPU second ({1000 * seconds / len(mutations):.2f} ms a pair)")
+    print(f"{len(cases) / seconds:,.0f} pairs per CPU second, {1000 * seconds / len(cases):.2f} ms a pair")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 
 from text2expert.evidence.pair import Fault, Pair, said
 from text2expert.evidence.quantities import SPANS, Quantity, same_quantity, same_value
-from text2expert.evidence.stance import Stance
 from text2expert.evidence.statements import Figure
 from text2expert.evidence.wording import LIGHT_STEMS, concept, stem, word_set
 
@@ -13,7 +12,7 @@ def faults(pair: Pair) -> Iterator[Fault]:
     """What does not fit about the answer's numbers."""
     here = [figure for i in pair.pool for figure in pair.source.statements[i].figures]
     for clause in pair.clauses:
-        denies = Stance(clause.tokens).explicit if clause.figures else False
+        denies = clause.stance.explicit
         for figure in clause.figures:
             same = [other for other in here if _agree(pair, figure, other)] or _elsewhere(pair, figure)
             if not same:

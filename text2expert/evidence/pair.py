@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -41,6 +41,11 @@ class Clause:
         self.tokens = made
         self.stems = content(made)
         self.figures = figures(made)
+
+    @cached_property
+    def stance(self) -> Stance:
+        """The negations and directions of the clause."""
+        return Stance(self.tokens)
 
     def shown(self, stems: Iterable[str]) -> str:
         """Stems as the words they stand for, in the order of the text."""
@@ -112,7 +117,7 @@ class Pair:
         self.quoted = quoted
         self.question = Clause(tokens(question))
         self.question.stems = frozenset(map(held.unprefixed, self.question.stems))
-        self.asks = Stance(self.question.tokens)
+        self.asks = self.question.stance
         starts = (i for i, token in enumerate(self.question.tokens) if i == 0 or self.question.tokens[i - 1].boundary)
         self.polar = any(self.question.tokens[i].stem in _POLAR for i in starts)
         """The question can be answered by yes or no."""

@@ -13,15 +13,15 @@ TOLD = 0.8
 def faults(pair: Pair) -> Iterator[Fault]:
     """Where answer and evidence point in opposite directions."""
     for clause, nears in zip(pair.clauses, pair.nears, strict=True):
-        stance = Stance(clause.tokens)
-        yield from _denials(pair, clause, stance, pair.top(nears))
-        for direction in stance.directions:
+        yield from _denials(pair, clause, pair.top(nears))
+        for direction in clause.stance.directions:
             yield from _turned(pair, direction, nears)
     if pair.verdict and pair.polar and not pair.asks.explicit:
         yield from _yes(pair) if pair.verdict == "yes" else _no(pair)
 
 
-def _denials(pair: Pair, clause: Clause, said: Stance, stances: list[Stance]) -> Iterator[Fault]:
+def _denials(pair: Pair, clause: Clause, stances: list[Stance]) -> Iterator[Fault]:
+    said = clause.stance
     for word in sorted(said.denied - pair.asks.scope):
         holding = [s for s in stances if word in s.scope or word in s.plain]
         if not holding:
@@ -31,8 +31,8 @@ def _denials(pair: Pair, clause: Clause, said: Stance, stances: list[Stance]) ->
             unfounded = not agreed and not _opposed(word, stances)
         if stances and unfounded:
             yield Fault("contradicted", f"the answer denies {clause.shown([word])}, the evidence does not")
-    for stance in stances:
-        for word in sorted((stance.denied & said.plain) - said.clouded - pair.asks.scope):
+    for stance in stances if not pair.asks.explicit else []:  # "When is it not used?" - "In pregnancy."
+        for word in sorted((stance.denied & said.plain) - said.clouded):
             if not any(word in other.plain for other in stances):
                 yield Fault("contradicted", f"the evidence denies {clause.shown([word])}, the answer does not")
 

@@ -101,6 +101,8 @@ def _read_table() -> dict[str, Unit]:
 _UNITS = _read_table()
 SPANS = word_set("time calendar workday")
 """The dimensions of spans of time."""
+_COUNTED = SPANS | word_set("count gbp usd eur cent pound crown mark franc rupee yen")
+"""What is told with or without "a year" behind it."""
 CLOCK = Unit("clock", "clock", 1.0)
 ORDINAL = Unit("ordinal", "ordinal", 1.0)
 # Read as a unit only where nothing but a unit can stand: "5 a", "3 in", "2 may" are words far more often.
@@ -374,19 +376,25 @@ def _glued_name(text: str, end: int) -> bool:
 
 
 def _unit_after(text: str, end: int) -> tuple[Unit | None, int]:
+    """The unit behind a number, and where it ends: the longest that is one, "crowns" of "crowns per person"."""
     match = _UNIT_AFTER.match(text, end)
     if match is None:
         return None, end
-    if match["more"]:
-        longer = unit_of(match["unit"] + " " + match["more"].strip())
-        if longer is not None:
-            return longer, match.end()
-    unit = unit_of({"C": "°c", "F": "°f"}.get(match["unit"], match["unit"]))
-    if unit is None and "/" in match["unit"]:
-        unit = unit_of(match["unit"].split("/")[0])
-    if unit is None or (unit.name in ("a_", "k", "j", "v", "u", "d") and match["unit"].islower() and text[end] == " "):
+    if match["more"] and (longer := unit_of(match["unit"] + " " + match["more"].strip())) is not None:
+        return longer, match.end()
+    spelled = match["unit"]
+    unit = unit_of({"C": "°c", "F": "°f"}.get(spelled, spelled))
+    while unit is None and (shorter := _PER.split(spelled, 1)[0] if _PER.search(spelled, 1) else ""):
+        spelled = shorter
+        unit = unit_of(spelled)
+    if unit is None or (unit.name in _LETTERS and match["unit"].islower() and text[end] == " "):
         return None, end
-    return unit, match.end("unit")
+    return unit, match.start("unit") + len(spelled)
+
+
+_PER = re.compile(r"\s?/\s?|\sper\s|\sa\s")
+_LETTERS = word_set("a_ k j v u d")
+"""Units of one letter, which in small letters and after a space are words or labels."""
 
 
 def _value(raw: str) -> tuple[float, float | None]:
@@ -488,7 +496,7 @@ def same_quantity(a: Quantity, b: Quantity) -> bool:
     if a.unit.dimension != b.unit.dimension:
         # "32 days a year" is 32 days, where what is counted is time anyway.
         return any(
-            one.dimension.split("/")[0] in SPANS
+            one.dimension.split("/")[0] in _COUNTED
             and one.dimension.startswith(other.dimension + "/")
             and _close(a.value, b.value)
             for one, other in ((a.unit, b.unit), (b.unit, a.unit))

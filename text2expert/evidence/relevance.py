@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from text2expert.evidence.pair import Clause, Fault, Pair, shared
+from text2expert.evidence.statements import Statement
 from text2expert.evidence.wording import LIGHT_STEMS, word_set
 
 NEW = 0.5
@@ -73,7 +74,28 @@ def _carriers(pair: Pair) -> set[int]:
         most = max(carried, default=0.0)
         if most > CARRIES * rare:
             here.update(i for i, score in enumerate(carried) if score >= CARRIED * most)
-    return here | {j for i in here for j in (i - 1, i + 1) if 0 <= j < len(held) and held[j].block == held[i].block}
+    before = {i - 1 for i in here if i and _goes_on(held[i - 1], held[i], explains=bool(pair.verdict))}
+    after = {i + 1 for i in here if pair.verdict and i + 1 < len(held) and held[i].block == held[i + 1].block}
+    return here | before | after
+
+
+def _goes_on(before: Statement, statement: Statement, *, explains: bool) -> bool:
+    """Whether a sentence speaks of what the one before it was about: it has "it" or "these", or a word of it.
+
+    *explains*: after a yes or no, any sentence of the paragraph may be the explanation.
+    """
+    if before.block != statement.block:
+        return False
+    return (
+        explains
+        or not before.stems.isdisjoint(statement.stems)
+        or any(token.stem in _ANAPHORS for token in statement.tokens[:6])
+    )
+
+
+_ANAPHORS = word_set(
+    "it its this that these those they them their then here there such he she his her otherwise both one same"
+)
 
 
 # --- the kind of answer -----------------------------------------------------------------------------------------------

@@ -119,7 +119,10 @@ def _stretches(made: Sequence[Token]) -> Iterator[list[int]]:
 
 def _negates(made: Sequence[Token], i: int) -> bool:
     """Whether a negation is said of what follows: not the "No" before a comma, "no more than", "not only"."""
-    return i + 1 < len(made) and not made[i + 1].boundary and made[i + 1].text.lower() not in _COMPARING
+    following = made[i + 1 : i + 3]
+    if not following or following[0].boundary or following[0].text.lower() in _COMPARING:
+        return False
+    return following[-1].stem != "than"  # "no further than"
 
 
 def _compares(made: Sequence[Token], i: int) -> bool:

@@ -293,7 +293,7 @@ NEGATORS = word_set("not no never none nobody nothing neither nor cannot without
 _INHERENT_WORDS = word_set("""
     refuse reject deny decline forbid prohibit ban avoid fail lack absent exclude exempt withhold omit skip
     prevent contraindicated outside instead rather only sole unless except unable impossible unlawful invalid void
-    restrict exclusive unsafe hardly nor neither cannot
+    restrict exclusive unsafe hardly nor neither cannot free missing
 """)
 
 
