@@ -529,7 +529,7 @@ _TIME_NOUNS = word_set("second seconds minute minutes hour hours day days week w
 
 def _once_opens(words: list[str], at: int) -> bool:
     """Whether "once" means "as soon as", not "one time" or "at once"."""
-    if at + 1 < len(words) and bare(words[at + 1]) in SUBORDINATORS:
+    if at + 1 < len(words) and bare(words[at + 1]) in SUBORDINATORS | PREPOSITIONS:
         return False
     return bare(words[at - 1]) != "at" and _has_finite(words[at + 1 : at + 14])
 

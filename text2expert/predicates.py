@@ -135,7 +135,10 @@ def _copula_facts(reading: Reading) -> Iterator[Fact]:
         match = re.match(rf"^be (?P<t>(?:{BOUND} )?{NUM}.*)$", rest)
         if match:
             yield scene.fact(
-                "required-value", match.group("t") + reading.more, anchored=reading.anchored, subject=subject
+                "required-value",
+                match.group("t") + reading.more + reading.added,
+                anchored=reading.anchored,
+                subject=subject,
             )
         return
     if clause.auxiliary not in {"is", "are"} or clause.passive:
@@ -184,9 +187,12 @@ def _by_facts(reading: Reading) -> Iterator[Fact]:
         ):
             yield reading.scene.fact("by-whom", by.group("t"), anchored=reading.anchored, **slots)
     given = re.match(
-        r"^(?P<v>(?:be )?(?:\w+ly )?\w+(?: [a-z]+ly| back)?) (?P<p>with|to) (?P<t>(?:the|a|an|each|both|one|two|its) [^;()]+?)(?P<z> (?:within|for|before|after|at|by|in|on|each|every|if|as|under) .+)?$",
+        r"^(?P<v>(?:be )?(?:\w+ly )?\w+(?: [a-z]+ly| back)?) (?P<p>with|to) (?P<t>(?:the|a|an|each|both|one|two|its) [^;()]+?)"
+        r"(?P<z> (?:within|for|before|after|each|every|if) .+| (?:at|by|in|on|as|under) .+)?$",
         rest,
     )
+    if given and given.group("p") == "with" and re.match(r" (?:at|by|in|on|as|under) ", given.group("z") or ""):
+        given = None  # "with a bolt in every hole": the place may belong to the bolt
     if (
         given
         and not clause.negation
