@@ -135,7 +135,7 @@ def _misplaced(quantity: Quantity, same: list[Figure], *, turned: bool) -> Itera
 def _computed(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
     """Whether the number follows from one that the question brings and one of the evidence, in a step or two.
 
-    From numbers of the evidence alone only as a percentage, or where the pair speaks of a sum or a difference.
+    Sums and differences only where the pair speaks of one: any two numbers of a text add up to a third.
     """
     for asked in pair.question.figures:
         if _is_name(asked) or any(_told_alike(asked.quantity, other.quantity) for other in here):
@@ -144,14 +144,17 @@ def _computed(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
             results = _results(asked.quantity, other.quantity, quantity, here)
             if not _is_name(other) and _any_is(results, quantity):
                 return True
-    terms = [figure.quantity for figure in here if not _is_name(figure)]
+    terms = [figure.quantity for figure in (*here, *pair.question.figures) if not _is_name(figure)]
     return _any_is(_shares(terms, quantity), quantity) or (
         any(token.text.lower() in _SUMS for token in (*pair.question.tokens, *pair.answer.tokens))
         and _any_is(_sums(terms, quantity), quantity)
     )
 
 
-_SUMS = word_set("total altogether plus minus sum difference differ differs together combined overall")
+_SUMS = word_set(
+    "total altogether plus minus sum difference differ differs together combined overall left remaining remain remains "
+    "exceed exceeds extra"
+)
 """What a question or an answer says when two numbers of the evidence are added or subtracted."""
 
 
@@ -185,10 +188,7 @@ def _results(a: Quantity, b: Quantity, wanted: Quantity, here: list[Figure]) -> 
     """What one number of the question and one of the evidence can give in the unit of the wanted number."""
     if a.unit is not None and b.unit is not None and a.unit.dimension == b.unit.dimension:
         one, two = a.value * a.unit.size, b.value * b.unit.size
-        if wanted.unit is not None and wanted.unit.dimension == a.unit.dimension:
-            yield (one + two) / wanted.unit.size
-            yield abs(one - two) / wanted.unit.size
-        elif wanted.unit is None and one and two:
+        if wanted.unit is None and one and two:
             yield one / two
             yield two / one
     elif (wanted.unit in (a.unit, b.unit) and None in (a.unit, b.unit)) or _is_rate(a, b, wanted):

@@ -1,10 +1,11 @@
 """Negation and direction: the answer must not deny what the evidence says, nor turn it round."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from text2expert.evidence.pair import Clause, Fault, Near, Pair
-from text2expert.evidence.stance import Direction, Stance
-from text2expert.evidence.wording import LIGHT_STEMS, OPPOSITES
+from text2expert.evidence.stance import Direction, Stance, negates
+from text2expert.evidence.statements import Token
+from text2expert.evidence.wording import LIGHT_STEMS, OPPOSITES, word_set
 
 TOLD = 0.8
 """The share of a question's content words that make a statement say what the question asks."""
@@ -29,12 +30,17 @@ def _denials(pair: Pair, clause: Clause, stances: list[Stance]) -> Iterator[Faul
         else:
             agreed = word in holding[0].clouded or any(word in s.scope for s in holding)
             unfounded = not agreed and not _opposed(word, stances)
+        unfounded = unfounded and not any(prefix + word in pair.source.stems for prefix in _UN)
         if stances and unfounded:
             yield Fault("contradicted", f"the answer denies {clause.shown([word])}, the evidence does not")
     for stance in stances if not pair.asks.explicit else []:  # "When is it not used?" - "In pregnancy."
         for word in sorted((stance.denied & said.plain) - said.clouded):
             if not any(word in other.plain for other in stances):
                 yield Fault("contradicted", f"the evidence denies {clause.shown([word])}, the answer does not")
+
+
+_UN = ("un", "in", "im", "non", "dis")
+"""What makes a word its opposite: "not known" is "unknown"."""
 
 
 def _opposed(word: str, stances: list[Stance]) -> bool:
@@ -67,13 +73,26 @@ def _turned(pair: Pair, said: Direction, nears: list[Near]) -> Iterator[Fault]:
 
 def _yes(pair: Pair) -> Iterator[Fault]:
     asked = pair.question.stems - LIGHT_STEMS
-    if any(scope & asked for scope in Stance(pair.answer.tokens[1:]).scopes):
+    if any(scope & asked for scope in Stance(pair.answer.tokens[1:]).scopes) or _takes_back(pair.answer.tokens[1:]):
         yield Fault("contradicted", "the answer says yes and goes on to deny it")
     for stance in pair.top(pair.near(pair.question))[:2]:
         for scope in stance.scopes:
             denied = scope - LIGHT_STEMS
             if denied and denied <= asked:
                 yield Fault("contradicted", f"the answer says yes, the evidence denies {pair.question.shown(denied)}")
+
+
+def _takes_back(made: Sequence[Token]) -> bool:
+    """Whether the first clause behind a "Yes" is denied: "Yes, it is never done"."""
+    for i, token in enumerate(made):
+        if (token.boundary and i) or token.stem in _TURNS:
+            return False
+        if token.stem in ("not", "never", "cannot"):
+            return negates(made, i)
+    return False
+
+
+_TURNS = word_set("but except unless only if when while although as provided")
 
 
 def _no(pair: Pair) -> Iterator[Fault]:

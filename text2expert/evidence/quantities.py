@@ -496,9 +496,7 @@ def same_quantity(a: Quantity, b: Quantity) -> bool:
     if a.unit.dimension != b.unit.dimension:
         # "32 days a year" is 32 days, where what is counted is time anyway.
         return any(
-            one.dimension.split("/")[0] in _COUNTED
-            and one.dimension.startswith(other.dimension + "/")
-            and _close(a.value, b.value)
+            other.dimension in _COUNTED and one.name.startswith(other.name + "/") and _close(a.value, b.value)
             for one, other in ((a.unit, b.unit), (b.unit, a.unit))
         )
     return _close(a.value * a.unit.size, b.value * b.unit.size)

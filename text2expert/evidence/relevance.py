@@ -14,6 +14,8 @@ ABOUT = 0.12
 """The share of the question's weight that must lie in the statements that carry the answer."""
 BELONGS = 0.25
 """The same, of the most that any statement has."""
+TOLD = 0.3
+"""What some statement must have of the question's weight, before it counts that the answer comes from another."""
 CARRIED = 0.7
 """A statement carries a clause of the answer when it holds this share of what the best one holds."""
 CARRIES = 0.3
@@ -59,7 +61,7 @@ def _about_something_else(pair: Pair) -> Iterator[Fault]:
     whole = pair.source.weigh(asked) + pair.source.rare * len(numbers)
     about = pair.speaks_of(asked)
     most = max(about[i] for i in here)
-    if most < ABOUT * whole or most < BELONGS * max(about):
+    if max(about) >= TOLD * whole and (most < ABOUT * whole or most < BELONGS * max(about)):
         yield Fault("misplaced", "the answer comes from a statement that is not about what the question asks")
 
 

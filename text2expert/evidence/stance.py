@@ -66,7 +66,7 @@ class Stance:
                 governed = negations > 0 if word in NEGATORS else reach > 0
                 self.directions.append(Direction(token.text, sides, denied=governed, beside=_beside(made, i)))
             if word in NEGATORS:
-                if _negates(made, i):
+                if negates(made, i):
                     negations += 1
                     if negations == 1:  # two in a stretch say yes: "not without"
                         reach = _REACH
@@ -117,7 +117,7 @@ def _stretches(made: Sequence[Token]) -> Iterator[list[int]]:
     yield stretch
 
 
-def _negates(made: Sequence[Token], i: int) -> bool:
+def negates(made: Sequence[Token], i: int) -> bool:
     """Whether a negation is said of what follows: not the "No" before a comma, "no more than", "not only"."""
     following = made[i + 1 : i + 3]
     if not following or following[0].boundary or following[0].text.lower() in _COMPARING:

@@ -180,12 +180,20 @@ def figures(made: Sequence[Token]) -> tuple[Figure, ...]:
                 label = ""
             continue
         before = made[i - 1] if i else None
+        if before is not None and before.text == "(" and _is_enumerator(made, i):
+            continue
         if before is not None and before.content:
             label = concept(before.stem)
         after = made[i + 1] if i + 1 < len(made) and token.quantity.unit is None else None
         noun = concept(after.stem) if after is not None and after.content else ""
         found.append(Figure(token.quantity, label, noun))
     return tuple(found)
+
+
+def _is_enumerator(made: Sequence[Token], i: int) -> bool:
+    """The "(2)" that counts the parts of a paragraph."""
+    first = i < 2 or made[i - 2].boundary
+    return first and i + 1 < len(made) and made[i + 1].text == ")" and made[i].text.isdigit() and len(made[i].text) < 3
 
 
 def _blocks(text: str) -> list[tuple[str, int, int]]:

@@ -65,6 +65,7 @@ hang: hung
 hold: held
 keep: kept
 know: knew known
+unknow: unknown
 lay: laid
 lead: led
 leave: left
