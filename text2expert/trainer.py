@@ -313,6 +313,7 @@ class Trainer:
             "system": self.system,
             "default_chat_template": CHAT_TEMPLATE,
             "max_new_tokens": _longest_answer(records),
+            "batch_size": 256 if self.embedded else 32,
         }
         asked_sha256 = ""
         if questions:
@@ -511,8 +512,8 @@ def _folder_key(folder: Path) -> str:
 
 
 def _longest_answer(records: Sequence[GoldRecord]) -> int:
-    """A limit of tokens for the bare base, which may never stop by itself; the toy's tokens are the shortest."""
-    return min(512, 16 + max(len(record.output) for record in records) // 2)
+    """A limit of tokens for the bare base, which may never stop by itself; a token has three characters or more."""
+    return min(512, 16 + max(len(record.output) for record in records) // 3)
 
 
 def _write_stage(folder: Path, name: str, settings: Mapping[str, Any]) -> str:

@@ -21,7 +21,6 @@ from typing import Any, TextIO
 
 import torch
 from chat import prompt_of
-from peft import PeftModel
 from stage import Stage, read_jsonl
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessor
 
@@ -39,7 +38,7 @@ class Settings:
     default_chat_template: str = ""
     """For a base whose tokenizer has none."""
     max_new_tokens: int = 256
-    batch_size: int = 64
+    batch_size: int = 32
     inputs: dict[str, str] = field(default_factory=dict)
     """Digests of what this stage reads: a change of them is a change of the job."""
 
@@ -53,6 +52,7 @@ class Answerer:
             trained = json.loads((Path(settings.adapter) / "training_args.json").read_text(encoding="utf-8"))
         self.system = trained.get("system", settings.system)
         self.batch_size = settings.batch_size
+        self.max_new_tokens = trained.get("max_new_tokens", settings.max_new_tokens)
         self.tokenizer = AutoTokenizer.from_pretrained(
             settings.adapter or settings.base,
             revision=None if settings.adapter else settings.revision,
@@ -77,11 +77,12 @@ class Answerer:
         # A base's own sampling settings would come back for every value that is not set here.
         model.generation_config = GenerationConfig(
             do_sample=False,
-            max_new_tokens=trained.get("max_new_tokens", settings.max_new_tokens),
             eos_token_id=sorted(ends),
             pad_token_id=self.tokenizer.pad_token_id,
         )
         if settings.adapter:
+            from peft import PeftModel  # noqa: PLC0415 - the bare base answers without it, seconds sooner
+
             model = PeftModel.from_pretrained(model, settings.adapter)
         self.model = model.eval()
 
@@ -99,9 +100,13 @@ class Answerer:
             [prompt for prompt, _ in prompts], add_special_tokens=False, padding=True, return_tensors="pt"
         ).to(self.model.device)
         inputs.pop("token_type_ids", None)
+        room = getattr(self.model.config, "max_position_embeddings", sys.maxsize) - inputs["input_ids"].shape[1]
+        limit = max(1, min(self.max_new_tokens, room))
         watch = Probabilities()
         with torch.inference_mode():
-            written = self.model.generate(**inputs, logits_processor=[watch])[:, inputs["input_ids"].shape[1] :]
+            written = self.model.generate(**inputs, max_new_tokens=limit, logits_processor=[watch])[
+                :, inputs["input_ids"].shape[1] :
+            ]
         ended = torch.isin(written, torch.tensor(self.ends(), device=written.device)).long()
         counted = (ended.cumsum(1) - ended) == 0  # up to the token that ends the answer, this one included
         log_probabilities = torch.stack(watch.log_probabilities, 1)

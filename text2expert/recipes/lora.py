@@ -62,6 +62,7 @@ class Settings:
     warmup: float = 0.03
     """Share of the steps in which the learning rate rises."""
     weight_decay: float = 0.0
+    beta2: float = 0.999
     max_grad_norm: float = 1.0
     r: int
     alpha: int
@@ -154,7 +155,11 @@ class Trained:
         self.weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self.size = sum(weight.numel() for weight in self.weights.values())
         self.optimizer = torch.optim.AdamW(
-            self.weights.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+            self.weights.values(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            betas=(0.9, settings.beta2),
+            fused=True,
         )
 
 
@@ -249,6 +254,7 @@ def add_lora(base: PreTrainedModel, settings: Settings, revision: str | None) ->
 def read_rows(settings: Settings, tokenizer: PreTrainedTokenizerBase) -> list[Row]:
     """The golden dataset as rows; what is too long or has no answer is left out and counted."""
     rows, empty, long = [], 0, 0
+    limit = min(settings.max_length, tokenizer.model_max_length)
     for number, record in enumerate(read_jsonl(settings.gold)):
         question = "\n".join(part for part in (record["instruction"], record.get("input", "")) if part)
         answer = (record.get(settings.target) or record["output"]).strip()
@@ -257,16 +263,16 @@ def read_rows(settings: Settings, tokenizer: PreTrainedTokenizerBase) -> list[Ro
         length = len(encode(tokenizer, [prompt])[0]) + len(completion)
         if not answer:
             empty += 1
-        elif length > settings.max_length:
+        elif length > limit:
             long += 1
         else:
             item = record.get("item") or str(number)
             rows.append(Row(item=item, question=question, prompt=prompt, completion=completion, length=length))
     if empty or long:
-        print(f"left out: {empty} rows without an answer, {long} longer than {settings.max_length} tokens")
+        print(f"left out: {empty} rows without an answer, {long} longer than {limit} tokens")
     if not rows:
         sys.exit(
-            f"{settings.gold}: no row has a token to train on ({empty} without an answer, {long} longer than {settings.max_length} tokens)"
+            f"{settings.gold}: no row has a token to train on ({empty} without an answer, {long} longer than {limit} tokens)"
         )
     return rows
 
@@ -349,9 +355,7 @@ def epoch_batches(rows: list[Row], epoch: int, settings: Settings) -> list[list[
         row
         for members in rounds.values()
         for start in range(0, len(members), stretch)
-        for row in sorted(
-            members[start : start + stretch], key=lambda row: (len(rows[row].completion), rows[row].length)
-        )
+        for row in sorted(members[start : start + stretch], key=lambda row: rows[row].length)
     ]
     batches = [ordered[start : start + settings.batch_size] for start in range(0, len(ordered), settings.batch_size)]
     draw.shuffle(batches)
