@@ -12,7 +12,7 @@ from sentence_units import taught, units
 
 from text2expert.chunker import Chunker
 from text2expert.errors import InputError
-from text2expert.offline import EvidenceVerifier, RuleTeacher
+from text2expert.offline import _RANK, EvidenceVerifier, RuleTeacher
 from text2expert.phrasings import TEMPLATES
 from text2expert.records import Chunk, QAPair, to_line
 
@@ -249,6 +249,12 @@ def test_a_question_has_one_answer_in_its_document(taught_samples):
     """No question string stands for two items."""
     for _, pairs, _ in taught_samples.values():
         assert max(Counter(pair.question.casefold() for pair in pairs).values()) == 1
+
+
+def test_every_kind_has_wordings_and_a_rank():
+    """No rule gives a fact that nobody can ask for, and none is without its place in the order."""
+    assert set(TEMPLATES) == set(_RANK)
+    assert all(len(templates) >= 3 for templates in TEMPLATES.values())
 
 
 def test_items_have_several_wordings(taught_samples):

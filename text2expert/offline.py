@@ -13,6 +13,7 @@ import attrs
 from text2expert import evidence, phrasings, rules
 from text2expert._sync import run
 from text2expert.errors import InputError
+from text2expert.lexicon import word_set
 from text2expert.records import Chunk, Difficulty, QAPair, Span, Verdict, digest
 from text2expert.statements import Fact
 from text2expert.units import lay_out, title
@@ -27,63 +28,24 @@ _RANK = {
     kind: rank
     for rank, kinds in enumerate(
         (
-            (
-                "definition",
-                "what-is",
-                "list-ban",
-                "list-which",
-                "deadline",
-                "ban",
-                "frequency",
-                "value",
-                "required-value",
-                "limit",
-                "size",
-                "label-value",
-                "cell",
-                "entry",
-                "reference",
+            word_set(
+                "definition what-is list-ban list-which deadline ban frequency value required-value limit size label-value "
+                "cell entry reference"
             ),
-            (
-                "duration",
-                "times",
-                "manner",
-                "recipient",
-                "instrument",
-                "lasting",
-                "elapse",
-                "offset",
-                "moment",
-                "measure",
-                "condition",
-                "condition-order",
-                "label",
-                "count",
-                "count-subject",
-                "abbreviation",
+            word_set(
+                "duration times manner recipient instrument lasting elapse offset moment measure condition condition-order "
+                "label count count-subject abbreviation"
             ),
-            (
-                "when",
-                "case",
-                "exception",
-                "until",
-                "timing",
-                "why",
-                "by-whom",
-                "place",
-                "who",
-                "duty",
-                "treatment",
-                "treatment-modal",
-            ),
-            ("object", "order", "event", "term", "meaning", "subject"),
-            ("permission", "cloze"),
+            word_set("when case exception until timing why by-whom place who duty treatment treatment-modal"),
+            word_set("object order event term meaning subject"),
+            word_set("permission cloze"),
         )
     )
     for kind in kinds
 }
-_HARD = frozenset({"condition", "condition-order", "exception", "when", "case", "why"})
-_EASY = frozenset({"cell", "entry", "abbreviation", "label-value", "label", "permission"})
+"""Kind -> how late it comes: exact figures first, yes and no last."""
+_HARD = word_set("condition condition-order exception when case why")
+_EASY = word_set("cell entry abbreviation label-value label permission")
 
 
 class RuleTeacher:
@@ -91,7 +53,7 @@ class RuleTeacher:
 
     Args:
         questions_per_chunk: How many questions (items) at most a chunk gives; the wordings of one are not counted.
-        cloze: Whether "complete the sentence" questions are added for sentences that no rule reads.
+        cloze: Whether "complete the sentence" questions are added, as a kind of their own.
 
     Raises:
         InputError: *questions_per_chunk* is not a positive integer.

@@ -19,7 +19,6 @@ from text2expert.lexicon import (
     POINTERS,
     PREPOSITIONS,
     PRONOUNS,
-    ROLES,
     SUBORDINATORS,
     VERBS,
     word_set,
@@ -27,7 +26,6 @@ from text2expert.lexicon import (
 from text2expert.listings import list_facts, table_facts
 from text2expert.predicates import predicate_facts, treatment_facts
 from text2expert.statements import (
-    BOUND,
     NUM,
     PERSONAL,
     TIME_UNIT,
@@ -387,59 +385,43 @@ _VALUE_HEADS = word_set(
 
 def _labelled(label: str, value: str, scene: Scene) -> list[Fact] | None:
     """Facts of "Label: value"; None where it is not one."""
+    if not _is_label(label, scene) or len(value) > 260:
+        return None
+    short = value.rstrip(" .;,")
+    printed = lower_first(label, scene.proper)
+    core = re.split(r" (?:of|for|at|by|in|between|with|from|to) ", re.sub(r" *\(.*?\)", "", label))[0].split()
+    head = bare(core[-1]) if core else ""
+    if head in _VALUE_HEADS and not _ORDERS.match(short) and parse(upper_first(short), scene.proper) is None:
+        plural = head.endswith("s") and not head.endswith("ss")
+        first = label.split(maxsplit=1)[0]
+        named = bare(first) in DETERMINERS or any(letter.isupper() for letter in first[1:]) or first[0].isdigit()
+        the_label = printed if named else f"the {printed}"
+        return [scene.fact("label-value", short, label=printed, the_label=the_label, be="are" if plural else "is")]
+    return [scene.fact("label", short, label=printed)]
+
+
+_ORDERS = re.compile(r"(?:give|use|set|see|keep)\b", re.IGNORECASE)
+
+
+def _is_label(label: str, scene: Scene) -> bool:
+    """Whether the words before a colon name a thing or case, and a question can name the section with it."""
     words = label.split()
+    first = bare(words[0])
     if (
         len(words) > 9
         or "," in label
         or re.match(rf"(?:team of |group of )?{NUM}\b", label.lower())
-        or bare(words[0]) in _NOTES
-        or any(bare(word) in MODALS | BE | {"has", "have", "does"} for word in words)
+        or not content(label)
     ):
-        return None
-    if (
-        bare(words[0]) in PRONOUNS | POINTERS | SUBORDINATORS | {"never", "do", "always", "not", "only"}
-        or pointing(label)
-        or label.count("(") != label.count(")")
-    ):
-        return None
-    if bare(words[0]) in VERBS and len(words) > 1 and bare(words[1]) in DETERMINERS | PREPOSITIONS:
-        return None
-    if not title(scene.section) or len(value) > 260 or (len(words) > 2 and finite(words) is not None):
-        return None
-    section_words = set(content(label))
-    printed = lower_first(label, scene.proper)
-    short = value.rstrip(" .;,")
-    found: list[Fact] = []
-    named = attrs.evolve(scene, section=scene.section)
-    head = (
-        bare(re.sub(r"\(.*?\)", "", re.split(r" (?:of|for|at|by|in|between|with|from|to) ", label)[0]).split()[-1])
-        if re.sub(r"\(.*?\)", "", label).strip()
-        else ""
-    )
-    numeric = bool(re.match(rf"^(?:{BOUND} )?(?:-?{NUM}|\d+:\d+)\b", short))
-    short_value = len(short) <= 60 and not re.search(r"[;:]", short)
-    if not section_words:
-        return None
-    if (head in _VALUE_HEADS or (numeric and short_value and head not in ROLES)) and not re.match(
-        r"^(?:give|use|set|see)\b", short.lower()
-    ):
-        plural = head.endswith("s") and not head.endswith("ss")
-        article = (
-            ""
-            if (words[0][:1].isupper() and any(letter.isupper() for letter in words[0][1:]))
-            or bare(words[0]) in DETERMINERS
-            or words[0][0].isdigit()
-            else "the "
-        )
-        if head in _VALUE_HEADS and parse(upper_first(short), scene.proper) is None:
-            found.append(
-                named.fact(
-                    "label-value", short, label=printed, the_label=article + printed, be="are" if plural else "is"
-                )
-            )
-            return found
-    found.append(named.fact("label", short, label=printed))
-    return found
+        return False
+    if first in _NOTES | PRONOUNS | POINTERS | SUBORDINATORS | {"never", "do", "always", "not", "only"}:
+        return False
+    if any(bare(word) in MODALS | BE | {"has", "have", "does"} for word in words) or pointing(label):
+        return False
+    if first in VERBS and len(words) > 1 and bare(words[1]) in DETERMINERS | PREPOSITIONS:
+        return False
+    stated = len(words) > 2 and finite(words) is not None
+    return label.count("(") == label.count(")") and not stated and bool(title(scene.section))
 
 
 _BLANKED = re.compile(
