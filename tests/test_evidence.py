@@ -246,9 +246,7 @@ def test_context_is_evidence_that_is_not_quoted():
 
 
 def test_a_number_computed_from_question_and_evidence_is_good():
-    passage = (
-        "The deposit is equal to five weeks' rent. The dose is 0.03 mg/kg. A discount of 20% is given on 600 crowns."
-    )
+    passage = "The deposit is equal to five weeks' rent. The dose is 0.03 mg/kg. A discount of 20% is given."
     assert check(
         "Rent is 200 pounds a week. What is the deposit?", "1,000 pounds, five weeks' rent.", passage
     ).supported

@@ -10,10 +10,13 @@ conclusion that needs thought. ``complete`` is judged only as far as the kind of
 was asked). That is what a model verifier is for; this one runs first, so that no money is spent on what fails here.
 
     quotes       a quote's place, however typography and line breaks changed
-    quantities   numbers, units, comparators
     wording      English: stems, synonyms, opposites, negations
-    statements   a passage as sentences, bullets and rows
-    grounding    the comparison
+    quantities   numbers, units, comparators, clock times
+    statements   a text as sentences, bullets and table rows
+    stance       what a statement denies and which way it points
+    pair         a question and an answer beside their source
+    amounts, polarity, relevance    what does not fit: numbers; negation and direction; words and the question
+    grounding    the one judgement
 """
 
 from text2expert.evidence.grounding import Grounding, check

@@ -138,32 +138,26 @@ def _computed(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
     Sums and differences only where the pair speaks of one: any two numbers of a text add up to a third.
     """
     for asked in pair.question.figures:
-        if _is_name(asked) or any(_told_alike(asked.quantity, other.quantity) for other in here):
+        strange = asked.noun and asked.noun not in pair.source.stems  # "which two conditions"
+        if _is_name(asked) or strange or any(_told_alike(asked.quantity, other.quantity) for other in here):
             continue  # "step 4", or a condition that the evidence states itself
         for other in here:
             results = _results(asked.quantity, other.quantity, quantity, here)
             if not _is_name(other) and _any_is(results, quantity):
                 return True
+    adds = any(token.text.lower() in _SUMS for token in pair.question.tokens)
+    adds = adds or any(token.text.lower() in _SIGNS for token in pair.answer.tokens)
     terms = [figure.quantity for figure in (*here, *pair.question.figures) if not _is_name(figure)]
-    return _any_is(_shares(terms, quantity), quantity) or (
-        any(token.text.lower() in _SUMS for token in (*pair.question.tokens, *pair.answer.tokens))
-        and _any_is(_sums(terms, quantity), quantity)
-    )
+    return adds and _any_is(_sums(terms, quantity), quantity)
 
 
 _SUMS = word_set(
     "total altogether plus minus sum difference differ differs together combined overall left remaining remain remains "
     "exceed exceeds extra"
 )
-"""What a question or an answer says when two numbers of the evidence are added or subtracted."""
-
-
-def _shares(terms: list[Quantity], wanted: Quantity) -> Iterator[float]:
-    """30 % of 600 m3/h, where the evidence has both."""
-    percents = [q for q in terms if q.unit is not None and q.unit.name == "%"]
-    yield from (
-        p.value * q.value / 100 for p in percents for q in terms if wanted.unit is not None and q.unit == wanted.unit
-    )
+"""What a question says that asks for a sum or a difference."""
+_SIGNS = word_set("plus minus altogether")
+"""What an answer says that shows one."""
 
 
 def _sums(terms: list[Quantity], wanted: Quantity) -> Iterator[float]:
