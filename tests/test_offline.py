@@ -6,15 +6,17 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sentence_units import taught, units
 
 from text2expert.chunker import Chunker
+from text2expert.clauses import parse
 from text2expert.errors import InputError
 from text2expert.offline import _RANK, EvidenceVerifier, RuleTeacher
 from text2expert.phrasings import TEMPLATES
 from text2expert.records import Chunk, QAPair, to_line
+from text2expert.units import lay_out
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "text2expert" / "samples"
@@ -214,6 +216,68 @@ def test_prose_and_poetry_yield_little():
     )
     assert ask(poem, heading="") == {}
     assert ask(tale, heading="") == {}
+
+
+# --- layout and grammar -----------------------------------------------------------------------------------------------
+
+
+def test_layout_tells_headings_bullets_and_leads():
+    """A numbered heading, a lead-in with its bullets, a numbered paragraph that leaves the heading's scope, a title in line."""
+    text = (
+        "3 STORES\n\n3.1 Cold store\nKeep it shut.\n\nWhen closing:\n- Lock the door.\n- Switch off\n  the lamp.\n\n"
+        "3.2 The key hangs on a hook.\n\n3.3 Night visits. A guard comes along.\n"
+    )
+    layout = lay_out(text)
+    assert [
+        ("Keep it shut.", "3.1 Cold store", False),
+        ("When closing:", "3.1 Cold store", False),
+        ("Lock the door.", "3.1 Cold store", True),
+        ("Switch off the lamp.", "3.1 Cold store", True),
+        ("The key hangs on a hook.", "3 STORES", False),
+        ("A guard comes along.", "Night visits", False),
+    ] == [(unit.text, unit.section, unit.bullet) for unit in layout.units]
+    assert all(" ".join(text[unit.start : unit.end].split()) == unit.text for unit in layout.units)
+    assert {"When closing:"} == {unit.lead.text for unit in layout.units if unit.lead}
+    assert [("Lock the door.", "Switch off\n  the lamp.".replace("\n  ", " "))] == [
+        listing.items for listing in layout.listings
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "inverted"),
+    [
+        ("The red lamp is cleaned daily", "is the red lamp cleaned daily"),
+        ("The night porter carries a lamp", "does the night porter carry a lamp"),
+        ("Shore patrols pass each berth", "do shore patrols pass each berth"),
+        ("A hook that does not open is painted yellow", "is a hook that does not open painted yellow"),
+        (
+            "A record that has been lost and reappears shall be burnt",
+            "shall a record that has been lost and reappears be burnt",
+        ),
+        ("Never open the sealed box", "should you never open the sealed box"),
+        ("The deputy may not sign the list", "may the deputy not sign the list"),
+        ("Internal Audit reads the log", "does Internal Audit read the log"),
+    ],
+)
+def test_a_statement_is_turned_round(sentence, inverted):
+    """Auxiliaries change places with the subject; other verbs take "do"."""
+    clause = parse(sentence)
+    assert clause is not None
+    assert clause.inverted() == inverted
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Although it rained, the ships came",
+        "Quickly and without a word",
+        "He signs the list",
+        "There is one key on each floor",
+    ],
+)
+def test_what_is_not_read_safely_is_not_read(sentence):
+    """None rather than a guess."""
+    assert parse(sentence) is None
 
 
 # --- the records ------------------------------------------------------------------------------------------------------
@@ -426,6 +490,7 @@ def test_any_words_are_taught_or_left(text):
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=300))
+@example("A : valve opens.")
 def test_any_text_is_taught_or_left(text):
     """No text raises."""
     _sound(text)

@@ -143,7 +143,7 @@ def lower_first(text: str, proper: frozenset[str] = frozenset()) -> str:
     low = word.lower()
     if low in DETERMINERS or low in PREPOSITIONS or low in SUBORDINATORS or low in RELATIVES:
         return text[0].lower() + text[1:]
-    second = text.split()[1] if " " in text else ""
+    second = text.partition(" ")[2].partition(" ")[0]
     if second[:1].isupper() and second[1:2].islower() and word[0].isupper():
         return text  # "Internal Audit": the second word's capital shows a name
     if word in proper or any(letter.isupper() or letter.isdigit() for letter in word[1:]) or len(word) == 1:
