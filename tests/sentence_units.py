@@ -8,7 +8,7 @@ pieces of fewer than three words.
 
 import re
 
-MARK = re.compile(r"^\s*(?:[-*•]\s+|\([a-z]\)\s+|[A-Z]?\.?\d+(?:\.\d+)*\.?\s+)")
+MARK = re.compile(r"^\s*(?:[-*•]\s+|\([a-z]\)\s+|[A-Z]?\.?\d+(?:\.\d+)*\.?\s+(?=[A-Z\"“(]))")
 BULLET = re.compile(r"^\s*(?:[-*•]\s+|\([a-z]\)\s+)")
 STOP = re.compile(r"(?<![\s(.][A-Z])(?<!\bNo)(?<!\be\.g)(?<!\bi\.e)[.!?][\"”')]*\s+(?=[\"“(]?[A-Z0-9])")
 

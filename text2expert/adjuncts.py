@@ -111,7 +111,7 @@ _ASKED_WITH = {
 _BOUNDARY = re.compile(
     r",|;| \(| and (?=(?:within|every|for|at|by|in|on|then|not|never|must|is|are|may|shall|from|after|before|no|again)\b|\d)| but "
     r"| or (?=(?:within|at|by|after|before|in|for|every|if|when|\d)\b)| unless | if | when | except | with | without | by | using "
-    r"| whichever | whatever | so that | before | after | (?:at|to) (?=\d)"
+    r"| whichever | whatever | so that | before | after | between | (?:at|to) (?=\d)"
 )
 """Where an event's name ends: "within 2 hours of the alarm | and by telephone"."""
 _STOP = re.compile(

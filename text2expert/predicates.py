@@ -40,7 +40,8 @@ _BARE_AMOUNT = re.compile(
 )
 """Amounts that only the sentence before says of what: "the limit at night"."""
 _LISTED_VERB = re.compile(
-    rf", (?:{'|'.join(sorted(VERBS))}) (?:the|a|an|all|each|every|its|their|any|no)\b|, (?:{'|'.join(sorted(THIRD))}) [A-Za-z]|, so "
+    rf", (?:{'|'.join(sorted(VERBS))}) (?:the|a|an|all|each|every|its|their|any|no)\b|(?:,| and) (?:{'|'.join(sorted(THIRD))}) [A-Za-z]|, so "
+    rf"|^[^,]+, and [^,]*\b(?:{'|'.join(sorted(VERBS | set(THIRD)))})\b"
 )
 """A further predicate that was not told apart from the object."""
 _OWN = re.compile(r"\b(?:their|his|her|its|they|it|them|he|she)\b")
