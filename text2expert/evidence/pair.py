@@ -59,7 +59,9 @@ class Source:
 
     def __init__(self, context: str, passage: str) -> None:
         self.shift = len(context) + 2 if context else 0
-        self.statements = statements(f"{context}\n\n{passage}" if context else passage)
+        found = statements(f"{context}\n\n{passage}" if context else passage)
+        above = content(tokens(context))  # the whole passage stands under it
+        self.statements = tuple(s._replace(lead=s.lead | above) if s.start >= self.shift else s for s in found)
         count: dict[str, int] = {}
         for statement in self.statements:
             for word in statement.stems:

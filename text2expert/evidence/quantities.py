@@ -105,8 +105,6 @@ _COUNTED = SPANS | word_set("count gbp usd eur cent pound crown mark franc rupee
 """What is told with or without "a year" behind it."""
 CLOCK = Unit("clock", "clock", 1.0)
 ORDINAL = Unit("ordinal", "ordinal", 1.0)
-# Read as a unit only where nothing but a unit can stand: "5 a", "3 in", "2 may" are words far more often.
-_SYMBOLS = frozenset("%°£$€¥Ω")
 
 
 @lru_cache(maxsize=4096)
@@ -117,7 +115,7 @@ def unit_of(text: str) -> Unit | None:
         "/",
         text.strip().lower(),
     )
-    spelling = spelling.replace("µ", "µ").replace("⁻¹", "").replace("^", "")
+    spelling = spelling.replace("⁻¹", "").replace("^", "")
     spelling = spelling.replace("²", "2").replace("³", "3").replace("° ", "°")
     spelling = re.sub(r"[ \u00a0\u202f]+", "_", spelling)
     if spelling in _UNITS:
