@@ -4,6 +4,7 @@ Every template is a natural question by itself. ``{in_topic}`` opens with the se
 left out where the section has none.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 
 from text2expert.clauses import upper_first
@@ -393,6 +394,7 @@ def questions(kind: str, slots: Mapping[str, str], topic: str, *, anchored: bool
             if not topic:
                 continue
             filled = prefix + filled[0].lower() + filled[1:] if filled[1:2].islower() else prefix + filled
+        filled = re.sub(r"\b([ap]\.m)\?$", r"\1.?", filled)
         question = upper_first(squeeze(filled).replace(" ?", "?").replace(",?", "?").replace(" ,", ","))
         if len(question) <= MOST:
             yield name, question

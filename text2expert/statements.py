@@ -158,6 +158,8 @@ def pointing(text: str) -> bool:
             if low in {"it", "them", "him"} and len(before) < 6 and not inside:
                 return True
         following = bare(words[at + 1]) if at + 1 < len(words) else ""
+        if low == "there" and following not in {"is", "are"}:
+            return True
         if low in {"this", "these", "those", "former", "latter", "such"} and not (low == "such" and following == "as"):
             return True
         if low == "that" and at and bare(words[at - 1]) in PREPOSITIONS | {"and", "or"}:
