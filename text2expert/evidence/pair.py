@@ -177,8 +177,10 @@ class Pair:
         return self.question.stems - LIGHT_STEMS - (names - self.source.stems)
 
 
-def shared(some: Iterable[Figure], others: Sequence[Figure]) -> int:
+def shared(some: Sequence[Figure], others: Sequence[Figure]) -> int:
     """How many of some numbers are among others."""
+    if not some or not others:
+        return 0
     return sum(any(same_quantity(figure.quantity, other.quantity) for other in others) for figure in some)
 
 

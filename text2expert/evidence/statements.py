@@ -73,6 +73,16 @@ def _word(text: str) -> tuple[str, bool]:
     return stem(base), not base.isdigit() or len(base) > 1
 
 
+@lru_cache(maxsize=65536)
+def _plain(text: str) -> Token | None:
+    """The token of a word or a boundary; None where a number may start."""
+    if text in _BOUNDARIES:
+        return Token(text, text, content=False, boundary=True)
+    if text[0].isalpha() and text.lower() not in NUMBER_STARTS:
+        return Token(text, *_word(text))
+    return None
+
+
 def tokens(text: str) -> list[Token]:
     """The words, numbers and boundaries of *text*."""
     found: list[Token] = []
@@ -84,21 +94,19 @@ def tokens(text: str) -> list[Token]:
         if start < stop:
             continue
         word = match.group()
-        if word in _BOUNDARIES:
-            found.append(Token(word, word, content=False, boundary=True))
-            continue
-        spelled = word[0].isalpha()
-        quantity = None if spelled and word.lower() not in NUMBER_STARTS else number_at(text, start, word)
-        if quantity is not None:
-            stop = quantity.stop
-            numbers.append(quantity)
-            places.append(len(found))
-            found.append(Token(quantity.text, "#", content=False, quantity=quantity))
-        else:
-            if not spelled and (name := _NAME.match(text, start)):
-                word, stop = name.group(), name.end()
-            key, content = _word(word)
-            found.append(Token(word, key, content))
+        token = _plain(word)
+        if token is None:
+            quantity = number_at(text, start, word)
+            if quantity is not None:
+                stop = quantity.stop
+                numbers.append(quantity)
+                places.append(len(found))
+                token = Token(quantity.text, "#", content=False, quantity=quantity)
+            else:
+                if not word[0].isalpha() and (name := _NAME.match(text, start)):
+                    word, stop = name.group(), name.end()
+                token = Token(word, *_word(word))
+        found.append(token)
     for place, quantity in zip(places, with_shared_units(text, numbers), strict=True):
         if quantity is not found[place].quantity:
             found[place] = found[place]._replace(quantity=quantity)
