@@ -1,5 +1,6 @@
 """Measures chunks: where they begin and end, how much neighbours overlap, what is left out."""
 
+import itertools
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -12,8 +13,9 @@ RANKS = ("paragraph", "sentence", "line", "word", "inside")
 
 def boundary(text: str, place: int) -> str:
     """What lies at *place*, by the run of white space that touches it (the first of `RANKS` that fits)."""
-    before = len(text[:place].rstrip()) if place and text[place - 1].isspace() else place
-    after = place
+    before = after = place
+    while before > 0 and text[before - 1].isspace():
+        before -= 1
     while after < len(text) and text[after].isspace():
         after += 1
     if before == 0 or after == len(text):
@@ -38,7 +40,7 @@ def joints(chunks: Sequence[Chunk]) -> list[int]:
     """The overlaps, in characters, of neighbours of one document and one section; below zero is a gap."""
     return [
         first.end - second.start
-        for first, second in zip(chunks, chunks[1:], strict=False)
+        for first, second in itertools.pairwise(chunks)
         if first.document == second.document and first.headings[:1] == second.headings[:1]
     ]
 

@@ -54,7 +54,7 @@ def sections(text: str) -> list[str]:
 @pytest.mark.parametrize("blank", ["\n\n", "\n"])
 def test_kinds_of_headings(first: str, second: str, blank: str) -> None:
     """Each of them opens a section, with or without a blank line below."""
-    if blank == "\n" and first.strip() in ("BEFORE ARRIVAL",):
+    if blank == "\n" and first == "BEFORE ARRIVAL":
         blank = "\n\n"
     text = f"Some words before.\n\n{first}{blank}{FILLER * 2}\n\n{second}{blank}{FILLER * 2}\n"
     assert ["Some words before.", first.strip().split("\n")[0], second.strip().split("\n")[0]] == sections(text)

@@ -1,5 +1,6 @@
 """The promises of the chunker, on the samples, on hand-made texts and on generated ones."""
 
+import itertools
 import random
 import time
 import unicodedata
@@ -43,7 +44,7 @@ def assert_sound(text: str, chunks: list[Chunk], size: int) -> None:
         assert chunk.text == chunk.text.strip()
     assert left_out(text, chunks) == ""
     assert [chunk.id for chunk in chunks] == [f"chunk_{n:06d}" for n in range(1, len(chunks) + 1)]
-    for first, second in zip(chunks, chunks[1:], strict=False):
+    for first, second in itertools.pairwise(chunks):
         assert first.start < second.start
         assert first.end < second.end
 
@@ -52,7 +53,7 @@ def assert_no_cut_words(text: str, chunks: list[Chunk], size: int) -> None:
     for chunk in chunks:
         for place in (chunk.start, chunk.end):
             if boundary(text, place) == "inside":
-                word = len(text[:place].split()[-1]) + len(text[place:].split()[0])
+                word = len(text[:place].rsplit(maxsplit=1)[-1]) + len(text[place:].split(maxsplit=1)[0])
                 assert word > size, text[place - 20 : place + 20]
 
 
@@ -107,16 +108,22 @@ def test_chunks_of_several_documents_are_numbered_through() -> None:
 text_of_any_kind = st.lists(
     st.one_of(
         st.characters(exclude_categories=["Cs"]),
-        st.sampled_from("    ..!?:;-#=012abcdeABC()。、です中文ภาษาไทย\u0e31\u0301\u200d\U0001f3fd\U0001f469\u00a0\u3000|"),
-        st.sampled_from(["\n", "\n\n", ". ", "\n- ", "\n  - ", "\n\nSection 4. Title\n", "\n\n## ", ":\n", "  ", "WORD", "\r\n"]),
+        st.sampled_from(
+            "    ..!?:;-#=012abcdeABC()。、です中文ภาษาไทย\u0e31\u0301\u200d\U0001f3fd\U0001f469\u00a0\u3000|"
+        ),
+        st.sampled_from(
+            ["\n", "\n\n", ". ", "\n- ", "\n  - ", "\n\nSection 4. Title\n", "\n\n## ", ":\n", "  ", "WORD", "\r\n"]
+        ),
         st.sampled_from(["plain words ", "A sentence. ", "\n\nA PART\n\n", "\n1. One\n", "\n2.1 Two\n", "\n```\n"]),
     ),
     min_size=1,
     max_size=150,
 ).map("".join)
 
+
 @settings(max_examples=300, deadline=None)
 @given(text=text_of_any_kind, size=st.integers(1, 120), share=st.floats(0, 0.99))
+@example(text="abcdef\u0e01\u0e31", size=7, share=0)
 @example(text="ab" + " " * 300 + "\n\n" + " " * 300 + "cd", size=10, share=0.5)
 @example(text="abc\n\n" + "x" * 50 + "\n\nabc", size=10, share=0.9)
 @example(text="a" * 7 + " " + "b" * 9 + " " + "c" * 10, size=10, share=0.9)
@@ -255,13 +262,13 @@ def test_ten_times_the_text_costs_about_ten_times_as_much(unit: str) -> None:
     def cost(length: int) -> float:
         text = "x" + unit * (length // len(unit)) + "x"
         best = float("inf")
-        for _ in range(3):
+        for _ in range(2):
             begin = time.process_time()
             Chunker().split(text)
             best = min(best, time.process_time() - begin)
         return best
 
-    assert cost(1_000_000) < 40 * max(cost(100_000), 0.002)
+    assert cost(400_000) < 40 * max(cost(40_000), 0.002)
 
 
 def test_one_line_of_ten_megabytes() -> None:
@@ -270,7 +277,7 @@ def test_one_line_of_ten_megabytes() -> None:
     assert chunks[0].start == 0
     assert chunks[-1].end == len(text.rstrip())
     assert all(len(chunk.text) <= 800 for chunk in chunks)
-    assert all(first.end > second.start for first, second in zip(chunks, chunks[1:], strict=False))
+    assert all(first.end > second.start for first, second in itertools.pairwise(chunks))
 
 
 # Edits.
@@ -424,7 +431,7 @@ def test_sizes_in_tokens_are_used_up_and_overlap() -> None:
     assert sum(sizes) / len(sizes) > 130
     shared = [
         len(encoding.encode_ordinary(text[second.start : first.end]))  # type: ignore[attr-defined]
-        for first, second in zip(chunks, chunks[1:], strict=False)
+        for first, second in itertools.pairwise(chunks)
     ]
     assert 15 <= sorted(shared)[len(shared) // 2] <= 50
 

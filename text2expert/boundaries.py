@@ -61,13 +61,15 @@ def end_of(text: str, begin: int, limit: int, covered: int, heads: list[Span]) -
     *heads* are the headings around. 0 if a word would have to be cut that need not be.
     """
     span = limit - begin
-    low = begin + span * 3 // 5
+    low = begin + span * 13 // 20
     if low <= covered or text[low - 1].isspace():
         low = max(low, skip_space(text, covered, limit) + 1)  # something new, not white space alone
-    for start, _ in reversed(heads):
-        if max(begin + span // 2, covered + 1) < start <= limit and (end := _trimmed(text, start)) > covered:
-            return end
-    after_heads = [end for _, end in heads]
+    after_heads: list[int] = []
+    if heads:
+        for start, _ in reversed(heads):
+            if max(begin + span // 2, covered + 1) < start <= limit and (end := _trimmed(text, start)) > covered:
+                return end
+        after_heads = [end for _, end in heads]
     best, end = "", 0
     place = text.find("\n\n", low, limit + 2)
     while place >= 0:
@@ -119,11 +121,11 @@ def _word_end(text: str, begin: int, limit: int, covered: int) -> int:
     low = max(begin + (limit - begin) * 4 // 5, covered + 1)
     for match in _WORD.finditer(text, low, limit + 1):
         key = text[match.end() : match.end() + 16]
-        if key > best:
+        if key > best and match.start() <= limit:
             best, end = key, match.start()
     if not end:
-        for match in _WORD.finditer(text, covered + 1 if covered > begin else begin + 1, limit + 1):
-            end = match.start()
+        places = [match.start() for match in _WORD.finditer(text, max(covered, begin) + 1, limit + 1)]
+        end = max((place for place in places if place <= limit), default=0)
     if end:
         end = len(text[begin:end].rstrip()) + begin
         if end > max(covered, begin):
@@ -159,19 +161,11 @@ def start_after(text: str, begin: int, end: int, span: int, overlap: int, heads:
     aim = end - overlap
     low = max(begin + 1, aim - min(overlap * 6 // 5, _SLACK), end - span * 3 // 4)
     high = min(end - 1, aim + min(overlap * 3 // 5, _SLACK))
-    # The first boundary of the better half, or else the last one before it.
     middle = max(low, aim - overlap // 2)
-    pattern = _BOUNDARY if text[low - 8 : high].isascii() else _WIDE_BOUNDARY
-    if not heads:
-        match = pattern.search(text, middle - 2, high + 1)
-        if match and middle <= match.end() <= high:
-            return match.end()
-    places = [start for start, _ in heads if low <= start <= high]
-    if not places:
-        places = [match.end() for match in pattern.finditer(text, max(begin, low - 8), high + 1)]
-        places = [p for p in places if low <= p <= high and not any(a < p <= b + 2 for a, b in heads)]
-    if places:
-        return next((place for place in places if place >= middle), places[-1])
+    if heads and heads[-1][1] < low - 2:
+        heads = []
+    if place := _good_start(text, low, middle, high, heads):
+        return place
     lines = (text.rfind("\n", low - 1, aim), text.find("\n", aim, high))
     if place := _nearest(aim, low, high, [skip_space(text, line, high + 1) for line in lines if line >= 0]):
         return place
@@ -186,6 +180,20 @@ def start_after(text: str, begin: int, end: int, span: int, overlap: int, heads:
     while _joined(text, aim) and aim < end:
         aim += 1
     return aim
+
+
+def _good_start(text: str, low: int, middle: int, high: int, heads: list[Span]) -> int:
+    """The first heading, or else sentence or paragraph, that begins from *middle* to *high*; or the last from *low*."""
+    pattern = _BOUNDARY if text[low - 3 : high].isascii() else _WIDE_BOUNDARY
+    if not heads:
+        match = pattern.search(text, middle - 2, high + 1)
+        if match and middle <= (place := match.end()) <= high:
+            return place
+    places = [start for start, _ in heads if low <= start <= high]
+    if not places:
+        places = [match.end() for match in pattern.finditer(text, max(0, low - 3), high + 1)]
+        places = [p for p in places if low <= p <= high and not any(a < p <= b + 2 for a, b in heads)]
+    return next((place for place in places if place >= middle), places[-1] if places else 0)
 
 
 def _nearest(aim: int, low: int, high: int, places: Iterable[int]) -> int:

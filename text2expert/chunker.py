@@ -5,6 +5,7 @@ good places the one is taken whose text sorts last: a choice by content and not 
 cuts fall back into step with what they were.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -79,8 +80,8 @@ class Chunker:
             found = Scanner().scan(text, -1, 1, len(text))
             survey = Survey()
             survey.add(found, final=True)
-            cutter = _Cutter(self, survey.outline())
-            chunks += self._chunks(document.id, cutter.feed(text, found, final=True), len(chunks) + 1)
+            cutter = _Cutter(self, document.id, survey.outline(), len(chunks) + 1)
+            chunks += cutter.feed(text, found, final=True)
         return chunks
 
     def stream(self, source: str | Path | Document, /, *, first: int = 1) -> Iterator[Chunk]:
@@ -103,32 +104,10 @@ class Chunker:
             for block, final in _with_last(documents.blocks(document)):
                 survey.add(window.scan(scanner, block, final=final), final=final)
                 window.keep(window.scanned - LOOK_BEHIND)
-            cutter = _Cutter(self, survey.outline())
+            cutter = _Cutter(self, document.id, survey.outline(), first)
             for block, final in _with_last(documents.blocks(document)):
-                for chunk in self._chunks(document.id, cutter.feed(block, None, final=final), first):
-                    yield chunk
-                    first += 1
-
-    def _chunks(self, document: str, pieces: Iterable["_Piece"], first: int) -> Iterator[Chunk]:
-        number = first
-        for text, start, headings, context in pieces:
-            yield Chunk(
-                id=f"chunk_{number:06d}",
-                # The length of the context keeps ("ab", "c") and ("a", "bc") apart.
-                key=blake2b(f"{len(context)}:{context}{text}".encode(), digest_size=16).hexdigest(),
-                document=document,
-                text=text,
-                start=start,
-                end=start + len(text),
-                char_count=len(text),
-                headings=headings,
-                context=context,
-            )
-            number += 1
-
-
-_Piece = tuple[str, int, tuple[str, ...], str]
-"""A passage, its offset, the headings that it begins under, and what else must be known to read it."""
+                yield from cutter.feed(block, None, final=final)
+            first = cutter.number
 
 
 def _with_last(blocks: Iterable[str]) -> Iterator[tuple[str, bool]]:
@@ -169,7 +148,10 @@ class _Window:
 class _Cutter:
     """Cuts one document, given in one block or in many."""
 
-    def __init__(self, chunker: Chunker, outline: Outline) -> None:
+    def __init__(self, chunker: Chunker, document: str, outline: Outline, first: int) -> None:
+        self.number = first
+        """That of the next chunk."""
+        self._document = document
         self._size = chunker.size
         self._overlap = chunker.overlap
         self._ruler = chunker._ruler  # noqa: SLF001 - the chunker's other half
@@ -189,7 +171,7 @@ class _Cutter:
         self._floor = 0
         """Offset of the end of the last heading, before which no lead-in is looked for."""
 
-    def feed(self, block: str, found: list[Heading] | None, *, final: bool) -> Iterator[_Piece]:
+    def feed(self, block: str, found: list[Heading] | None, *, final: bool) -> Iterator[Chunk]:
         """The chunks that can be cut now that *block* is there too.
 
         With *found*, *block* is the whole text with a newline in front, and these are its headings.
@@ -214,7 +196,7 @@ class _Cutter:
         self._marks = [mark for mark in marks[begin:] if mark.start > self._told or mark.end > self._at]
         window.keep(min(self._at, limit) - leadins.LOOK_BEHIND - LOOK_BEHIND - window.base)
 
-    def _section(self, stop: int, marks: list[Heading], *, complete: bool) -> Iterator[_Piece]:
+    def _section(self, stop: int, marks: list[Heading], *, complete: bool) -> Iterator[Chunk]:
         """Cut from where we are up to offset *stop*, the end of the section if it is *complete*."""
         text, base = self._window.text, self._window.base
         path, levels = self._path, self._outline.levels
@@ -238,7 +220,20 @@ class _Cutter:
             self._told = offset
             lead = leadins.lead_in(text, floor, start)
             context = f"{above}\n{lead}" if lead and above else lead or above
-            yield text[start:end], offset, headings, context
+            passage = text[start:end]
+            yield Chunk(
+                id=f"chunk_{self.number:06d}",
+                # The length of the context keeps ("ab", "c") and ("a", "bc") apart.
+                key=blake2b(f"{len(context)}:{context}{passage}".encode(), digest_size=16).hexdigest(),
+                document=self._document,
+                text=passage,
+                start=offset,
+                end=end + base,
+                char_count=end - start,
+                headings=headings,
+                context=context,
+            )
+            self.number += 1
         for mark in marks[place:] if complete else ():
             _descend(path, mark, levels)
             self._floor = mark.end
@@ -254,15 +249,10 @@ class _Cutter:
         while complete and text[last - 1].isspace():
             last -= 1
         covered = min(self._covered - base, begin)
-        overlap = self._overlap
         near: list[Span] = []
-        passed = 0
+        starts, ends = [head[0] for head in heads], [head[1] for head in heads]
         while True:
-            if ruler is None:
-                limit = begin + size
-            else:
-                limit = max(begin + 1, ruler.reach(text, begin, last, size))
-                overlap = self._overlap * (limit - begin) // size
+            limit = begin + size if ruler is None else max(begin + 1, ruler.reach(text, begin, last, size))
             if limit >= last and complete:
                 yield begin, last
                 self._at = stop + base
@@ -274,9 +264,7 @@ class _Cutter:
             if last - limit < span // 5:
                 limit = max(last - span // 5, begin + 1)  # leave more than a crumb for the last chunk
             if heads:
-                while passed < len(heads) and heads[passed][1] <= begin:
-                    passed += 1
-                near = [head for head in heads[passed : passed + 20] if head[0] <= limit]
+                near = heads[bisect_right(ends, begin) : bisect_right(starts, limit)]
             end = end_of(text, begin, limit, covered, near)
             if not end:
                 # Nothing new fits behind so much overlap: begin after what is covered.
@@ -284,6 +272,8 @@ class _Cutter:
             else:
                 yield begin, end
                 covered = end
+                # An overlap in tokens is as many characters as that share of the chunk.
+                overlap = self._overlap if ruler is None else self._overlap * span // size
                 begin = start_after(text, begin, end, span, overlap, near)
             self._at = begin + base
             self._covered = covered + base

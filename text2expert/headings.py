@@ -110,27 +110,26 @@ class Scanner:
             if self._fenced:
                 continue
             if group == "rule":
-                heading = _underlined(text, match)
+                heading = _underlined(text, base, match)
             elif group == "marked":
-                heading = _marked(text, match)
+                heading = _marked(text, base, match)
             else:
-                heading = _plain(text, match, after_heading=newline + base == self._last_end)
+                heading = _plain(text, base, match, after_heading=newline + base == self._last_end)
             if heading:
-                start, end, title, kind, number, body = heading
-                found.append(Heading(start + base, end + base, title, kind, number, body + base))
-                self._last_end = end + base
+                found.append(heading)
+                self._last_end = heading.end
         return found
 
 
-def _marked(text: str, match: re.Match[str]) -> Heading:
+def _marked(text: str, base: int, match: re.Match[str]) -> Heading:
     title = match["marked"].rstrip()
     title = (title.rstrip("#").rstrip() or title)[:MAX_TITLE]
     after = _NEXT_LINE.match(text, match.end())
     body = after.start("line") if after else match.end()
-    return Heading(match.start("hashes"), match.end(), title, len(match["hashes"]), "", body)
+    return Heading(match.start("hashes") + base, match.end() + base, title, len(match["hashes"]), "", body + base)
 
 
-def _plain(text: str, match: re.Match[str], *, after_heading: bool) -> Heading | None:
+def _plain(text: str, base: int, match: re.Match[str], *, after_heading: bool) -> Heading | None:
     """The heading that *match* is, if it is one and stands where one stands."""
     kind, number, title = _kind(match)
     if kind < 0:
@@ -145,7 +144,7 @@ def _plain(text: str, match: re.Match[str], *, after_heading: bool) -> Heading |
     while text[start] in " \t":
         start += 1
     line = text[start:end].rstrip()
-    series_ends = Heading(start, start, "", kind, number, start) if kind > _NUMBERED else None
+    series_ends = Heading(start + base, start + base, "", kind, number, start + base) if kind > _NUMBERED else None
     if not _is_title(kind, number, title) or _CONTENTS_LINE.search(line):
         return series_ends
     after = _NEXT_LINE.match(text, end)
@@ -153,7 +152,8 @@ def _plain(text: str, match: re.Match[str], *, after_heading: bool) -> Heading |
         return series_ends  # a heading has something under it
     if "\n" not in after["space"] and not _ends_on_purpose(line, after, kind, capitals=title.isupper()):
         return series_ends
-    return Heading(start, start + len(line), line.rstrip(" .:"), kind, number, after.start("line"))
+    title = line.rstrip(" .:")
+    return Heading(start + base, start + len(line) + base, title, kind, number, after.start("line") + base)
 
 
 def _kind(match: re.Match[str]) -> tuple[int, str, str]:
@@ -204,7 +204,7 @@ def _ends_on_purpose(line: str, after: re.Match[str], kind: int, *, capitals: bo
     return fits or capitals
 
 
-def _underlined(text: str, match: re.Match[str]) -> Heading | None:
+def _underlined(text: str, base: int, match: re.Match[str]) -> Heading | None:
     """The title above a line of ``===`` or ``---`` (Markdown, reStructuredText), if there is one."""
     newline = match.start()
     start = text.rfind("\n", max(0, newline - LOOK_BEHIND), newline) + 1
@@ -225,7 +225,9 @@ def _underlined(text: str, match: re.Match[str]) -> Heading | None:
         return None
     after = _NEXT_LINE.match(text, match.end())
     body = after.start("line") if after else match.end()
-    return Heading(start - 1 - len(above) if overlined else start, match.end(), title, "*=-~^".index(rule[0]), "", body)
+    if overlined:
+        start -= 1 + len(above)
+    return Heading(start + base, match.end() + base, title, "*=-~^".index(rule[0]), "", body + base)
 
 
 @attrs.frozen

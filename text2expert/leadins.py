@@ -34,8 +34,11 @@ def lead_in(text: str, floor: int, begin: int) -> str:
         return ""  # it begins with its heading
     # Most passages are plain prose, and this must not cost them more than a glance.
     near = max(floor, begin - _NEAR)
-    line = text.rfind("\n", near, begin) + 1 or near
-    paragraph = text.rfind("\n\n", near, begin) + 1 or near
+    if text[begin - 2 : begin] == "\n\n":
+        line, paragraph = begin, begin - 1
+    else:
+        line = text.rfind("\n", near, begin) + 1 or near
+        paragraph = text.rfind("\n\n", near, begin) + 1 or near
     above = text[max(near, paragraph - 3) : begin]
     colon = ":\n" in above or ": \n" in above
     bullet = _BULLET_ABOVE.search(text, paragraph, begin + 4) is not None
@@ -48,8 +51,8 @@ def lead_in(text: str, floor: int, begin: int) -> str:
     if not (colon or bullet or tabular):
         return ""
     floor = max(floor, begin - LOOK_BEHIND)
-    if tabular and (above := _of_table(text, floor, line, shown)) is not None:
-        return above
+    if tabular and (table := _of_table(text, floor, line, shown)) is not None:
+        return table
     newline = text.find("\n", begin, begin + 400)
     lines = _Lines(text, floor, line, newline if newline >= 0 else begin + 400)
     here = _item_of(lines) if bullet else None
