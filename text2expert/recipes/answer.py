@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 import torch
 from chat import prompt_of
-from stage import Stage, read_jsonl
+from stage import Stage, choose_threads, read_jsonl
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessor
 
 
@@ -47,15 +47,14 @@ class Answerer:
     """A model that is loaded once and asked many times."""
 
     def __init__(self, settings: Settings) -> None:
-        trained: dict[str, Any] = {}
-        if settings.adapter:
-            trained = json.loads((Path(settings.adapter) / "training_args.json").read_text(encoding="utf-8"))
+        trained = read_object(settings.adapter, "training_args.json")
+        has_tokenizer = bool(read_object(settings.adapter, "tokenizer_config.json"))
         self.system = trained.get("system", settings.system)
         self.batch_size = settings.batch_size
         self.max_new_tokens = trained.get("max_new_tokens", settings.max_new_tokens)
         self.tokenizer = AutoTokenizer.from_pretrained(
-            settings.adapter or settings.base,
-            revision=None if settings.adapter else settings.revision,
+            settings.adapter if has_tokenizer else settings.base,
+            revision=None if has_tokenizer else settings.revision,
             trust_remote_code=False,
             padding_side="left",
         )
@@ -85,6 +84,9 @@ class Answerer:
 
             model = PeftModel.from_pretrained(model, settings.adapter)
         self.model = model.eval()
+        with torch.inference_mode():
+            tokens = torch.full((16, 32), self.tokenizer.pad_token_id, device=model.device)
+            choose_threads(lambda: self.model(input_ids=tokens))
 
     def answer(self, questions: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Answers to *questions*, those of similar length together and therefore in another order."""
@@ -137,6 +139,15 @@ class Probabilities(LogitsProcessor):  # type: ignore[misc]
         del input_ids
         self.log_probabilities.append(scores.float().log_softmax(-1).amax(-1))
         return scores
+
+
+def read_object(folder: str | None, name: str) -> dict[str, Any]:
+    """A JSON file of the adapter's folder; empty without an adapter, or where another tool made it without that file."""
+    path = Path(folder or "", name)
+    if not folder or not path.is_file():
+        return {}
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
 
 
 def run(job: str) -> None:

@@ -1,0 +1,225 @@
+"""Trainer without training: what it refuses, what it plans, and the job that it writes."""
+
+import importlib.util
+import json
+import math
+import os
+
+import pytest
+from deck import exam, gold, job_of, text
+
+from text2expert.errors import InputError, MissingExtraError, RecordError, RunFolderLockedError, RunnerError
+from text2expert.files import locked
+from text2expert.records import Job, to_line, write_jsonl
+from text2expert.trainer import Trainer
+
+
+class Recorder:
+    """A runner that runs nothing and keeps the job."""
+
+    job: Job | None = None
+
+    async def run(self, job):
+        self.job = job
+        raise RunnerError("stopped here")
+
+
+def test_a_job_can_be_carried(tmp_path):
+    """Every path in it is relative to its folder, and what lay elsewhere was copied in."""
+    source = tmp_path / "elsewhere" / "deck.txt"
+    source.parent.mkdir()
+    source.write_text(text())
+    job, settings = job_of(tmp_path / "run", questions=exam(), texts=[source])
+    assert [stage.name for stage in job.stages] == ["base", "before", "train", "after"]
+    assert [stage.argv[0] for stage in job.stages] == ["scratch.py", "answer.py", "lora.py", "answer.py"]
+    assert str(tmp_path) not in json.dumps(settings)
+    for stage in job.stages:
+        assert stage.argv[1] == f"stages/{stage.name}/job.json"
+        for path in stage.inputs:
+            assert (tmp_path / "run" / path).is_file()
+
+
+def test_without_questions_there_is_no_exam(tmp_path):
+    """Training alone takes two stages."""
+    job, _ = job_of(tmp_path / "run")
+    assert [stage.name for stage in job.stages] == ["base", "train"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "stale"),
+    [
+        ({}, []),
+        ({"seed": 1}, ["base", "before", "train", "after"]),
+        ({"texts": "Another text."}, ["base", "before", "train", "after"]),
+        ({"records": gold()[1:]}, ["base", "before", "train", "after"]),
+        ({"questions": exam()[1:]}, ["before", "after"]),
+        ({"epochs": 2}, ["train", "after"]),
+        ({"system": "Be brief."}, ["before", "train", "after"]),
+    ],
+)
+def test_a_change_makes_stale_what_depends_on_it(tmp_path, changed, stale):
+    """The settings of a stage are a full key: they hold the digests of all that it reads."""
+
+    def keys(changed):
+        changed = dict(changed)
+        source = tmp_path / "deck.txt"
+        source.write_text(changed.pop("texts", text()))
+        questions = changed.pop("questions", exam())
+        job, _ = job_of(tmp_path / "run", changed.pop("records", None), questions=questions, texts=[source], **changed)
+        return {s.name: (tmp_path / "run" / s.argv[1]).read_bytes() for s in job.stages}
+
+    before = keys({})
+    after = keys(changed)
+    assert [name for name in before if before[name] != after[name]] == stale
+
+
+def test_another_model_folder_is_another_key(tmp_path):
+    """A model that was trained further under the same name trains again."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    _, one = job_of(tmp_path / "run", model=str(model))
+    (model / "model.safetensors").write_text("weights")
+    _, two = job_of(tmp_path / "run", model=str(model))
+    assert one["train"]["base"] == two["train"]["base"] == str(model)
+    assert one["train"]["inputs"] != two["train"]["inputs"]
+
+
+def test_a_file_edited_by_hand_trains(tmp_path):
+    """Only instruction and output are needed, and blank lines do no harm."""
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"instruction": "Why?", "output": "So."}\n\n{"instruction": "When?", "output": "Now."}\n')
+    runner = Recorder()
+    with pytest.raises(RunnerError, match="stopped here"):
+        Trainer(runner=runner).train(path, folder=tmp_path / "run")
+    assert runner.job.stages[-1].inputs == ("stages/inputs/mine.jsonl",)
+
+
+def test_the_default_folder_is_the_run_folder_or_named_after_the_dataset(tmp_path, monkeypatch):
+    """A dataset in a run folder trains there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a run").mkdir()
+    write_jsonl("a run/golden_dataset.jsonl", gold())
+    write_jsonl("combined.jsonl", gold())
+    folders = []
+    for dataset in ("a run/golden_dataset.jsonl", "combined.jsonl", gold()):
+        runner = Recorder()
+        with pytest.raises(RunnerError, match="stopped here"):
+            Trainer(runner=runner).train(dataset)
+        folders.append(runner.job.folder)
+    assert folders == ["a run", "expert_model_combined", "expert_model"]
+
+
+def test_a_folder_at_work_is_not_touched(tmp_path):
+    """The lock names who holds it."""
+    with locked(tmp_path), pytest.raises(RunFolderLockedError, match=f"pid {os.getpid()}"):
+        Trainer(runner=Recorder()).train(gold(), folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ("", InputError, "gold.jsonl holds no record"),
+        ('{"instruction": "Why?", "output": " "}', InputError, "none of its 1 records has an answer"),
+        ('{"instruction": "Why?"}', RecordError, r"gold.jsonl, line 1: not a GoldRecord.*output"),
+        ("{", RecordError, "gold.jsonl, line 1: not valid JSON"),
+    ],
+)
+def test_a_dataset_that_cannot_train_is_refused_before_anything_is_written(tmp_path, content, error, message):
+    """The message names file and line."""
+    path = tmp_path / "gold.jsonl"
+    path.write_text(content)
+    with pytest.raises(error, match=message):
+        Trainer(runner=Recorder()).train(path, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_text_in_another_encoding_is_named(tmp_path):
+    """Decoding is the business of text2expert.documents."""
+    source = tmp_path / "latin.txt"
+    source.write_bytes("Größe".encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin.txt is not UTF-8 \(byte 2\)"):
+        job_of(tmp_path / "run", texts=[source])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be a finite number above 0, got 0"),
+        ({"epochs": math.nan}, "epochs must be a finite number above 0, got nan"),
+        ({"epochs": True}, "epochs must be a finite number above 0, got True"),
+        ({"learning_rate": math.inf}, "learning_rate must be a finite number above 0, got inf"),
+        ({"learning_rate": "2e-4"}, "learning_rate must be a finite number above 0, got '2e-4'"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1, got 0"),
+        ({"batch_size": 2.0}, "batch_size must be a whole number from 1, got 2.0"),
+        ({"max_steps": -1}, "max_steps must be a whole number from 1, got -1"),
+        ({"r": True}, "r must be a whole number from 1, got True"),
+        ({"alpha": 0}, "alpha must be a whole number from 1, got 0"),
+        ({"seed": -1}, "seed must be a whole number from 0, got -1"),
+        ({"system": None}, "system must be a text, got None"),
+        ({"model": " "}, "model is empty"),
+    ],
+)
+def test_wrong_values_are_named(settings, message):
+    """Argument, value and what is allowed."""
+    with pytest.raises(InputError, match=message):
+        Trainer(**settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("num_epochs", "Trainer has no argument 'num_epochs': here it is called 'epochs'"),
+        ("model_name", "'model_name': here it is called 'model'"),
+        ("learning_rat", "'learning_rat': here it is called 'learning_rate'"),
+        ("colour", "'colour': it has model, epochs"),
+    ],
+)
+def test_names_used_elsewhere_are_translated(name, message):
+    """Whoever comes from another library is told our name."""
+    with pytest.raises(TypeError, match=message):
+        Trainer(**{name: 1})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path / "gone", "gone' is not a folder"),
+        (lambda path: path, "is a folder without a config.json"),
+    ],
+)
+def test_a_model_folder_that_is_none_is_refused(tmp_path, make, message):
+    """Before anything is taught, by `check`, and again by `job`."""
+    trainer = Trainer(make(tmp_path))
+    with pytest.raises(InputError, match=message):
+        trainer.check()
+
+
+def test_check_asks_the_runner(monkeypatch):
+    """What a training lacks is said before an hour of teaching."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r'pip install "text2expert\[train\]"'):
+        Trainer().check()
+
+
+def test_max_steps_limits_the_plan():
+    """Exposures shrink with it, and other bases promise no time."""
+    plan = Trainer("some/model", epochs=10, batch_size=8, max_steps=3).plan(gold())
+    assert (plan.steps, plan.exposures_per_fact, plan.seconds) == (3, 3.0, None)
+
+
+def test_trainers_are_values():
+    """Frozen and comparable; the base alone may be given by position."""
+    assert Trainer("a/b", seed=1) == Trainer("a/b", seed=1)
+    with pytest.raises(AttributeError):
+        Trainer().epochs = 3
+
+
+def test_gold_lines_stay_as_they_are(tmp_path):
+    """A dataset that lies in the folder is read and not rewritten."""
+    path = tmp_path / "golden_dataset.jsonl"
+    path.write_text(to_line(gold()[0]) + "\n\n")
+    before = path.read_bytes()
+    with pytest.raises(RunnerError):
+        Trainer(runner=Recorder()).train(path)
+    assert path.read_bytes() == before
