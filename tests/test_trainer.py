@@ -223,3 +223,11 @@ def test_gold_lines_stay_as_they_are(tmp_path):
     with pytest.raises(RunnerError):
         Trainer(runner=Recorder()).train(path)
     assert path.read_bytes() == before
+
+
+def test_a_short_text_gets_more_epochs():
+    """The toy's attention needs its steps, however few the rows; other bases and given epochs are left alone."""
+    assert Trainer().plan(gold()).steps == 900
+    assert Trainer("some/model").plan(gold()).steps == 8
+    assert Trainer(epochs=2).plan(gold()).steps == 2
+    assert Trainer().estimate(records=10_000, characters=10**6, facts=1000).steps == 12 * 313

@@ -43,8 +43,6 @@ class Settings:
     revision: str | None = None
     gold: str
     output: str = "expert"
-    target: str = "output"
-    """The field of a record that is learned; where it is empty, ``output`` is."""
     system: str = ""
     default_chat_template: str
     """For a base whose tokenizer has none."""
@@ -62,7 +60,6 @@ class Settings:
     warmup: float = 0.03
     """Share of the steps in which the learning rate rises."""
     weight_decay: float = 0.0
-    beta2: float = 0.999
     max_grad_norm: float = 1.0
     r: int
     alpha: int
@@ -158,7 +155,6 @@ class Trained:
             self.weights.values(),
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
-            betas=(0.9, settings.beta2),
             fused=True,
         )
 
@@ -257,7 +253,7 @@ def read_rows(settings: Settings, tokenizer: PreTrainedTokenizerBase) -> list[Ro
     limit = min(settings.max_length, tokenizer.model_max_length)
     for number, record in enumerate(read_jsonl(settings.gold)):
         question = "\n".join(part for part in (record["instruction"], record.get("input", "")) if part)
-        answer = (record.get(settings.target) or record["output"]).strip()
+        answer = record["output"].strip()
         prompt = prompt_of(tokenizer, question, settings.system)
         completion = encode(tokenizer, [completion_of(tokenizer, question, answer, settings.system)])[0]
         length = len(encode(tokenizer, [prompt])[0]) + len(completion)
