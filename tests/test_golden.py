@@ -237,6 +237,25 @@ def test_a_wording_that_two_items_share_is_not_held_out_of_one():
     assert {f"Own {n}?" for n in range(20)} == {each.question for each in unseen(gold.exam)}
 
 
+def test_a_wording_under_two_templates_is_asked_as_the_one_that_is_held_out():
+    """Without deduplication two teachers may bring the same question."""
+    pairs = many_items(40, wordings=5, rules=1)
+    others = [
+        attrs.evolve(each, qa_id=f"{'az'[number % 2]}_{each.qa_id}", kind="rule0:other")
+        for number, each in enumerate(pairs)
+        if each.kind in ("rule0:1", "rule0:2")
+    ]
+    both = [*pairs, *others]
+    held = set()
+    for seed in range(12):
+        gold = golden.gather(both, approve(both), deduplicate=False, never_asked=0.0, held_out=0.0, seed=seed)
+        kinds = {each.kind for each in gold.exam if each.row == "new_template"}
+        assert 1 == len(kinds)
+        assert not kinds & {record.kind for record in gold.records}
+        held |= kinds
+    assert held > {"rule0:1", "rule0:2"}  # whose wordings the other template has too
+
+
 def test_an_item_left_without_training_by_a_held_out_template_is_not_asked_in_other_words():
     """It was asked in that template alone: there are no other words."""
     pairs = many_items(40, wordings=5, rules=1)

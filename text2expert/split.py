@@ -78,6 +78,7 @@ class _Draw:
         self.wordings = [wording(question(record)) for record in records]
         self.held: dict[str, ExamRowName | None] = {}
         """Wordings out of training, and the row that may ask them; None: none may."""
+        self.held_templates: set[str] = set()
         self.training: dict[str, set[str]] = defaultdict(set)
         """Item -> its wordings in training."""
         self.owners: dict[str, set[str]] = defaultdict(set)
@@ -131,6 +132,7 @@ class _Draw:
                 for words in templates[kind]:
                     self.hold_out(words, "new_template")
                 self.held.update(dict.fromkeys(alone))
+                self.held_templates.add(kind)
                 room -= len(templates[kind])
                 break
 
@@ -151,7 +153,8 @@ class _Draw:
     def split(self) -> Split:
         places: dict[str, int] = {}  # of a wording that several records have, the first is asked
         for place, words in enumerate(self.wordings):
-            places.setdefault(words, place)
+            if self.held.get(words) != "new_template" or self.records[place].kind in self.held_templates:
+                places.setdefault(words, place)
         rows: dict[ExamRowName, list[int]] = {"taught": [], "held_out": [], "new_template": [], "never_asked": []}
         for words, place in places.items():
             row = self.held.get(words, "taught")
