@@ -162,8 +162,8 @@ def start_after(text: str, begin: int, end: int, span: int, overlap: int, heads:
     low = max(begin + 1, aim - min(overlap * 6 // 5, _SLACK), end - span * 3 // 4)
     high = min(end - 1, aim + min(overlap * 3 // 5, _SLACK))
     middle = max(low, aim - overlap // 2)
-    if heads and heads[-1][1] < low - 2:
-        heads = []
+    if heads:
+        heads = [head for head in heads if head[0] <= high and head[1] >= low - 2]
     if place := _good_start(text, low, middle, high, heads):
         return place
     lines = (text.rfind("\n", low - 1, aim), text.find("\n", aim, high))

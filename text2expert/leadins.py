@@ -33,13 +33,13 @@ def lead_in(text: str, floor: int, begin: int) -> str:
     if begin <= floor:
         return ""  # it begins with its heading
     # Most passages are plain prose, and this must not cost them more than a glance.
-    near = max(floor, begin - _NEAR)
+    near = begin - _NEAR if begin - _NEAR > floor else floor
     if text[begin - 2 : begin] == "\n\n":
         line, paragraph = begin, begin - 1
     else:
         line = text.rfind("\n", near, begin) + 1 or near
         paragraph = text.rfind("\n\n", near, begin) + 1 or near
-    above = text[max(near, paragraph - 3) : begin]
+    above = text[paragraph - 3 : begin]
     colon = ":\n" in above or ": \n" in above
     bullet = _BULLET_ABOVE.search(text, paragraph, begin + 4) is not None
     if not bullet and text[line] in " \t":
