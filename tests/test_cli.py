@@ -51,7 +51,9 @@ def test_the_flags_of_the_users_guide_are_there():
 
 
 def test_python_dash_m_is_the_same_command():
-    shown = subprocess.run([sys.executable, "-m", "text2expert", "--version"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", "text2expert", "--version"], capture_output=True, text=True, check=True
+    )
     assert shown.stdout.strip() == f"text2expert, version {text2expert.__version__}"
 
 
@@ -82,7 +84,9 @@ def test_merge_and_what_it_writes_for_training(here):
     _call("run", "--gold", "combined.jsonl", "--no-fine-tune")
     receipt = json.loads((here / "expert_model_combined" / "run.json").read_text("utf-8"))
     assert receipt["counts"]["gold"] == len((here / "combined.jsonl").read_text("utf-8").splitlines())
-    assert (here / "expert_model_combined" / "source" / "fans.txt").read_text("utf-8") == (here / "fans.txt").read_text("utf-8")
+    assert (here / "expert_model_combined" / "source" / "fans.txt").read_text("utf-8") == (here / "fans.txt").read_text(
+        "utf-8"
+    )
 
 
 def test_concatenated_datasets_train_as_in_the_guide(here):

@@ -46,7 +46,14 @@ PUMPS = """1. PURPOSE
 3.2 The filter is replaced within 3 days of an alarm.
 """
 QUICK = Trainer(max_steps=6)
-DERIVED = ("chunks.jsonl", "generated_qa_pairs.jsonl", "verdicts.jsonl", "golden_dataset.jsonl", "exam.jsonl", "rejected.jsonl")
+DERIVED = (
+    "chunks.jsonl",
+    "generated_qa_pairs.jsonl",
+    "verdicts.jsonl",
+    "golden_dataset.jsonl",
+    "exam.jsonl",
+    "rejected.jsonl",
+)
 
 
 @pytest.fixture
@@ -244,11 +251,16 @@ def test_own_steps_take_the_places_of_ours(pumps, tmp_path):
         async def ateach(self, passages, n):
             await asyncio.sleep(0)
             chunk = passages[0]
-            return [QAPair(qa_id="", question=f"What does {chunk.key[:6]} say?", answer=chunk.text[:20], sources=(chunk.id,))]
+            return [
+                QAPair(
+                    qa_id="", question=f"What does {chunk.key[:6]} say?", answer=chunk.text[:20], sources=(chunk.id,)
+                )
+            ]
 
         async def averify(self, pairs, passages):
             return [
-                Verdict(qa_id=pair.qa_id, grounded=True, no_hallucination=True, complete=True, by="me") for pair in pairs
+                Verdict(qa_id=pair.qa_id, grounded=True, no_hallucination=True, complete=True, by="me")
+                for pair in pairs
             ]
 
     run = Pipeline(teacher=Shy(), verifier=Shy()).run(pumps, out=tmp_path / "run", fine_tune=False)
@@ -453,7 +465,9 @@ def test_a_full_disk_is_named_and_a_rerun_goes_on(pumps, tmp_path):
         """
     )
     out = tmp_path / "run"
-    stopped = subprocess.run([sys.executable, "-c", code, str(pumps), str(out)], capture_output=True, text=True, check=False)
+    stopped = subprocess.run(
+        [sys.executable, "-c", code, str(pumps), str(out)], capture_output=True, text=True, check=False
+    )
     assert stopped.returncode == 1
     assert "cannot write" in stopped.stderr
     assert not [path for path in out.iterdir() if path.suffix == ".tmp"]

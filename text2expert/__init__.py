@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from text2expert.examiner import Examiner
     from text2expert.expert import Expert
     from text2expert.offline import EvidenceVerifier, RuleTeacher
-    from text2expert.pipeline import Pipeline, Plan, Run, SupportsTeach, SupportsVerify
+    from text2expert.pipeline import Pipeline, SupportsTeach, SupportsVerify
+    from text2expert.plan import Plan
     from text2expert.records import (
         Adapter,
         Answer,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         Span,
         Verdict,
     )
+    from text2expert.run import Run
     from text2expert.runners import Runner
     from text2expert.runners.local import Local
     from text2expert.trainer import Trainer
@@ -63,7 +65,8 @@ _HOMES = {
     "examiner": ("Examiner",),
     "expert": ("Expert",),
     "offline": ("EvidenceVerifier", "RuleTeacher"),
-    "pipeline": ("Pipeline", "Plan", "Run", "SupportsTeach", "SupportsVerify"),
+    "pipeline": ("Pipeline", "SupportsTeach", "SupportsVerify"),
+    "plan": ("Plan",),
     "records": (
         "Adapter",
         "Answer",
@@ -77,6 +80,7 @@ _HOMES = {
         "Span",
         "Verdict",
     ),
+    "run": ("Run",),
     "runners": ("Runner",),
     "runners.local": ("Local",),
     "trainer": ("Trainer",),
