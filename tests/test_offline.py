@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from sentence_units import taught, units
 
 from text2expert.chunker import Chunker
-from text2expert.clauses import parse
 from text2expert.errors import InputError
 from text2expert.offline import _RANK, EvidenceVerifier, RuleTeacher
-from text2expert.phrasings import TEMPLATES
+from text2expert.offline.clauses import parse
+from text2expert.offline.phrasings import TEMPLATES
+from text2expert.offline.units import lay_out
 from text2expert.records import Chunk, QAPair, to_line
-from text2expert.units import lay_out
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "text2expert" / "samples"

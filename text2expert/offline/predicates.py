@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import attrs
 
-from text2expert.adjuncts import FREQUENCY, TIMED
-from text2expert.clauses import bare, upper_first
-from text2expert.lexicon import BE, FIRM, MODALS, PREPOSITIONS, PRONOUNS, THIRD, VERBS, is_participle, word_set
-from text2expert.statements import BOUND, NUM, Fact, Reading, agent, content, generic, pointing
+from text2expert.offline.adjuncts import FREQUENCY, TIMED
+from text2expert.offline.clauses import bare, upper_first
+from text2expert.offline.lexicon import BE, FIRM, MODALS, PREPOSITIONS, PRONOUNS, THIRD, VERBS, is_participle, word_set
+from text2expert.offline.statements import BOUND, NUM, Fact, Reading, agent, content, generic, pointing
 
 _PLACE_VERBS = word_set(
     "kept stored placed held located filed displayed posted written recorded entered hung parked fixed mounted painted stencilled printed "

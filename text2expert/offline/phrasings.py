@@ -1,4 +1,4 @@
-"""Question wordings: for each kind of fact, templates over the slots that `text2expert.rules` fills.
+"""Question wordings: for each kind of fact, templates over the slots that `text2expert.offline.rules` fills.
 
 Every template is a natural question by itself. ``{in_topic}`` opens with the section's title; a template that has it is
 left out where the section has none.
@@ -7,8 +7,8 @@ left out where the section has none.
 import re
 from collections.abc import Iterator, Mapping
 
-from text2expert.clauses import upper_first
-from text2expert.units import squeeze
+from text2expert.offline.clauses import upper_first
+from text2expert.offline.units import squeeze
 
 TEMPLATES: dict[str, dict[str, str]] = {
     "deadline": {

@@ -10,7 +10,7 @@ from typing import Literal
 
 import attrs
 
-from text2expert.lexicon import (
+from text2expert.offline.lexicon import (
     ADVERBS,
     AUXILIARIES,
     BE,

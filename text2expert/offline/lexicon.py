@@ -1,4 +1,4 @@
-"""Closed word classes and common verbs of general English, as far as the rules of `text2expert.clauses` need them.
+"""Closed word classes and common verbs of general English, as far as the rules of `text2expert.offline.clauses` need them.
 
 A word's absence costs yield, never precision: what is not recognised is not taught. No subject's vocabulary belongs here.
 """

@@ -9,10 +9,19 @@ from collections.abc import Iterator
 
 import attrs
 
-from text2expert.adjuncts import adjunct_facts
-from text2expert.clauses import Clause, bare, finite, lower_first, parse, proper_words, split_condition, upper_first
-from text2expert.coordination import conjuncts
-from text2expert.lexicon import (
+from text2expert.offline.adjuncts import adjunct_facts
+from text2expert.offline.clauses import (
+    Clause,
+    bare,
+    finite,
+    lower_first,
+    parse,
+    proper_words,
+    split_condition,
+    upper_first,
+)
+from text2expert.offline.coordination import conjuncts
+from text2expert.offline.lexicon import (
     BE,
     DETERMINERS,
     MODALS,
@@ -23,9 +32,9 @@ from text2expert.lexicon import (
     VERBS,
     word_set,
 )
-from text2expert.listings import list_facts, table_facts
-from text2expert.predicates import predicate_facts, treatment_facts
-from text2expert.statements import (
+from text2expert.offline.listings import list_facts, table_facts
+from text2expert.offline.predicates import predicate_facts, treatment_facts
+from text2expert.offline.statements import (
     NUM,
     PERSONAL,
     TIME_UNIT,
@@ -40,7 +49,7 @@ from text2expert.statements import (
     pointing,
     statement,
 )
-from text2expert.units import Layout, Unit, paragraphs, title
+from text2expert.offline.units import Layout, Unit, paragraphs, title
 
 _DOCUMENT = re.compile(
     r"(?<![\"“])\b([Tt])his ((?:\w+ )?(?:policy|procedure|handbook|manual|protocol|agreement|contract|document|guide|guideline|standard|code|lease|licence|license|plan|"

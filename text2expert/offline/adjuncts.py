@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import attrs
 
-from text2expert.clauses import Clause, bare
-from text2expert.lexicon import (
+from text2expert.offline.clauses import Clause, bare
+from text2expert.offline.lexicon import (
     ADVERBS,
     AUXILIARIES,
     BE,
@@ -18,7 +18,7 @@ from text2expert.lexicon import (
     is_participle,
     word_set,
 )
-from text2expert.statements import (
+from text2expert.offline.statements import (
     BOUND,
     NUM,
     SUFFIX,

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import attrs
 
-from text2expert.clauses import Clause, after_auxiliary, bare, finite, starts_phrase
-from text2expert.lexicon import (
+from text2expert.offline.clauses import Clause, after_auxiliary, bare, finite, starts_phrase
+from text2expert.offline.lexicon import (
     ADVERBS,
     AUXILIARIES,
     MODALS,

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from text2expert import evidence, phrasings, rules
+from text2expert import evidence
 from text2expert._sync import run
 from text2expert.errors import InputError
-from text2expert.lexicon import word_set
+from text2expert.offline import phrasings, rules
+from text2expert.offline.lexicon import word_set
+from text2expert.offline.statements import Fact
+from text2expert.offline.units import lay_out, title
 from text2expert.records import Chunk, Difficulty, QAPair, Span, Verdict, digest
-from text2expert.statements import Fact
-from text2expert.units import lay_out, title
 
 VERSION = "1"
 """Raised whenever the rules give other pairs for the same text."""

@@ -2,10 +2,10 @@
 
 import re
 
-from text2expert.clauses import bare, is_subject, lower_first, upper_first
-from text2expert.lexicon import QUANTITY_OF
-from text2expert.statements import BOUND, PERSONAL, Fact, contains, content, is_order, pointing, statement
-from text2expert.units import Listing, Row, Table, title
+from text2expert.offline.clauses import bare, is_subject, lower_first, upper_first
+from text2expert.offline.lexicon import QUANTITY_OF
+from text2expert.offline.statements import BOUND, PERSONAL, Fact, contains, content, is_order, pointing, statement
+from text2expert.offline.units import Listing, Row, Table, title
 
 
 def table_facts(table: Table) -> list[Fact]:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from text2expert.clauses import Clause, bare, upper_first
-from text2expert.lexicon import (
+from text2expert.offline.clauses import Clause, bare, upper_first
+from text2expert.offline.lexicon import (
     BE,
     BODIES,
     DETERMINERS,
@@ -38,7 +38,7 @@ SUFFIX = r"(?: or (?:more|less|fewer|longer|shorter|above|below|over|under|highe
 
 @attrs.frozen(kw_only=True)
 class Fact:
-    """Something the text states, ready to be asked for: `text2expert.phrasings.TEMPLATES` explains kind and slots."""
+    """Something the text states, ready to be asked for: `text2expert.offline.phrasings.TEMPLATES` explains kind and slots."""
 
     kind: str
     slots: Mapping[str, str]
