@@ -79,7 +79,7 @@ class Chunker:
             text = "\n" + documents.text_of(document)
             found = Scanner().scan(text, -1, 1, len(text))
             survey = Survey()
-            survey.add(found, final=True)
+            survey.add(found, len(text))
             cutter = _Cutter(self, document.id, survey.outline(), len(chunks) + 1)
             chunks += cutter.feed(text, found, final=True)
         return chunks
@@ -102,7 +102,8 @@ class Chunker:
             scanner, survey = Scanner(), Survey()
             window = _Window()
             for block, final in _with_last(documents.blocks(document)):
-                survey.add(window.scan(scanner, block, final=final), final=final)
+                found = window.scan(scanner, block, final=final)
+                survey.add(found, window.seen)
                 window.keep(window.scanned - LOOK_BEHIND)
             cutter = _Cutter(self, document.id, survey.outline(), first)
             for block, final in _with_last(documents.blocks(document)):
@@ -134,8 +135,13 @@ class _Window:
         self.text += block
         stop = len(self.text) if final else max(self.scanned, len(self.text) - LOOK_AHEAD)
         found = scanner.scan(self.text, self.base, self.scanned, stop)
-        self.scanned = stop
+        self.scanned = stop + final  # after the end there is nothing more to see
         return found
+
+    @property
+    def seen(self) -> int:
+        """How far headings have been looked for, as an offset."""
+        return self.scanned + self.base
 
     def keep(self, begin: int) -> None:
         """Forget what is before index *begin*."""
@@ -181,10 +187,10 @@ class _Cutter:
             found = window.scan(self._scanner, block, final=final)
         else:
             window.text = block
-            window.scanned = len(block)
-        marks = self._marks + self._confirmed.feed(found, final=final)
+            window.scanned = len(block) + 1
+        marks = self._marks + self._confirmed.feed(found, window.seen)
         pending = self._confirmed.pending
-        limit = pending.start if pending else window.scanned + window.base
+        limit = pending.start if pending else min(window.seen, len(window.text) + window.base)
         top, levels = self._outline.top, self._outline.levels
         begin = 0
         for number, mark in enumerate(marks):

@@ -252,8 +252,11 @@ class Confirmed:
         self._items = 0
         """How many items of what is a list from the second on; two are enough where nothing lies between them."""
 
-    def feed(self, headings: Iterable[Heading], *, final: bool) -> list[Heading]:
-        """Those that are headings among the pending one and *headings*; the last stays pending unless *final*."""
+    def feed(self, headings: Iterable[Heading], seen: int) -> list[Heading]:
+        """Those that are headings among the pending one and *headings*.
+
+        The last stays pending if what follows it, from offset *seen* on, has not been looked at.
+        """
         confirmed = []
         for heading in headings:
             level = self._levels.get(heading.kind)
@@ -275,11 +278,11 @@ class Confirmed:
             else:
                 self._items = 0
             self.pending = heading
-        if final and self._items > 1:
+        if self.pending and self.pending.body < seen:
+            if self._items < 2:
+                confirmed.append(self.pending)
             self.pending = None
-        if final and self.pending:
-            confirmed.append(self.pending)
-            self.pending = None
+            self._items = 0
         return confirmed
 
 
@@ -299,9 +302,9 @@ class Survey:
         self._first_again = 0
         self._confirmed = Confirmed(Outline({kind: kind for kind in range(40)}, 0))
 
-    def add(self, headings: Iterable[Heading], *, final: bool) -> None:
-        """Count some more headings of the document, in order."""
-        for heading in self._confirmed.feed(headings, final=final):
+    def add(self, headings: Iterable[Heading], seen: int) -> None:
+        """Count some more headings of the document, in order; *seen* as for `Confirmed.feed`."""
+        for heading in self._confirmed.feed(headings, seen):
             if heading.title:
                 self._order.setdefault(heading.kind, len(self._order))
                 self._counts[heading.kind] += 1

@@ -33,7 +33,7 @@ def lead_in(text: str, floor: int, begin: int) -> str:
     if begin <= floor:
         return ""  # it begins with its heading
     # Most passages are plain prose, and this must not cost them more than a glance.
-    near = begin - _NEAR if begin - _NEAR > floor else floor
+    near = max(floor, begin - _NEAR)
     if text[begin - 2 : begin] == "\n\n":
         line, paragraph = begin, begin - 1
     else:
