@@ -28,7 +28,7 @@ from text2expert import (
     RunFolderLockedError,
     Trainer,
 )
-from text2expert.records import Chunk, ExamQuestion, GoldRecord, QAPair, Verdict, read_jsonl
+from text2expert.records import Chunk, ExamQuestion, GoldRecord, QAPair, Span, Verdict, read_jsonl
 
 PUMPS = """1. PURPOSE
 
@@ -266,6 +266,57 @@ def test_own_steps_take_the_places_of_ours(pumps, tmp_path):
     run = Pipeline(teacher=Shy(), verifier=Shy()).run(pumps, out=tmp_path / "run", fine_tune=False)
     assert set(run.gold["status"]) == {"model"}
     assert run.receipt["counts"]["parsed"] == len(list(read_jsonl(run.folder / "chunks.jsonl", Chunk)))
+
+
+@attrs.frozen
+class Quoting:
+    """A teacher whose quotes have the places, and the wording, that the test says."""
+
+    quote: str
+    start: int
+
+    async def ateach(self, passages, n):
+        (chunk,) = passages
+        if "greased" not in chunk.text:
+            return []
+        span = Span(document=chunk.document, start=self.start, end=self.start + 3, text=self.quote)
+        return [
+            QAPair(
+                qa_id="x", question="How often are the bearings greased?", answer="Every 6 weeks.",
+                sources=("chunk_of_another_run",), evidence=(span,),
+            )
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "quote", ["The bearings are greased every 6 weeks.", "The  bearings are\ngreased every 6 weeks."]
+)
+def test_a_quote_is_looked_up_whatever_place_the_teacher_gives(pumps, tmp_path, quote):
+    """Promise 4 holds for teachers of other people's too."""
+    run = _gold_only(pumps, tmp_path / "run", teacher=Quoting(quote, 7))
+    (record,) = read_jsonl(run.folder / "golden_dataset.jsonl", GoldRecord)
+    (span,) = record.evidence
+    assert PUMPS[span.start : span.end] == span.text == "The bearings are greased every 6 weeks."
+
+
+def test_a_quote_that_is_nowhere_is_rejected_before_a_verifier_sees_it(pumps, tmp_path):
+    class Unasked:
+        async def averify(self, pairs, passages):
+            raise AssertionError("it was asked")
+
+    with pytest.raises(NothingTaughtError, match="nowhere in the passage"):
+        _gold_only(pumps, tmp_path / "run", teacher=Quoting("Bearings last for ever.", 7), verifier=Unasked())
+
+
+def test_without_a_quote_the_passage_is_the_evidence(pumps, tmp_path):
+    class Quoteless(Quoting):
+        async def ateach(self, passages, n):
+            return [attrs.evolve(pair, evidence=()) for pair in await Quoting.ateach(self, passages, n)]
+
+    run = _gold_only(pumps, tmp_path / "run", teacher=Quoteless("", 0))
+    (record,) = read_jsonl(run.folder / "golden_dataset.jsonl", GoldRecord)
+    (chunk,) = [chunk for chunk in read_jsonl(run.folder / "chunks.jsonl", Chunk) if "greased" in chunk.text]
+    assert [span.text for span in record.evidence] == [chunk.text]
 
 
 def test_a_failing_step_fails_the_run_with_its_own_error(pumps, tmp_path):

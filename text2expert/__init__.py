@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from text2expert.examiner import Examiner
     from text2expert.expert import Expert
     from text2expert.offline import EvidenceVerifier, RuleTeacher
-    from text2expert.pipeline import Pipeline, SupportsTeach, SupportsVerify
+    from text2expert.pipeline import Pipeline
     from text2expert.plan import Plan
     from text2expert.records import (
         Adapter,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from text2expert.run import Run
     from text2expert.runners import Runner
     from text2expert.runners.local import Local
+    from text2expert.teaching import SupportsTeach, SupportsVerify
     from text2expert.trainer import Trainer
 
 __version__ = "0.1.0"
@@ -65,7 +66,7 @@ _HOMES = {
     "examiner": ("Examiner",),
     "expert": ("Expert",),
     "offline": ("EvidenceVerifier", "RuleTeacher"),
-    "pipeline": ("Pipeline", "SupportsTeach", "SupportsVerify"),
+    "pipeline": ("Pipeline",),
     "plan": ("Plan",),
     "records": (
         "Adapter",
@@ -83,6 +84,7 @@ _HOMES = {
     "run": ("Run",),
     "runners": ("Runner",),
     "runners.local": ("Local",),
+    "teaching": ("SupportsTeach", "SupportsVerify"),
     "trainer": ("Trainer",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -7,11 +7,11 @@ It knows no step's inside: chunks come from a chunker, pairs from whatever has `
 import asyncio
 import json
 import time
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any
 
 import attrs
 
@@ -55,9 +55,8 @@ from text2expert.run import (
     Run,
     RunFolder,
 )
+from text2expert.teaching import WINDOW, Judged, SupportsTeach, SupportsVerify, judge, teach_and_judge
 from text2expert.trainer import Trainer
-
-T = TypeVar("T")
 
 Source = str | Path | Document | Sequence[str | Path | Document]
 """Paths are read as files or folders; raw text is ``Document.from_text(...)``."""
@@ -68,37 +67,11 @@ HEADLINE_ROWS: tuple[ExamRowName, ...] = ("held_out", "hand_written", "taught")
 QUESTIONS_PER_CHUNK = 5
 """Asked of a teacher that has no setting of its own."""
 
-WINDOW = 64
-"""Chunks that are taught and judged at a time; their order is kept, so memory is bounded by it."""
-
 CHUNKS_PER_SECOND = 100.0
 """That the offline teacher and verifier get through on one core, roughly."""
 
 SAMPLE_CHUNKS = 200
 """A plan teaches at most so many chunks, evenly spread over the text, to estimate what the whole will give."""
-
-
-class SupportsTeach(Protocol):
-    """Writes questions and answers about passages."""
-
-    async def ateach(self, passages: tuple[Chunk, ...], n: int) -> list[QAPair]:
-        """At most *n* items (wordings not counted) about *passages*; evidence in document offsets."""
-        ...
-
-
-class SupportsVerify(Protocol):
-    """Judges pairs against the passages that they were written from."""
-
-    async def averify(self, pairs: tuple[QAPair, ...], passages: tuple[Chunk, ...]) -> list[Verdict]:
-        """Verdicts by ``qa_id``; a pair without a verdict counts as unverified."""
-        ...
-
-
-class Judged(NamedTuple):
-    """What came of one chunk."""
-
-    pairs: list[QAPair]
-    verdicts: list[Verdict]
 
 
 @attrs.frozen(kw_only=True)
@@ -216,7 +189,7 @@ class Pipeline:
         if isinstance(self.teacher, RuleTeacher):  # free, so the sample is really taught
             every = (chunk for document in inputs for chunk in self.chunker.stream(document))
             sample = [chunk for number, chunk in enumerate(every) if number % stride == 0]
-            taught, verdicts = await self._teach_and_judge(sample, len(sample))
+            taught, verdicts = await self._teach(sample, len(sample))
             gold = golden.gather(taught, verdicts, status=self._status, seed=self.seed)
             scale = chunks / max(1, len(sample))
             pairs = round(scale * len(gold.records))
@@ -299,7 +272,7 @@ class Pipeline:
         chunks_sha256 = folder.sha256(CHUNKS)
         pairs_from = _made_from("pairs", [chunks_sha256], [settings(self.teacher), self.questions_per_chunk])
         if not folder.fresh(PAIRS, pairs_from):
-            pairs, verdicts = await self._teach_and_judge(read_jsonl(folder / CHUNKS, Chunk), _lines(folder / CHUNKS))
+            pairs, verdicts = await self._teach(read_jsonl(folder / CHUNKS, Chunk), _lines(folder / CHUNKS))
             write_jsonl(folder / PAIRS, pairs)
             folder.record(PAIRS, pairs_from)
         else:
@@ -308,45 +281,13 @@ class Pipeline:
         if folder.fresh(VERDICTS, verdicts_from):
             return pairs, list(read_jsonl(folder / VERDICTS, Verdict))
         if not verdicts:
-            verdicts = await self._judge_again(pairs, read_jsonl(folder / CHUNKS, Chunk))
+            verdicts = await judge(pairs, read_jsonl(folder / CHUNKS, Chunk), self.verifier)
         write_jsonl(folder / VERDICTS, verdicts)
         folder.record(VERDICTS, verdicts_from)
         return pairs, verdicts
 
-    async def _teach_and_judge(self, chunks: Iterable[Chunk], total: int) -> tuple[list[QAPair], list[Verdict]]:
-        pairs: list[QAPair] = []
-        verdicts: list[Verdict] = []
-        approved = 0
-        with bar(total, "Teaching and judging", unit="chunk") as progress:
-            async for judged in _in_order(self._judged(chunk) for chunk in chunks):
-                pairs += judged.pairs
-                verdicts += judged.verdicts
-                approved += sum(verdict.approved for verdict in judged.verdicts)
-                progress.set_postfix(pairs=len(pairs), approved=approved, refresh=False)
-                progress.update()
-        return pairs, verdicts
-
-    async def _judged(self, chunk: Chunk) -> Judged:
-        taught = await self.teacher.ateach((chunk,), self._questions_per_chunk)
-        pairs = [attrs.evolve(pair, qa_id=f"{chunk.id}_qa_{number}") for number, pair in enumerate(taught)]
-        return Judged(pairs, await self._verdicts(pairs, (chunk,)))
-
-    async def _verdicts(self, pairs: list[QAPair], passages: tuple[Chunk, ...]) -> list[Verdict]:
-        if self.verifier is None or not pairs:
-            return []
-        return await self.verifier.averify(tuple(pairs), passages)
-
-    async def _judge_again(self, pairs: list[QAPair], chunks: Iterable[Chunk]) -> list[Verdict]:
-        of_chunk: dict[str, list[QAPair]] = {}
-        for pair in pairs:
-            of_chunk.setdefault(pair.sources[0], []).append(pair)
-        verdicts: list[Verdict] = []
-        with bar(len(of_chunk), "Judging", unit="chunk") as progress:
-            work = (self._verdicts(of_chunk[chunk.id], (chunk,)) for chunk in chunks if chunk.id in of_chunk)
-            async for some in _in_order(work):
-                verdicts += some
-                progress.update()
-        return verdicts
+    async def _teach(self, chunks: Iterable[Chunk], total: int) -> Judged:
+        return await teach_and_judge(chunks, total, self.teacher, self.verifier, self._questions_per_chunk)
 
     @property
     def _questions_per_chunk(self) -> int:
@@ -418,22 +359,6 @@ class Pipeline:
                 "For an expert to rely on, train a real base on a GPU: --base mistralai/Mistral-7B-Instruct-v0.3"
             )
         return "\n".join(lines)
-
-
-async def _in_order(work: Iterable[Coroutine[Any, Any, T]]) -> AsyncIterator[T]:
-    """Results of *work* in its order, at most `WINDOW` under way; the rest is cancelled when one fails."""
-    waiting: deque[asyncio.Task[T]] = deque()
-    try:
-        for coroutine in work:
-            waiting.append(asyncio.create_task(coroutine))
-            if len(waiting) == WINDOW:
-                yield await waiting.popleft()
-        while waiting:
-            yield await waiting.popleft()
-    finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 @attrs.frozen(kw_only=True)
