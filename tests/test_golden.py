@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from text2expert import golden
 from text2expert.errors import InputError, NothingTaughtError, RecordError, RunFolderError
-from text2expert.facts import SAME_QUESTION, item_of, repetitions, with_facts
+from text2expert.golden.facts import SAME_QUESTION, item_of, repetitions, with_facts
+from text2expert.golden.split import reseat, split_records
 from text2expert.records import (
     Chunk,
     ExamQuestion,
@@ -26,7 +27,6 @@ from text2expert.records import (
     wording,
     write_jsonl,
 )
-from text2expert.split import reseat, split_records
 
 DOCUMENTS = ("alpha", "beta")
 TEMPLATES = (

@@ -206,6 +206,17 @@ def test_a_golden_dataset_edited_by_hand_is_kept_and_used(pumps, tmp_path):
     assert "Who repairs the gauge?" in set(run.gold["instruction"])
 
 
+def test_an_exam_question_that_is_trained_on_by_hand_counts_as_taught(pumps, tmp_path):
+    out = tmp_path / "run"
+    _gold_only(pumps, out)
+    unseen = next(each for each in read_jsonl(out / "exam.jsonl", ExamQuestion) if each.row == "held_out")
+    with open(out / "golden_dataset.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps({"instruction": unseen.question, "output": unseen.answer}) + "\n")
+    _gold_only(pumps, out)
+    rows = {each.id: each.row for each in read_jsonl(out / "exam.jsonl", ExamQuestion)}
+    assert rows[unseen.id] == "taught"
+
+
 def test_an_edited_dataset_is_set_aside_when_the_text_changes(pumps, tmp_path):
     out = tmp_path / "run"
     _gold_only(pumps, out)

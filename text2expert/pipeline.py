@@ -22,6 +22,7 @@ from text2expert.chunker import Chunker
 from text2expert.errors import InputError, NothingTaughtError
 from text2expert.examiner import Examiner
 from text2expert.golden import Dataset, Gold
+from text2expert.golden.split import reseat
 from text2expert.offline import EvidenceVerifier, RuleTeacher
 from text2expert.plan import Plan, duration
 from text2expert.records import (
@@ -238,9 +239,11 @@ class Pipeline:
             write_jsonl(folder / GOLD, gold.records)
             write_jsonl(folder / REJECTED, gold.rejected)
             folder.record(GOLD, gold_from)
-        exam, left_out = _exam_of(gold.exam, own_questions, {document.id for document in inputs})
-        write_jsonl(folder / EXAM, exam)
         records = golden.load(folder / GOLD)
+        # What was added to the training set by hand is no unseen question any more.
+        fair = reseat(gold.exam, records) if folder.edited(GOLD) else gold.exam
+        exam, left_out = _exam_of(fair, own_questions, {document.id for document in inputs})
+        write_jsonl(folder / EXAM, exam)
         sources = tuple(folder / SOURCE / f"{document.id}.txt" for document in inputs)
         return _Made(
             documents=tuple(inputs),
@@ -431,9 +434,9 @@ def _dataset_name(gold: Path) -> str:
 def _exam_of(
     split: Iterable[ExamQuestion], own: Iterable[ExamQuestion], ids: set[str]
 ) -> tuple[list[ExamQuestion], tuple[str, ...]]:
-    """The run's own questions and the user's about documents at hand, and what is left out."""
+    """The run's own questions and the user's about the documents *ids*, and what is left out."""
     own = list(own)
-    fitting = [question for question in own if not question.document or question.document in ids]
+    fitting = [question for question in own if question.document in {"", *ids}]
     left_out = len(own) - len(fitting)
     notes = (f"{_count(left_out, 'question')} of your exam are about other documents and were not asked.",)
     return [*split, *fitting], notes if left_out else ()
@@ -466,7 +469,8 @@ async def _adopt(dataset: Dataset, folder: RunFolder, own_questions: list[ExamQu
     if dataset.chunks is not None:
         files.write_text(folder / CHUNKS, dataset.chunks.read_text("utf-8"))
     sources = tuple(folder / SOURCE / name for name in texts)
-    exam, left_out = _exam_of(dataset.exam, own_questions, {path.stem for path in sources})
+    ids = {path.stem for path in dataset.sources} | {record.document for record in dataset.records}
+    exam, left_out = _exam_of(dataset.exam, own_questions, ids)
     write_jsonl(folder / GOLD, dataset.records)
     folder.record(GOLD, _made_from("adopted", [folder.sha256(GOLD)], None))
     write_jsonl(folder / EXAM, exam)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from text2expert.errors import InputError
-from text2expert.facts import question, with_facts
+from text2expert.golden.facts import question, with_facts
 from text2expert.records import ExamQuestion, ExamRowName, GoldRecord, digest, drawn, wording
 
 MIN_TEMPLATES = 4

@@ -19,7 +19,8 @@ import attrs
 
 from text2expert import files
 from text2expert.errors import InputError, NothingTaughtError, RecordError, RunFolderError
-from text2expert.facts import item_of, repetitions, with_facts
+from text2expert.golden.facts import item_of, repetitions, with_facts
+from text2expert.golden.split import Names, reseat, split_records, with_ids
 from text2expert.records import (
     Chunk,
     ExamQuestion,
@@ -34,7 +35,6 @@ from text2expert.records import (
     wording,
     write_jsonl,
 )
-from text2expert.split import Names, reseat, split_records, with_ids
 
 GOLD = "golden_dataset.jsonl"
 """The dataset's name in a run folder."""
