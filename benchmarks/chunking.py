@@ -307,7 +307,7 @@ def main() -> None:
             with path.open("w", encoding="utf-8") as file:
                 while file.tell() < options.stream * 1_000_000:
                     file.write(content + "\n\n")
-            print({name: round(value, 1) for name, value in fresh("--stream-one", path).items()})
+            print(json.dumps(fresh("--stream-one", path)))
     else:
         table(options.tools.split(","), options.text, options.runs)
 

@@ -480,3 +480,15 @@ def test_a_damaged_rank_file_is_not_used(tmp_path: Path) -> None:
 
 def test_the_estimator_of_characters() -> None:
     assert Chunker().estimator == "characters"
+
+
+def test_the_rank_files_are_those_that_tiktoken_would_fetch() -> None:
+    """A look into its source, since asking it would fetch them."""
+    import inspect
+
+    from tiktoken_ext import openai_public
+
+    source = inspect.getsource(openai_public)
+    for name, sha256 in tokens._RANKS.values():
+        assert tokens._ORIGIN + name in source
+        assert sha256 in source

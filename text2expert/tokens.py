@@ -13,7 +13,7 @@ BYTES_PER_TOKEN = 4
 """What stands in for a token where no tokenizer is at hand: about right for English, and too many for other scripts."""
 
 _ORIGIN = "https://openaipublic.blob.core.windows.net/encodings/"
-# Name: file and SHA-256 of its ranks, as in tiktoken_ext.openai_public (tiktoken 0.12).
+# Name: file and SHA-256 of its ranks, as in tiktoken_ext.openai_public (tiktoken 0.14).
 _RANKS = {
     "cl100k_base": ("cl100k_base.tiktoken", "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"),
     "o200k_base": ("o200k_base.tiktoken", "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"),
