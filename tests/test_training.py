@@ -283,14 +283,25 @@ def test_a_batch_has_rows_of_similar_length(recipes):
 
 @given(question=st.text(max_size=60), seed=st.integers(0, 1000))
 def test_noise_only_drops_and_swaps_words(recipes, question, seed):
-    """Nothing is invented, numbers stay, and a question never becomes empty."""
+    """Nothing is invented, numbers and names stay, and a question never becomes empty."""
     noisy = recipes["lora"].with_noise(question, random.Random(seed)).split()
     words = question.split()
     assert all(noisy.count(word) <= words.count(word) for word in noisy)
     assert bool(noisy) == bool(words)
-    assert [w for w in sorted(words) if any(map(str.isdigit, w))] == [
-        w for w in sorted(noisy) if any(map(str.isdigit, w))
-    ]
+
+    def telling(words):
+        return sorted(word for word in words if any(c.isdigit() or c.isupper() for c in word))
+
+    assert telling(noisy) == telling(words)
+
+
+def test_noise_leaves_what_is_quoted(recipes):
+    """The name of a column or a section is in quotation marks, and its words are as telling as a number."""
+    question = 'what is given under "upper limit of flow" in the table'
+    for seed in range(50):
+        noisy = recipes["lora"].with_noise(question, random.Random(seed)).split()
+        assert {'"upper', "limit", "of", 'flow"'} <= set(noisy)
+    assert len({recipes["lora"].with_noise(question, random.Random(seed)) for seed in range(50)}) > 20
 
 
 @pytest.fixture(scope="module")

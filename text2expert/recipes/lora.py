@@ -361,10 +361,18 @@ def epoch_batches(rows: list[Row], epoch: int, settings: Settings) -> list[list[
 def with_noise(question: str, draw: random.Random) -> str:
     """*question* as a hasty reader might write it: some words missing, two neighbours swapped.
 
-    Words with digits stay, because they tell questions apart that are otherwise alike.
+    Words with digits or capitals and words in quotation marks stay: names and numbers tell questions apart that are
+    otherwise alike, and without them the answer would be a guess.
     """
     words = question.split()
-    kept = [word for word in words if any(map(str.isdigit, word)) or draw.random() > 0.2] or words
+    kept, quoted = [], False
+    for word in words:
+        opens = sum(word.count(mark) for mark in '"“”')
+        telling = quoted or opens or any(letter.isdigit() or letter.isupper() for letter in word)
+        quoted ^= opens % 2 == 1
+        if telling or draw.random() > 0.2:
+            kept.append(word)
+    kept = kept or words
     if len(kept) > 1:
         place = draw.randrange(len(kept) - 1)
         kept[place : place + 2] = reversed(kept[place : place + 2])
