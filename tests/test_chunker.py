@@ -13,8 +13,8 @@ from chunk_quality import boundary, joints, left_out, measure
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from text2expert import documents, tokens
-from text2expert.chunker import Chunker
+from text2expert import documents
+from text2expert.chunker import Chunker, tokens
 from text2expert.errors import InputError
 from text2expert.records import Chunk, Document
 

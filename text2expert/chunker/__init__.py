@@ -13,10 +13,11 @@ from typing import Literal
 
 import attrs
 
-from text2expert import documents, leadins, tokens
-from text2expert.boundaries import Span, end_of, skip_space, start_after
+from text2expert import documents
+from text2expert.chunker import leadins, tokens
+from text2expert.chunker.boundaries import Span, end_of, skip_space, start_after
+from text2expert.chunker.headings import LOOK_AHEAD, LOOK_BEHIND, Confirmed, Heading, Outline, Scanner, Survey
 from text2expert.errors import InputError
-from text2expert.headings import LOOK_AHEAD, LOOK_BEHIND, Confirmed, Heading, Outline, Scanner, Survey
 from text2expert.records import Chunk, Document
 
 
