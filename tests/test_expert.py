@@ -129,7 +129,9 @@ def test_closing_ends_the_child_and_a_question_starts_another(folder):
 
 
 def children(pid):
-    out = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=True
+    ).stdout
     return [int(line.split()[0]) for line in out.splitlines() if "answer.py" in line]
 
 
