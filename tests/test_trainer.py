@@ -230,4 +230,4 @@ def test_a_short_text_gets_more_epochs():
     assert Trainer().plan(gold()).steps == 900
     assert Trainer("some/model").plan(gold()).steps == 8
     assert Trainer(epochs=2).plan(gold()).steps == 2
-    assert Trainer().estimate(records=10_000, characters=10**6, facts=1000).steps == 12 * 313
+    assert Trainer().estimate(records=10_000, characters=10**6, facts=1000).steps == 16 * 313
