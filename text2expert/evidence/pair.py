@@ -6,6 +6,7 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
+from text2expert.evidence.leads import is_bare_ban, opens_a_list
 from text2expert.evidence.quantities import Quantity, same_quantity
 from text2expert.evidence.stance import Stance
 from text2expert.evidence.statements import Figure, Token, content, figures, statements, tokens
@@ -58,8 +59,9 @@ class Source:
     """A passage as statements, with how telling each of its words is; read once for all pairs of the passage."""
 
     def __init__(self, context: str, passage: str) -> None:
-        self.shift = len(context) + 2 if context else 0
-        found = statements(f"{context}\n\n{passage}" if context else passage)
+        shown = "\n".join(_as_heading(line) for line in context.splitlines())
+        self.shift = len(shown) + 2 if shown else 0
+        found = statements(f"{shown}\n\n{passage}" if shown else passage)
         above = content(tokens(context))  # the whole passage stands under it
         self.statements = tuple(s._replace(lead=s.lead | above) if s.start >= self.shift else s for s in found)
         count: dict[str, int] = {}
@@ -79,7 +81,10 @@ class Source:
         """The negations and directions of a statement."""
         if i not in self._stances:
             statement = self.statements[i]
-            self._stances[i] = Stance(statement.tokens, denied=statement.denied)
+            stance = Stance(statement.tokens, denied=statement.denied)
+            if statement.above >= 0:
+                stance.read_under(self.stance(statement.above), forbidden=statement.denied)
+            self._stances[i] = stance
         return self._stances[i]
 
     def overlapping(self, start: int, end: int) -> list[int]:
@@ -95,6 +100,11 @@ class Source:
         """What words weigh together: more where few statements have them, least where rewording brings them along."""
         weight, rare = self.weight, self.rare
         return sum(weight[w] if w in weight else rare * (LIGHT if w in LIGHT_STEMS else 1) for w in stems)
+
+
+def _as_heading(line: str) -> str:
+    """A line of the context, marked as a heading where it is a ban that has no list of its own: "Do not" of a path."""
+    return f"# {line}" if is_bare_ban(line) and not line.lstrip().startswith("#") and not opens_a_list(line) else line
 
 
 @lru_cache(maxsize=64)

@@ -41,6 +41,10 @@ class Quantity(NamedTuple):
     """A second reading, where the writing is ambiguous: "4 240" is a number or two columns of a table."""
     unit_apart: bool = False
     """The unit does not stand behind the number: it is shared with a later number, or a table's header has it."""
+    comparator: str = ""
+    """The words before the number that set its bound."""
+    tolerance: bool = False
+    """It is how far the number before it may be off: the 0.5 of "44 ± 0.5"."""
 
 
 # --- units ------------------------------------------------------------------------------------------------------------
@@ -70,7 +74,8 @@ angle: degree 1 = degrees ° deg | percent: % 1 = percent per_cent pct | points:
 dpi: dpi 1 = dots/inch dot/inch | ppm: ppm 1e-6 | ppb 1e-9 | mol: mmol .001 = millimole millimoles | mol 1 = mole moles | µmol 1e-6 = μmol umol micromole micromoles | nmol 1e-9
 molar: molar 1 | mm_molar .001 = millimolar
 units: u 1 = iu unit units | meq: meq 1 | kcal: kcal 1 = calories kilocalories | joule: j 1 = joule joules | kj 1000 = kilojoule kilojoules
-speed: knot 1 = knots kn kt kts | mph: mph 1 | kmh: km/h 1 = kph kmh | power: w 1 = watt watts | kw 1000 = kilowatt kilowatts | mw 1e6 = megawatt megawatts
+length/time: km/h 0.2777777777777778 = kph kmh | m/s 1
+speed: knot 1 = knots kn kt kts | mph: mph 1 | power: w 1 = watt watts | kw 1000 = kilowatt kilowatts | mw 1e6 = megawatt megawatts
 horse: hp 1 = horsepower | kwh: kwh 1 | volt: v 1 = volt volts | kv 1000 = kilovolt kilovolts | mv .001 = millivolt millivolts
 ampere: a_ 1 = amp amps ampere amperes | ma .001 = milliamp milliamps | ohm: ohm 1 = ohms Ω ω | kilohm 1000 = kilohms kω | megohm 1e6 = megohms mω
 newton: newton 1 = newtons | kn_ 1000 = kilonewton kilonewtons | hz: hz 1 = hertz | khz 1000 | mhz 1e6 | ghz 1e9 | rpm: rpm 1 | db: db 1 = dba decibel decibels
@@ -128,7 +133,7 @@ def unit_of(text: str) -> Unit | None:
     if not all(below):
         return None
     # Anything can be counted per unit: breaths/min, forms per week.
-    top = _UNITS.get(parts[0]) or Unit(parts[0].rstrip("s"), parts[0].rstrip("s"), 1.0)
+    top = _UNITS.get(parts[0]) or Unit(parts[0].rstrip("s"), "count" if parts[0] in _TIMES else parts[0].rstrip("s"), 1.0)
     size, names, dimensions = top.size, [top.name], [top.dimension]
     for part in below:
         assert part is not None
@@ -136,6 +141,17 @@ def unit_of(text: str) -> Unit | None:
         names.append(part.name)
         dimensions.append(part.dimension)
     return Unit("/".join(names), "/".join(dimensions), size)
+
+
+def _per(coin: Unit, counted: Unit) -> Unit:
+    """A currency per what is counted per: £ and "a year" make £ a year."""
+    return Unit(
+        coin.name + counted.name.removeprefix("count"), coin.dimension + counted.dimension.removeprefix("count"),
+        coin.size * counted.size,
+    )  # fmt: skip
+
+
+_TIMES = word_set("time times dose doses")
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -280,10 +296,14 @@ def with_shared_units(text: str, found: list[Quantity]) -> list[Quantity]:
             between = text[this.stop : following.start]
             if len(between) < 12 and _JOINT.fullmatch(between):
                 found[i] = this._replace(unit=following.unit, unit_apart=True)
+    for i in range(1, len(found)):
+        if _TOLERANCE.fullmatch(text[found[i - 1].stop : found[i].start]):
+            found[i] = found[i]._replace(tolerance=True)
     return found
 
 
-_JOINT = re.compile(r"\s*(?:,|to|and|or|-|\u2013|\u2014|,\s*and|,\s*or|x|\u00d7|then|/)\s*(?:to\s+)?")
+_TOLERANCE = re.compile(r"\s*(?:\u00b1|\+/[-\u2212\u2013]|\+[-\u2212\u2013]|plus or minus)\s*")
+_JOINT = re.compile(r"\s*(?:,|to|and|or|-|\u2013|\u2014|,\s*and|,\s*or|x|\u00d7|then|/|\u00b1|\+/[-\u2212\u2013]|plus or minus)\s*(?:to\s+)?")
 
 
 def _spelled(text: str, start: int, word: str) -> Quantity | None:
@@ -362,9 +382,12 @@ def _written(text: str, start: int) -> Quantity | None:
         return None
     value, other = _value(match.group())
     unit, stop = (ORDINAL, end) if match["ordinal"] else _unit_after(text, end)
-    if unit is None and (money := _MONEY_BEFORE.search(text, max(0, start - 4), start)):
-        unit = _UNITS.get(money[1].strip().lower())
-    return Quantity(value, unit, start, end, stop, match.group(), text[start:stop], *_around(text, start, stop), other)
+    if (unit is None or unit.name.startswith("count/")) and (
+        money := _MONEY_BEFORE.search(text, max(0, start - 4), start)
+    ):
+        coin = _UNITS[money[1].strip().lower()] if money[1].strip().lower() in _UNITS else None
+        unit = _per(coin, unit) if coin is not None and unit is not None else coin
+    return Quantity(value, unit, start, end, stop, match.group(), text[start:stop], *_around(text, start, stop))._replace(other_value=other)
 
 
 def _glued_name(text: str, end: int) -> bool:
@@ -427,7 +450,8 @@ def _clock(raw: str) -> float:
     return 60.0 * hours + minutes
 
 
-def _around(text: str, start: int, stop: int) -> tuple[Bound, str]:
+def _around(text: str, start: int, stop: int) -> tuple[Bound, str, None, bool, str]:
+    """Bound, relation and comparator of the number at a place, as the last fields of a `Quantity`."""
     bound: Bound = ""
     words = _WORD_BEFORE.findall(text[max(0, start - _LOOK) : start].lower())
     # A comparator may be followed by "the", "of", "about"; "up to" ends in such a word itself.
@@ -447,9 +471,7 @@ def _around(text: str, start: int, stop: int) -> tuple[Bound, str]:
             for word in rest:
                 denied = word in _NOT_FAR or (denied and word not in _ENDS_NOT)
             if denied:  # "never lowered by more than 2" sets a limit, "not used above 2" may be told either way
-                bound = (
-                    opposite if phrase.endswith("than") or phrase in _NOT_YET else bound if phrase in _IN_TIME else ""
-                )
+                bound = under_denial(bound, phrase)
     elif match := _BOUND_AFTER.match(text, stop, stop + _LOOK):
         bound = "low" if match["low"] or match["most"] or match["maximum"] else "high"
     relation = ""
@@ -459,7 +481,14 @@ def _around(text: str, start: int, stop: int) -> tuple[Bound, str]:
         )
         if match["relation"].lower() == "before":
             relation = "before"
-    return bound, relation
+    return bound, relation, None, False, phrase
+
+
+def under_denial(bound: Bound, comparator: str) -> Bound:
+    """The bound of a number in what is denied: not "more than 2" is at most 2, and "not above 2" may be told either way."""
+    if comparator.endswith("than") or comparator in _NOT_YET:
+        return "high" if bound == "low" else "low"
+    return bound if comparator in _IN_TIME else ""
 
 
 def _bound_phrase(words: list[str]) -> str:

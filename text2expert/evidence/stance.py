@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from text2expert.evidence.statements import Token
+from text2expert.evidence.tokens import Token
 from text2expert.evidence.wording import INHERENT, NEGATORS, OPPOSITES, concept, word_set
 
 _REACH = 4
@@ -47,12 +47,21 @@ class Stance:
         """Content words that no negation governs."""
         self.clouded: set[str] = set()
         """Content words of stretches that say no anywhere, if only by "only", "unless", "refuse"."""
+        self.cases_of: list[set[str]] = []
+        """The scopes of the lead-in's negations, where the statement is a case of what is denied."""
         self.explicit = denied
         """There is a negation."""
         self.directions: list[Direction] = []
         for stretch in _stretches(made):
             self._read(made, stretch, under=denied)
         self.scope: frozenset[str] = frozenset().union(*self.scopes)
+
+    def read_under(self, lead: "Stance", *, forbidden: bool) -> None:
+        """Take over what a lead-in says for its items: its directions, and a denial whose cases they are."""
+        self.directions += lead.directions
+        if not forbidden and lead.explicit:  # "Do not give it if:"
+            self.explicit = True
+            self.cases_of.extend(lead.scopes)
 
     def _read(self, made: Sequence[Token], stretch: list[int], *, under: bool) -> None:
         reach = negations = 0

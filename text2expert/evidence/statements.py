@@ -1,32 +1,14 @@
 """A text as statements: sentences, bullets and table rows, as tokens, with what must be read along with each."""
 
 import re
-from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
-from text2expert.evidence.quantities import NUMBER_STARTS, Bound, Quantity, Unit, number_at, unit_of, with_shared_units
-from text2expert.evidence.wording import FUNCTION, NEGATORS, concept, stem
+from text2expert.evidence.leads import Lead, Leads, forbids, is_bare_ban, opens_a_list
+from text2expert.evidence.quantities import Bound, Unit, under_denial, unit_of
+from text2expert.evidence.tokens import Figure, Token, content, figures, tokens
+from text2expert.evidence.wording import NEGATORS, concept
 
-
-class Token(NamedTuple):
-    """A word, a number or a boundary (punctuation), in the order of the text."""
-
-    text: str
-    stem: str
-    content: bool
-    quantity: Quantity | None = None
-    boundary: bool = False
-
-
-class Figure(NamedTuple):
-    """A number with the words that say what it numbers or counts."""
-
-    quantity: Quantity
-    label: str
-    """The word before it: "section" of "Section 4.3", a column's header; empty where there is none."""
-    noun: str
-    """The word after it, where it has no unit: "nurse" of "two nurses"; empty where there is none."""
+__all__ = ["Column", "Figure", "Statement", "Token", "content", "figures", "statements", "tokens"]
 
 
 class Column(NamedTuple):
@@ -49,71 +31,12 @@ class Statement(NamedTuple):
     lead: frozenset[str] = frozenset()
     """Content words of a list's lead-in, a table's header row and the heading above."""
     denied: bool = False
-    """The lead-in says no: "Do not:"."""
+    """The lead-in or heading forbids it: "Do not:"."""
     block: int = 0
     """Equal for the sentences of one paragraph or item."""
     heading: bool = False
-
-
-_TOKEN = re.compile(
-    r"[^\W\d_][^\W_]*(?:['’](?:s|t|re|ll|ve|d)\b)?|[;:.,()\u2014?!](?!\d)|(?<![\w.,])[-\u2212\u2013]?\.?\d|[\u00bd\u00bc\u00be\u2153\u2154]"
-    r"|[;:.,()\u2013\u2014?!]"
-)
-_NAME = re.compile(r"[^\W_]+")  # "3D", where no number is
-
-
-@lru_cache(maxsize=65536)
-def _word(text: str) -> tuple[str, bool]:
-    lower = text.lower().replace("’", "'")
-    if lower.endswith("n't"):
-        return "not", False
-    base = lower.removesuffix("'s")
-    if base in FUNCTION:
-        return base, False
-    return stem(base), not base.isdigit() or len(base) > 1
-
-
-@lru_cache(maxsize=65536)
-def _plain(text: str) -> Token | None:
-    """The token of a word or a boundary; None where a number may start."""
-    if text in _BOUNDARIES:
-        return Token(text, text, content=False, boundary=True)
-    if text[0].isalpha() and text.lower() not in NUMBER_STARTS:
-        return Token(text, *_word(text))
-    return None
-
-
-def tokens(text: str) -> list[Token]:
-    """The words, numbers and boundaries of *text*."""
-    found: list[Token] = []
-    numbers: list[Quantity] = []
-    places: list[int] = []
-    stop = 0
-    for match in _TOKEN.finditer(text):
-        start = match.start()
-        if start < stop:
-            continue
-        word = match.group()
-        token = _plain(word)
-        if token is None:
-            quantity = number_at(text, start, word)
-            if quantity is not None:
-                stop = quantity.stop
-                numbers.append(quantity)
-                places.append(len(found))
-                token = Token(quantity.text, "#", content=False, quantity=quantity)
-            else:
-                if not word[0].isalpha() and (name := _NAME.match(text, start)):
-                    word, stop = name.group(), name.end()
-                token = Token(word, *_word(word))
-        found.append(token)
-    for place, quantity in zip(places, with_shared_units(text, numbers), strict=True):
-        if quantity is not found[place].quantity:
-            found[place] = found[place]._replace(quantity=quantity)
-    return found
-
-
-_BOUNDARIES = frozenset(";:.,()\u2013\u2014?!")
+    above: int = -1
+    """The place of its lead-in among the statements; -1 where it has none."""
 
 
 # --- statements -------------------------------------------------------------------------------------------------------
@@ -138,8 +61,8 @@ def statements(text: str) -> tuple[Statement, ...]:
     """The statements of *text*: hard-wrapped lines joined, a list's lead-in and a table's header read with each of theirs."""
     found: list[Statement] = []
     heading: frozenset[str] = frozenset()
-    lead: frozenset[str] = frozenset()
-    denied = False
+    banned = 0  # the depth of the heading that forbids, -1 for one without a depth
+    leads = Leads()
     header: list[Column] = []
     header_stems: frozenset[str] = frozenset()
     for block, (kind, start, end) in enumerate(_blocks(text)):
@@ -156,52 +79,52 @@ def statements(text: str) -> tuple[Statement, ...]:
         if kind == "heading":
             made = tuple(tokens(text[start:end]))
             heading = content(made)
-            lead, denied = frozenset(), False
+            depth = _depth(text[start:end])
+            if not (banned and depth > banned > 0):
+                banned = (depth or -1) if is_bare_ban(text[start:end]) else 0
+            leads.clear()
             found.append(Statement(start, end, made, heading, figures(made), block=block, heading=True))
             continue
+        body = text[start:end]
+        above = None
         if kind == "paragraph":
-            lead, denied = frozenset(), False
+            leads.clear()
+        else:
+            above = leads.above(body)
+        lead = found[above.statement].stems if above else frozenset()
+        denied = above.denied if above else bool(banned) and kind == "item"
         at = start
+        first = len(found)
         for stop in (*_ends(text, start, end), end):
             made = tuple(tokens(text[at:stop]))
             if made:
-                found.append(Statement(at, stop, made, content(made), figures(made), lead | heading, denied, block))
+                under = denied and len(found) == first and not any(token.stem in NEGATORS for token in made)
+                made = tuple(map(_forbidden, made)) if under else made
+                found.append(
+                    Statement(
+                        at, stop, made, content(made), figures(made), lead | heading, under, block,
+                        above=above.statement if above else -1,
+                    )
+                )  # fmt: skip
             at = stop
-        if kind == "paragraph" and found and text[start:end].endswith(":"):
-            lead = found[-1].stems
-            denied = any(token.stem in NEGATORS for token in found[-1].tokens)
+        if len(found) > first and (opens_a_list(body) or is_bare_ban(body)):
+            own_key = leads.marker(body) if kind == "item" else (-1, "")
+            leads.open.append(Lead(own_key, len(found) - 1, forbids(found[-1].tokens) or denied or bool(banned)))
     return tuple(found)
 
 
-def content(made: Sequence[Token]) -> frozenset[str]:
-    """The content words of *made*, as concepts."""
-    return frozenset(concept(token.stem) for token in made if token.content)
+def _depth(heading: str) -> int:
+    """How many number signs a Markdown heading has; 0 for another."""
+    bare = heading.lstrip()
+    return len(bare) - len(bare.lstrip("#"))
 
 
-def figures(made: Sequence[Token]) -> tuple[Figure, ...]:
-    """The numbers of *made* with their labels and nouns; a label holds for "5 or 6" as a whole."""
-    found = []
-    label = ""
-    for i, token in enumerate(made):
-        if token.quantity is None:
-            if token.content or token.boundary:
-                label = ""
-            continue
-        before = made[i - 1] if i else None
-        if before is not None and before.text == "(" and _is_enumerator(made, i):
-            continue
-        if before is not None and before.content:
-            label = concept(before.stem)
-        after = made[i + 1] if i + 1 < len(made) and token.quantity.unit is None else None
-        noun = concept(after.stem) if after is not None and after.content else ""
-        found.append(Figure(token.quantity, label, noun))
-    return tuple(found)
-
-
-def _is_enumerator(made: Sequence[Token], i: int) -> bool:
-    """The "(2)" that counts the parts of a paragraph."""
-    first = i < 2 or made[i - 2].boundary
-    return first and i + 1 < len(made) and made[i + 1].text == ")" and made[i].text.isdigit() and len(made[i].text) < 3
+def _forbidden(token: Token) -> Token:
+    """A number of something that must not be: "more than 60 litres" is a limit from above there."""
+    quantity = token.quantity
+    if quantity is None or not quantity.bound:
+        return token
+    return token._replace(quantity=quantity._replace(bound=under_denial(quantity.bound, quantity.comparator)))
 
 
 def _blocks(text: str) -> list[tuple[str, int, int]]:
@@ -216,7 +139,11 @@ def _blocks(text: str) -> list[tuple[str, int, int]]:
             going = False
             continue
         end = start + len(body)
-        if _ROW.search(body.lstrip()):
+        if is_bare_ban(body) and (not going or re.sub(r"[\W_\d]+", "", body)[:1].isupper()):
+            kind = "heading" if _HEADING.match(body) else "item" if _ITEM.match(body) else "paragraph"
+            blocks.append((kind, start, end))
+            going = False
+        elif _ROW.search(body.lstrip()):
             blocks.append(("row", start, end))
             going = False
         elif (
