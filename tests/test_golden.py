@@ -390,7 +390,11 @@ def test_near_duplicates_go_between_items_and_stay_within_one():
     [
         ("What dose is given to a child of 11 to 20 kg with severe asthma at night?", "24 hours", span(0, 50)),
         ("What dose is given to a child of 11 to 30 kg with asthma at night?", "12 hours", span(0, 50)),
-        ("What dose is given to a child of 11 to 30 kg with asthma at night?", "24 hours", span(200, 250)),
+        (
+            "What dose is given to a child of 11 to 30 kg with asthma at night?",
+            "24 hours",
+            Span(document="alpha", start=200, end=250, text="y" * 50),
+        ),
     ],
     ids=["other figures", "another answer", "another fact"],
 )
@@ -489,10 +493,10 @@ def overlap_by_half(one, other):
 @example([[span(0, 10)], [span(5, 100)]])  # half, to the character
 @example([[span(0, 10)], [span(6, 100)]])
 @settings(max_examples=300)
-def test_facts_are_what_comparing_all_spans_with_all_gives(evidence):
+def test_facts_of_different_answers_are_what_comparing_all_spans_with_all_gives(evidence):
     records = with_facts(
         [
-            GoldRecord(instruction=f"q {n}", output="a", item=f"i{n}", evidence=tuple(spans))
+            GoldRecord(instruction=f"q {n}", output=f"answer {n}", item=f"i{n}", evidence=tuple(spans))
             for n, spans in enumerate(evidence)
         ]
     )
@@ -839,3 +843,33 @@ def test_gathering_takes_time_in_proportion_to_the_pairs():
 
     seconds(500)  # warm caches
     assert seconds(8000) < 9 * seconds(2000)
+
+
+def test_a_question_is_not_unseen_for_naming_its_section_in_another_way():
+    """One wording of an item is never asked while its twin, which only opens in another way, is trained."""
+    openers = ('Under "Suction", what is {}?', 'In "Suction", what is {}?', 'According to "Suction", what is {}?')
+    pairs = [
+        attrs.evolve(each, qa_id=f"{each.qa_id}_{number}", question=opener.format(f"property p{each.item}"))
+        for each in many_items(40, wordings=1)
+        for number, opener in enumerate(openers)
+    ]
+    pairs += many_items(40)
+    gold = golden.gather(pairs, approve(pairs))
+    stem = lambda text: text.rpartition('", ')[2].lower()  # noqa: E731 - three words
+    trained = {stem(record.instruction) for record in gold.records}
+    unseen = [each for each in gold.exam if each.row in ("held_out", "new_template")]
+    assert unseen
+    assert [each.question for each in unseen if stem(each.question) in trained] == []
+
+
+def test_a_fact_said_twice_is_one_fact():
+    """A rule and its summary: to hold out the one and train the other would not be holding out."""
+    rule = Span(document="alpha", start=0, end=40, text="A visitor badge expires after 12 hours.")
+    summary = Span(document="alpha", start=900, end=940, text="Visitor badges expire after 12 hours")
+    other = Span(document="alpha", start=500, end=540, text="The night shift lasts for 12 hours in winter.")
+    records = [
+        GoldRecord(instruction=f"{number}?", output="12 hours", evidence=(each,), document="alpha", item=f"i{number}")
+        for number, each in enumerate((rule, summary, other))
+    ]
+    facts = [record.fact for record in with_facts(records)]
+    assert facts[0] == facts[1] != facts[2]

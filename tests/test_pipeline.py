@@ -384,22 +384,24 @@ def _wait_for(path, process, seconds=90):
     pytest.fail(f"{path} did not appear")
 
 
-@pytest.mark.parametrize("stage", ["base", "train"])
-def test_killed_it_goes_on_where_it_was_and_ends_the_same(pumps, tmp_path, stage):
+def test_killed_and_killed_again_it_goes_on_where_it_was(pumps, tmp_path):
+    """kill -9 while the base is made, then while the adapter is trained; the third call ends it."""
     out = tmp_path / "run"
-    process = _start(pumps, out)
-    _wait_for(out / "stages" / stage / "progress.jsonl", process)
-    process.kill()
-    process.wait()
-    assert not (out / "run.json").exists()
-    with pytest.raises(RunFolderError, match="not finished"):
-        Run.load(out)
-    kept = (out / "golden_dataset.jsonl").stat().st_mtime_ns
-    resumed = Pipeline(trainer=Trainer(max_steps=40)).run(pumps, out=out)
-    assert (out / "golden_dataset.jsonl").stat().st_mtime_ns == kept
-    whole = Pipeline(trainer=Trainer(max_steps=40)).run(pumps, out=tmp_path / "whole")
+    for stage in ("base", "train"):
+        process = _start(pumps, out)
+        _wait_for(out / "stages" / stage / "progress.jsonl", process)
+        process.kill()
+        process.wait()
+        with pytest.raises(RunFolderError, match="not finished"):
+            Run.load(out)
+    kept = {
+        path: path.stat().st_mtime_ns for path in (out / "golden_dataset.jsonl", out / "base" / "model.safetensors")
+    }
+    run = Pipeline(trainer=Trainer(max_steps=40)).run(pumps, out=out)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert run.exam is not None
+    _gold_only(pumps, tmp_path / "whole")
     assert _bytes(out) == _bytes(tmp_path / "whole")
-    assert resumed.receipt["files"].keys() == whole.receipt["files"].keys()
 
 
 def test_ctrl_c_ends_the_training_process_too(pumps, tmp_path):
@@ -427,17 +429,18 @@ def test_a_second_process_on_the_same_folder_is_told_who_is_there(pumps, tmp_pat
 # -- in Jupyter ------------------------------------------------------------------------------------------------------
 
 
-def test_it_works_in_a_real_jupyter_kernel(pumps, tmp_path):
+def test_it_works_in_a_real_jupyter_kernel(trained):
+    """On the folder of a finished run, so that nothing is trained again: blocking, awaited, shown, asked."""
+    source, out = str(trained.folder.parent / "pumps.txt"), str(trained.folder)
     cells = [
-        "from text2expert import Pipeline, Trainer",
-        f"run = Pipeline(trainer=Trainer(max_steps=6)).run({str(pumps)!r}, out={str(tmp_path / 'run')!r})\nrun",
+        "from text2expert import Pipeline, Trainer\npipeline = Pipeline(trainer=Trainer(max_steps=6))",
+        f"run = pipeline.run({source!r}, out={out!r})\nrun",
         "print(run.expert.ask('How often are the bearings greased?'))",
-        f"again = await Pipeline(trainer=Trainer(max_steps=6)).arun({str(pumps)!r}, out={str(tmp_path / 'run')!r})\nagain.gold.head()",
+        f"again = await pipeline.arun({source!r}, out={out!r})\nagain.gold.head()",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     nbclient.NotebookClient(notebook, timeout=180, kernel_name="python3").execute()
-    shown = json.dumps(notebook.cells[1].outputs)
-    assert "taught wordings" in shown
+    assert "taught wordings" in json.dumps(notebook.cells[1].outputs)
     assert "instruction" in json.dumps(notebook.cells[3].outputs)
 
 

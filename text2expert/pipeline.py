@@ -5,6 +5,7 @@ It knows no step's inside: chunks come from a chunker, pairs from whatever has `
 """
 
 import asyncio
+import hashlib
 import json
 import time
 from collections import Counter
@@ -227,18 +228,7 @@ class Pipeline:
         gold = await asyncio.to_thread(golden.gather, pairs, verdicts, status=self._status, seed=self.seed)
         if not gold.records:
             raise NothingTaughtError(_nothing_taught(gold, inputs))
-        if folder.edited(GOLD) and folder.made_from(GOLD) == gold_from:
-            say(f"{folder / GOLD} was edited by hand: training on it as it is")
-        else:
-            if folder.edited(GOLD):
-                kept = folder / "golden_dataset.edited.jsonl"
-                (folder / GOLD).replace(kept)
-                say(
-                    f"{folder / GOLD} was edited by hand, but is made anew: the text or settings changed; yours is {kept}"
-                )
-            write_jsonl(folder / GOLD, gold.records)
-            write_jsonl(folder / REJECTED, gold.rejected)
-            folder.record(GOLD, gold_from)
+        _write_gold(gold, folder, gold_from)
         records = golden.load(folder / GOLD)
         # What was added to the training set by hand is no unseen question any more.
         fair = reseat(gold.exam, records) if folder.edited(GOLD) else gold.exam
@@ -416,6 +406,22 @@ async def _keep_sources(inputs: list[Document], folder: RunFolder) -> None:
 
 def _texts(sources: Iterable[Path]) -> dict[str, str]:
     return {path.stem: path.read_text("utf-8") for path in sources}
+
+
+def _write_gold(gold: Gold, folder: RunFolder, made_from: str) -> None:
+    """Write the dataset, unless somebody edited it by hand since it was made from just this."""
+    lines = "".join(to_line(record) + "\n" for record in gold.records)
+    if folder.sha256(GOLD) != hashlib.sha256(lines.encode()).hexdigest():
+        if folder.edited(GOLD) and folder.made_from(GOLD) == made_from:
+            say(f"{folder / GOLD} was edited by hand: training on it as it is")
+            return
+        if folder.edited(GOLD):
+            kept = folder / "golden_dataset.edited.jsonl"
+            (folder / GOLD).replace(kept)
+            say(f"{folder / GOLD} was edited by hand and is made anew, since text or settings changed; yours is {kept}")
+        files.write_text(folder / GOLD, lines)
+    write_jsonl(folder / REJECTED, gold.rejected)
+    folder.record(GOLD, made_from)
 
 
 def _lines(path: Path) -> int:

@@ -8,6 +8,7 @@ import heapq
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Literal
 
 import attrs
@@ -17,6 +18,13 @@ from text2expert.records import GoldRecord, digest, wording
 
 SAME_QUESTION = 0.8
 """Questions of two items are near-duplicates from this Jaccard index of their words on, answer and figures being equal."""
+
+RESTATED = 0.5
+"""Evidence of two items with one answer says the same from this Jaccard index of its stems on. A fact drawn too large costs
+little: it is only kept out of training, or in it, as one."""
+
+MANY = 60
+"""Items with one answer that are compared with each other; more are too many to compare, and no restatement."""
 
 _LITTLE_WORDS = frozenset(
     [
@@ -82,13 +90,14 @@ def item_of(record: GoldRecord) -> str:
     return record.item or digest("item", record.document, wording(question(record)), wording(record.output))[:16]
 
 
-class _Groups:
-    """Disjoint sets of strings."""
+class Groups:
+    """Disjoint sets of strings; the least of a set stands for it."""
 
     def __init__(self) -> None:
         self._above: dict[str, str] = {}
 
     def root(self, member: str) -> str:
+        """The string that stands for the set of *member*, which is its own set at first."""
         above = self._above
         above.setdefault(member, member)
         while above[member] != member:
@@ -96,6 +105,7 @@ class _Groups:
         return member
 
     def unite(self, one: str, other: str) -> None:
+        """Make one set of the two that *one* and *other* are in."""
         # The lesser string is the root, whatever the order of the calls.
         low, high = sorted((self.root(one), self.root(other)))
         self._above[high] = low
@@ -104,11 +114,11 @@ class _Groups:
 def with_facts(records: Sequence[GoldRecord]) -> list[GoldRecord]:
     """*records* with item and fact set.
 
-    Items are one fact when their evidence overlaps by half of the shorter span, when they share a question, or when they
-    were said to be one before.
+    Items are one fact when their evidence overlaps by half of the shorter span, when they share a question, when a document
+    says the same twice (in a rule and in its summary, say), or when they were said to be one before.
     """
     items = [item_of(record) for record in records]
-    groups = _Groups()
+    groups = Groups()
     spans: dict[tuple[str, int, int], str] = {}
     questions: dict[str, str] = {}
     known: dict[str, str] = {}
@@ -120,6 +130,7 @@ def with_facts(records: Sequence[GoldRecord]) -> list[GoldRecord]:
             if span.start < span.end:
                 groups.unite(item, spans.setdefault((span.document, span.start, span.end), item))
     _unite_overlapping(spans, groups)
+    _unite_restated(records, items, groups)
     members = defaultdict(set)
     for item in items:
         members[groups.root(item)].add(item)
@@ -130,7 +141,22 @@ def with_facts(records: Sequence[GoldRecord]) -> list[GoldRecord]:
     ]
 
 
-def _unite_overlapping(spans: Mapping[tuple[str, int, int], str], groups: _Groups) -> None:
+def _unite_restated(records: Sequence[GoldRecord], items: Sequence[str], groups: Groups) -> None:
+    """Unite items of one document with equal answers whose evidence has nearly the same words: one fact, said twice."""
+    said: dict[tuple[str, str], dict[str, frozenset[str]]] = defaultdict(dict)
+    for record, item in zip(records, items, strict=True):
+        if record.evidence and item not in (known := said[record.document, _answer(record)]):
+            evidence = wording(" ".join(span.text for span in record.evidence)).split()
+            known[item] = frozenset(stem(word) for word in evidence if word not in _LITTLE_WORDS)
+    for known in said.values():
+        if len(known) > MANY:  # "yes" and "0" are answers to everything
+            continue
+        for (one, words), (other, others) in combinations(sorted(known.items()), 2):
+            if len(words & others) >= RESTATED * len(words | others):
+                groups.unite(one, other)
+
+
+def _unite_overlapping(spans: Mapping[tuple[str, int, int], str], groups: Groups) -> None:
     """Unite the items of spans that overlap by half of the shorter one, in O(n log n).
 
     Spans are visited by their start. One that started earlier and reaches *end* overlaps ``[start, stop)`` by half of the

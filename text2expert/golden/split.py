@@ -5,13 +5,14 @@ and every item asked in other words than those trained keeps at least one wordin
 of the seed and of content (`text2expert.records.digest`), so that order and concurrency change nothing.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import attrs
 
 from text2expert.errors import InputError
-from text2expert.golden.facts import question, with_facts
+from text2expert.golden.facts import Groups, question, with_facts
 from text2expert.records import ExamQuestion, ExamRowName, GoldRecord, digest, drawn, wording
 
 MIN_TEMPLATES = 4
@@ -75,7 +76,7 @@ class _Draw:
         self.records = records
         self.seed = seed
         self.limit = limit
-        self.wordings = [wording(question(record)) for record in records]
+        self.wordings = _wordings(records)
         self.held: dict[str, ExamRowName | None] = {}
         """Wordings out of training, and the row that may ask them; None: none may."""
         self.held_templates: set[str] = set()
@@ -193,6 +194,22 @@ class _Draw:
         once = row == "taught"
         chosen = [place for rank, _, place in sorted(ranked) if not (once and rank)]
         return sorted(chosen[: self.limit])
+
+
+_OPENER = re.compile(r'^\s*(?:\w+\s+){0,3}["“«][^"“”«»]{1,200}["”»]\s*,\s*')
+
+
+def _wordings(records: Sequence[GoldRecord]) -> list[str]:
+    """What stands for each record's wording, equal for those that are one wording when it comes to holding it out.
+
+    Questions of one item that differ only in how they name the section (``Under "Suction", ...``, ``In "Suction", ...``) are
+    one: to ask the one and train the other would make the exam look harder than it is.
+    """
+    groups = Groups()
+    exact = [wording(question(record)) for record in records]
+    for record, words in zip(records, exact, strict=True):
+        groups.unite(words, f"~{record.item} {wording(_OPENER.sub('', question(record)))}")
+    return [groups.root(words) for words in exact]
 
 
 def _exam_question(record: GoldRecord, row: ExamRowName, answers: Iterable[str]) -> ExamQuestion:
