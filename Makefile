@@ -37,11 +37,10 @@ check: $(INSTALLED)
 
 # Half an hour and more; what it prints goes into docs/proof.md and docs/benchmarks.md.
 proof: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/evidence.py
 	$(BIN)/python benchmarks/yield_offline.py
-	$(BIN)/python benchmarks/embedded.py --seeds 3
+	$(BIN)/python benchmarks/embedded.py
 	$(BIN)/python -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install --quiet -r benchmarks/requirements-chunking.txt .
 	$(VENV)-bench/bin/python benchmarks/chunking.py
