@@ -22,7 +22,7 @@ _BARE_BAN = re.compile(
     re.IGNORECASE,
 )
 """A line that is a ban as a whole, with or without a colon."""
-_BANS = word_set("avoid refrain abstain forbid forbidden prohibit ban disallow illegal unlawful mistak misuse breach offenc viol malpractic")
+_BANS = word_set("avoid refrain abstain forbid forbidden prohibit ban disallow illegal unlawful mistak misuse breach offenc viol malpractic misconduct dismiss")
 _BAD = word_set("bad incorrect wrong poor improper unacceptable unsafe dangerous")
 """Stems and words that make a lead-in a ban without a negation."""
 _BAD_WHAT = word_set("practice practices examples example behaviour conduct actions action use uses ways technique")
@@ -102,7 +102,6 @@ def forbids(made: Sequence[Token]) -> bool:
 
     A lead-in that ends in a condition forbids something else, and what follows are its cases: "Do not enter if:".
     """
-    words = [token.text.lower() for token in made if not token.boundary]
     ban = None
     for i, token in enumerate(made):
         following = made[i + 1].text.lower() if i + 1 < len(made) else ""
@@ -110,9 +109,9 @@ def forbids(made: Sequence[Token]) -> bool:
             ban = i
         elif token.stem in _BANS or stem(token.text) in _BANS:
             ban = i
-        elif token.text.lower() in _BAD and (len(words) == 1 or following in _BAD_WHAT):
+        elif token.text.lower() in _BAD and (following in ("", ":") or following in _BAD_WHAT):
             ban = i
-        elif token.text.lower() == "ts" and "don" in words:
+        elif token.text.lower() == "ts" and i and made[i - 1].text.lower() == "don":
             ban = i
     if ban is None:
         return False

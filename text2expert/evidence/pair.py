@@ -104,7 +104,9 @@ class Source:
 
 def _as_heading(line: str) -> str:
     """A line of the context, marked as a heading where it is a ban that has no list of its own: "Do not" of a path."""
-    return f"# {line}" if is_bare_ban(line) and not line.lstrip().startswith("#") and not opens_a_list(line) else line
+    innermost = line.rpartition(" > ")[2]
+    bans = is_bare_ban(innermost) and not line.lstrip().startswith("#") and not opens_a_list(line)
+    return f"{line}\n# {innermost}" if bans else line
 
 
 @lru_cache(maxsize=64)

@@ -44,6 +44,7 @@ class Statement(NamedTuple):
 _ITEM = re.compile(
     r"[ \t]*(?:[-*\u2022\u2013\u2014\u25cf\u25aa]|[(]?(?:[a-z]|[ivx]{1,4}|\d{1,3})[.)]|\d+(?:\.\d+)+\.?)[ \t]+"
 )
+_LETTERED = re.compile(r"[ \t]*[(]?[a-z]{1,4}[.)][ \t]+")
 _ROW = re.compile(r"\S(?: {3,}|\t+)\S|\S {2,}\S.*\S {2,}\S|\|.*\|")
 _CELL = re.compile(r"[^\s|](?:[^\t|\n ]| (?! ))*")
 _HEADING = re.compile(r"[ \t]*(?:#+ .*|(?:\w+\.?\s)?[\dA-Z]+(?:\.\d+)*\.?\s+\S[^.;:]*|[^a-z]*[A-Z]{3}[^a-z]*)$")
@@ -93,7 +94,8 @@ def statements(text: str) -> tuple[Statement, ...]:
             above = leads.above(body)
         lead = found[above.statement].stems if above else frozenset()
         denied = above.denied if above else bool(banned) and kind == "item"
-        at = start
+        marker = _LETTERED.match(body) if kind == "item" else None  # its letter is no word
+        at = start + marker.end() if marker else start
         first = len(found)
         for stop in (*_ends(text, start, end), end):
             made = tuple(tokens(text[at:stop]))
@@ -151,7 +153,7 @@ def _blocks(text: str) -> list[tuple[str, int, int]]:
         ):
             blocks.append(("heading", start, end))
             going = False
-        elif _ITEM.match(body) and (not going or text[blocks[-1][2] - 1] in ".:;!?" or not body.lstrip()[0].isalnum()):
+        elif _ITEM.match(body) and (not going or text[blocks[-1][2] - 1] in ".:;!?" or opens_a_list(text[blocks[-1][1] : blocks[-1][2]]) or not body.lstrip()[0].isalnum()):
             blocks.append(("item", start, end))
             going = True
         elif going:
@@ -165,9 +167,10 @@ def _blocks(text: str) -> list[tuple[str, int, int]]:
 
 def _ends(text: str, start: int, end: int) -> list[int]:
     """Where the sentences of a block end, its last one aside."""
+    marker = _ITEM.match(text, start, end)  # "1. " ends nothing
     return [
         match.end()
-        for match in _SENTENCE_END.finditer(text, start, end)
+        for match in _SENTENCE_END.finditer(text, marker.end() if marker else start, end)
         if not _ABBREVIATION.search(text, max(start, match.start() - 8), match.start() + 1)
     ]
 
