@@ -1,7 +1,8 @@
 """Numbers: those of the answer must stand in the evidence, with their unit, limit, label and noun, or follow from it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
+from text2expert.evidence.arithmetic import follows
 from text2expert.evidence.pair import Fault, Pair, said
 from text2expert.evidence.quantities import SPANS, Quantity, same_quantity, same_value
 from text2expert.evidence.statements import Figure
@@ -46,6 +47,8 @@ def _agree(pair: Pair, figure: Figure, other: Figure) -> bool:
         return False
     if a.unit is not None and b.unit is None:
         return a.unit.name in pair.source.units and not other.noun
+    if b.unit_apart and a.unit is None and other.label:
+        return True  # the column's header has the unit
     if a.unit is None and b.unit is not None and figure.noun:
         return figure.noun in pair.source.stems or figure.noun in pair.question.stems
     return True
@@ -77,7 +80,7 @@ def _missing(pair: Pair, figure: Figure, here: list[Figure]) -> Iterator[Fault]:
         other = next((f.quantity for f in here if _counts_the_same(figure, f)), None)
         if other is not None:
             yield Fault("contradicted", f"the answer says {said(quantity)}, the evidence {said(other)}")
-    elif not any(same_quantity(quantity, f.quantity) for f in pair.question.figures) and not _computed(
+    elif not any(same_quantity(quantity, f.quantity) for f in pair.question.figures) and not follows(
         pair, quantity, here
     ):
         other = next((f.quantity for f in here if same_value(quantity, f.quantity)), None)
@@ -127,81 +130,3 @@ def _misplaced(quantity: Quantity, same: list[Figure], *, turned: bool) -> Itera
         yield Fault(
             "contradicted", f"the answer says {said(quantity)} {quantity.relation}, the evidence {min(relations)}"
         )
-
-
-# --- arithmetic -------------------------------------------------------------------------------------------------------
-
-
-def _computed(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
-    """Whether the number follows from one that the question brings and one of the evidence, in a step or two.
-
-    Sums and differences only where the pair speaks of one: any two numbers of a text add up to a third.
-    """
-    for asked in pair.question.figures:
-        strange = asked.noun and asked.noun not in pair.source.stems  # "which two conditions"
-        if _is_name(asked) or strange or any(_told_alike(asked.quantity, other.quantity) for other in here):
-            continue  # "step 4", or a condition that the evidence states itself
-        for other in here:
-            results = _results(asked.quantity, other.quantity, quantity, here)
-            if not _is_name(other) and _any_is(results, quantity):
-                return True
-    adds = any(token.text.lower() in _SUMS for token in pair.question.tokens)
-    adds = adds or any(token.text.lower() in _SIGNS for token in pair.answer.tokens)
-    terms = [figure.quantity for figure in (*here, *pair.question.figures) if not _is_name(figure)]
-    return adds and _any_is(_sums(terms, quantity), quantity)
-
-
-_SUMS = word_set(
-    "total altogether plus minus sum difference differ differs together combined overall left remaining remain remains "
-    "exceed exceeds extra"
-)
-"""What a question says that asks for a sum or a difference."""
-_SIGNS = word_set("plus minus altogether")
-"""What an answer says that shows one."""
-
-
-def _sums(terms: list[Quantity], wanted: Quantity) -> Iterator[float]:
-    scale = wanted.unit.size if wanted.unit is not None else 1.0
-    alike = [q for q in terms if (q.unit and q.unit.dimension) == (wanted.unit and wanted.unit.dimension)]
-    sizes = [q.value * (q.unit.size if q.unit is not None else 1.0) / scale for q in alike]
-    for i, one in enumerate(sizes):
-        for two in sizes[i + 1 :]:
-            yield one + two
-            yield abs(one - two)
-
-
-def _any_is(results: Iterable[float], wanted: Quantity) -> bool:
-    return any(abs(result - wanted.value) < 1e-9 * max(1.0, abs(result)) for result in results)
-
-
-def _is_name(figure: Figure) -> bool:
-    return bool(figure.label) and figure.quantity.unit is None
-
-
-def _results(a: Quantity, b: Quantity, wanted: Quantity, here: list[Figure]) -> Iterator[float]:
-    """What one number of the question and one of the evidence can give in the unit of the wanted number."""
-    if a.unit is not None and b.unit is not None and a.unit.dimension == b.unit.dimension:
-        one, two = a.value * a.unit.size, b.value * b.unit.size
-        if wanted.unit is None and one and two:
-            yield one / two
-            yield two / one
-    elif (wanted.unit in (a.unit, b.unit) and None in (a.unit, b.unit)) or _is_rate(a, b, wanted):
-        yield a.value * b.value
-        if a.value and b.value:
-            yield a.value / b.value
-            yield b.value / a.value
-    elif wanted.unit in (a.unit, b.unit) and any(q.unit is not None and q.unit.name == "%" for q in (a, b)):
-        yield a.value * b.value / 100
-    counts = a.unit is None or (
-        b.unit is not None and a.unit.dimension in SPANS and a.unit.dimension != b.unit.dimension
-    )
-    if counts and b.unit is not None and b.unit == wanted.unit:
-        # 27 days, and one more for each of 2 years
-        yield from (c.quantity.value + a.value * b.value for c in here if c.quantity.unit == b.unit)
-
-
-def _is_rate(a: Quantity, b: Quantity, product: Quantity) -> bool:
-    """Whether one of two is a rate whose numerator is the product's unit: mL/kg times kg is mL."""
-    if product.unit is None:
-        return False
-    return any(q.unit is not None and q.unit.dimension.startswith(product.unit.dimension + "/") for q in (a, b))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from text2expert.evidence.tokens import Token
-from text2expert.evidence.wording import NEGATORS, stem, word_set
+from text2expert.evidence.wording import BANS, NEGATORS, stem, word_set
 
 _MARKER = re.compile(r"([ \t]*)(>[ \t]*)?([(]?)(?:(\d+(?:\.\d+)*)|([a-z]{1,4})|([^\w\s(]))([.)]*)", re.IGNORECASE)
 _ROMAN = re.compile(r"[ivx]{2,4}")
@@ -22,7 +22,7 @@ _BARE_BAN = re.compile(
     re.IGNORECASE,
 )
 """A line that is a ban as a whole, with or without a colon."""
-_BANS = word_set("avoid refrain abstain forbid forbidden prohibit ban disallow illegal unlawful mistak misuse breach offenc viol malpractic misconduct dismiss")
+_BANS = BANS | frozenset(map(stem, word_set("abstain mistake misuse breach offence violation malpractice misconduct dismissal")))
 _BAD = word_set("bad incorrect wrong poor improper unacceptable unsafe dangerous")
 """Stems and words that make a lead-in a ban without a negation."""
 _BAD_WHAT = word_set("practice practices examples example behaviour conduct actions action use uses ways technique")
@@ -107,7 +107,7 @@ def forbids(made: Sequence[Token]) -> bool:
         following = made[i + 1].text.lower() if i + 1 < len(made) else ""
         if token.stem in NEGATORS and token.stem != "without" and following not in _COMPARING:
             ban = i
-        elif token.stem in _BANS or stem(token.text) in _BANS:
+        elif token.stem in _BANS:
             ban = i
         elif token.text.lower() in _BAD and (following in ("", ":") or following in _BAD_WHAT):
             ban = i

@@ -19,6 +19,8 @@ def faults(pair: Pair) -> Iterator[Fault]:
             yield from _turned(pair, direction, nears)
     if pair.verdict and pair.polar and not pair.asks.explicit:
         yield from _yes(pair) if pair.verdict == "yes" else _no(pair)
+    if pair.verdict == "yes" and pair.polar and not pair.asks.bans:
+        yield from _yes_to_a_ban(pair)
 
 
 def _denials(pair: Pair, clause: Clause, stances: list[Stance]) -> Iterator[Fault]:
@@ -33,7 +35,7 @@ def _denials(pair: Pair, clause: Clause, stances: list[Stance]) -> Iterator[Faul
         unfounded = unfounded and not any(prefix + word in pair.source.stems for prefix in _UN)
         if stances and unfounded:
             yield Fault("contradicted", f"the answer denies {clause.shown([word])}, the evidence does not")
-    for stance in stances if not pair.asks.explicit else []:  # "When is it not used?" - "In pregnancy."
+    for stance in stances if not (pair.asks.explicit or pair.asks.bans) else []:  # "When is it not used?" - "In pregnancy."
         for word in sorted((stance.denied & said.plain) - said.clouded):
             if not any(word in other.plain for other in stances):
                 yield Fault("contradicted", f"the evidence denies {clause.shown([word])}, the answer does not")
@@ -80,6 +82,19 @@ def _yes(pair: Pair) -> Iterator[Fault]:
             denied = scope - LIGHT_STEMS
             if denied and denied <= asked:
                 yield Fault("contradicted", f"the answer says yes, the evidence denies {pair.question.shown(denied)}")
+
+
+def _yes_to_a_ban(pair: Pair) -> Iterator[Fault]:
+    """A yes to what the evidence forbids, unless the pair brings what the ban excepts: "with the manager's approval"."""
+    asked = pair.question.stems
+    brought = (asked | pair.answer.stems) - pair.asks.scope - LIGHT_STEMS
+    for stance in pair.top(pair.near(pair.question))[:2]:
+        conditions = stance.conditions - LIGHT_STEMS
+        if conditions and conditions.isdisjoint(asked):
+            continue
+        for banned in [*stance.bans, *(scope - LIGHT_STEMS for scope in stance.cases_of)]:
+            if banned and banned <= asked and (stance.exceptions - conditions - banned).isdisjoint(brought):
+                yield Fault("contradicted", f"the answer says yes, the evidence forbids {pair.question.shown(banned)}")
 
 
 def _takes_back(made: Sequence[Token]) -> bool:

@@ -104,6 +104,11 @@ def _read_table() -> dict[str, Unit]:
 
 
 _UNITS = _read_table()
+MONTHS = (
+    "january", "february", "march", "april", "may_month", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
+"""The names of the months as units of a day: the 1 of "1 April"."""
 SPANS = word_set("time calendar workday")
 """The dimensions of spans of time."""
 _COUNTED = SPANS | word_set("count gbp usd eur cent pound crown mark franc rupee yen")
@@ -292,7 +297,8 @@ def with_shared_units(text: str, found: list[Quantity]) -> list[Quantity]:
     """Units of lists: "6 to 8 mL", "20, 24 and 28 cmH2O", "50, 30 or 10 metres": the unit stands once, for all of them."""
     for i in range(len(found) - 2, -1, -1):
         this, following = found[i], found[i + 1]
-        if this.unit is None and following.unit is not None and following.unit not in (CLOCK, ORDINAL):
+        dated = i and _is_month(found[i - 1].unit) and len(this.text) == 4  # "31 March 2032, seven years after"
+        if this.unit is None and not dated and following.unit is not None and following.unit not in (CLOCK, ORDINAL):
             between = text[this.stop : following.start]
             if len(between) < 12 and _JOINT.fullmatch(between):
                 found[i] = this._replace(unit=following.unit, unit_apart=True)
@@ -300,6 +306,10 @@ def with_shared_units(text: str, found: list[Quantity]) -> list[Quantity]:
         if _TOLERANCE.fullmatch(text[found[i - 1].stop : found[i].start]):
             found[i] = found[i]._replace(tolerance=True)
     return found
+
+
+def _is_month(unit: Unit | None) -> bool:
+    return unit is not None and unit.name in MONTHS
 
 
 _TOLERANCE = re.compile(r"\s*(?:\u00b1|\+/[-\u2212\u2013]|\+[-\u2212\u2013]|plus or minus)\s*")
@@ -404,7 +414,7 @@ def _unit_after(text: str, end: int) -> tuple[Unit | None, int]:
     if match["more"] and (longer := unit_of(match["unit"] + " " + match["more"].strip())) is not None:
         return longer, match.end()
     spelled = match["unit"]
-    unit = unit_of({"C": "°c", "F": "°f"}.get(spelled, spelled))
+    unit = unit_of({"C": "°c", "F": "°f", "May": "may_month"}.get(spelled, spelled))
     while unit is None and (shorter := _PER.split(spelled, 1)[0] if _PER.search(spelled, 1) else ""):
         spelled = shorter
         unit = unit_of(spelled)

@@ -1,10 +1,13 @@
 """Words: the answer must bring nothing new, be of the kind that was asked, and come from what the question is about."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from text2expert.evidence.pair import Clause, Fault, Pair, shared
+from text2expert.evidence.arithmetic import follows
+from text2expert.evidence.pair import Clause, Fault, Pair, said, shared
+from text2expert.evidence.quantities import SPANS, Unit, same_quantity
 from text2expert.evidence.statements import Statement
-from text2expert.evidence.wording import LIGHT_STEMS, word_set
+from text2expert.evidence.tokens import Token
+from text2expert.evidence.wording import LIGHT_STEMS, concept, word_set
 
 NEW = 0.5
 """A clause with more than this share of new content words, and at least two of them, brings something new."""
@@ -16,6 +19,8 @@ BELONGS = 0.25
 """The same, of the most that any statement has."""
 TOLD = 0.3
 """What some statement must have of the question's weight, before it counts that the answer comes from another."""
+SAYS = 0.8
+"""A statement with this share of the question's weight says what the question asks."""
 CARRIED = 0.7
 """A statement carries a clause of the answer when it holds this share of what the best one holds."""
 CARRIES = 0.3
@@ -26,8 +31,10 @@ def faults(pair: Pair) -> Iterator[Fault]:
     """What the answer adds, and where it answers something else."""
     for clause in pair.clauses:
         yield from _new(pair, clause)
+    yield from _added(pair)
     yield from _beside_the_quote(pair)
     yield from _about_something_else(pair)
+    yield from _of_another_statement(pair)
 
 
 def _new(pair: Pair, clause: Clause) -> Iterator[Fault]:
@@ -35,6 +42,30 @@ def _new(pair: Pair, clause: Clause) -> Iterator[Fault]:
     new = told - pair.source.stems - pair.question.stems
     if len(new) >= 2 and len(new) > NEW * len(told):
         yield Fault("unfounded", f"the evidence has nothing of {clause.shown(new)}")
+
+
+def _added(pair: Pair) -> Iterator[Fault]:
+    """What stands behind "and", "then" or "plus" is judged by itself: what comes before may be as true as it likes."""
+    known = pair.source.stems | pair.question.stems | LIGHT_STEMS
+    for clause in pair.clauses:
+        for part in _conjuncts(clause.tokens)[1:]:
+            told = [token for token in part if token.content and concept(token.stem) not in LIGHT_STEMS]
+            new = {concept(token.stem) for token in told if concept(token.stem) not in known}
+            if len(new) > NEW * len(told) and len(new) >= (1 if len(told) <= 1 else 2):
+                yield Fault("unfounded", f"the evidence has nothing of {clause.shown(new)}")
+
+
+def _conjuncts(made: Sequence[Token]) -> list[list[Token]]:
+    parts: list[list[Token]] = [[]]
+    for token in made:
+        if token.stem in _JOINS:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return [part for part in parts if part]
+
+
+_JOINS = word_set("and then plus besides also afterwards")
 
 
 def _beside_the_quote(pair: Pair) -> Iterator[Fault]:
@@ -76,9 +107,10 @@ def _carriers(pair: Pair) -> set[int]:
         most = max(carried, default=0.0)
         if most > CARRIES * rare:
             here.update(i for i, score in enumerate(carried) if score >= CARRIED * most)
+    listed = {i for i, s in enumerate(held) if s.above in here} | {held[i].above for i in here if held[i].above >= 0}
     before = {i - 1 for i in here if i and _goes_on(held[i - 1], held[i], explains=bool(pair.verdict))}
     after = {i + 1 for i in here if pair.verdict and i + 1 < len(held) and held[i].block == held[i + 1].block}
-    return here | before | after
+    return here | before | after | listed
 
 
 def _goes_on(before: Statement, statement: Statement, *, explains: bool) -> bool:
@@ -98,6 +130,43 @@ def _goes_on(before: Statement, statement: Statement, *, explains: bool) -> bool
 _ANAPHORS = word_set(
     "it its this that these those they them their then here there such he she his her otherwise both one same"
 )
+
+
+def _of_another_statement(pair: Pair) -> Iterator[Fault]:
+    """Where a statement says nearly all that the question does, the answer comes from it or from what goes on after it.
+
+    Judged by numbers, where the statement has one of the kind that the answer gives; otherwise by words, where the
+    answer's own words all stand in another statement and none in this.
+    """
+    asked, held = pair.asked(), pair.source.statements
+    numbers = pair.question.figures
+    whole = pair.source.weigh(asked) + pair.source.rare * len(numbers)
+    if len(asked) + len(numbers) < 2 or pair.verdict:
+        return
+    about = pair.speaks_of(asked)
+    telling = [i for i, share in enumerate(about) if share >= SAYS * whole and not held[i].heading]
+    if not telling:
+        return
+    near = {*telling, *(i for i, s in enumerate(held) if s.above in telling), *(held[i].above for i in telling if held[i].above >= 0)}
+    for i in telling:
+        j = i + 1
+        while j < len(held) and _goes_on(held[j - 1], held[j], explains=False):
+            near.add(j)
+            j += 1
+    here = [figure for i in near for figure in held[i].figures]
+    told = [f for f in pair.answer.figures if f.quantity.unit is not None]
+    foreign = [f for f in told if not any(same_quantity(f.quantity, other.quantity) for other in (*here, *numbers))]
+    own = [f.quantity for i in telling for f in held[i].figures if not any(same_quantity(f.quantity, n.quantity) for n in numbers)]
+    if foreign and len(foreign) == len(told):
+        for figure in foreign:
+            unit = figure.quantity.unit
+            if any(q.unit is not None and _same_kind(q.unit, unit) for q in own) and not follows(pair, figure.quantity, here):
+                yield Fault("misplaced", f"the answer says {figure.quantity.written}, what speaks of the question says {said(own[0])}")
+                return
+
+
+def _same_kind(one: Unit, other: Unit | None) -> bool:
+    return other is not None and (one.dimension == other.dimension or {one.dimension, other.dimension} <= SPANS)
 
 
 # --- the kind of answer -----------------------------------------------------------------------------------------------

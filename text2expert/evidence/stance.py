@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from text2expert.evidence.tokens import Token
-from text2expert.evidence.wording import INHERENT, NEGATORS, OPPOSITES, concept, word_set
+from text2expert.evidence.wording import BANS, INHERENT, LIGHT_STEMS, NEGATORS, OPPOSITES, PERMITS, concept, word_set
 
 _REACH = 4
 """Content words that a negation governs at most."""
@@ -22,6 +22,11 @@ _AFTER_OR = word_set(
 )
 _BEFORE_NUMBER = word_set("more less fewer above below over under exceeds exceed exceeding after before within until")
 _PREPOSITIONS = word_set("with without before after until within above below over under inside outside")
+
+
+_EXCEPTIONS = word_set("unless except without until only")
+_CONDITIONS = word_set("if when where while whenever")
+_OF_BANS = frozenset(map(concept, BANS | PERMITS)) | LIGHT_STEMS
 
 
 class Direction:
@@ -49,6 +54,12 @@ class Stance:
         """Content words of stretches that say no anywhere, if only by "only", "unless", "refuse"."""
         self.cases_of: list[set[str]] = []
         """The scopes of the lead-in's negations, where the statement is a case of what is denied."""
+        self.bans: list[frozenset[str]] = []
+        """What stretches with a ban ("is prohibited", "is not allowed") forbid, as content words."""
+        self.exceptions: set[str] = set()
+        """Content words behind "unless", "except", "without"."""
+        self.conditions: set[str] = set()
+        """Content words behind "if", "when", "where"."""
         self.explicit = denied
         """There is a negation."""
         self.directions: list[Direction] = []
@@ -66,10 +77,17 @@ class Stance:
     def _read(self, made: Sequence[Token], stretch: list[int], *, under: bool) -> None:
         reach = negations = 0
         clouded = under
+        bans = permits = False
+        apart: set[str] | None = None
         for i in stretch:
             token = made[i]
             word = token.stem
             clouded = clouded or word in INHERENT
+            bans = bans or word in BANS
+            permits = permits or (word in PERMITS and reach > 0)
+            apart = self.exceptions if word in _EXCEPTIONS else self.conditions if word in _CONDITIONS else apart
+            if apart is not None and token.content:
+                apart.add(concept(word))
             sides = OPPOSITES.get(token.text.lower()) or OPPOSITES.get(word)
             if sides and not _compares(made, i):
                 governed = negations > 0 if word in NEGATORS else reach > 0
@@ -87,6 +105,9 @@ class Stance:
             elif token.content:
                 self._place(concept(word), reach, under=under)
                 reach = max(0, reach - 1)
+        words = frozenset(concept(made[i].stem) for i in stretch if made[i].content)
+        if (bans and not negations) or (permits and negations == 1):
+            self.bans.append(words - _OF_BANS)
         if clouded:
             self.clouded.update(concept(made[i].stem) for i in stretch if made[i].content)
 

@@ -57,6 +57,7 @@ draw: drew drawn
 drive: drove driven
 fall: fell fallen
 feel: felt
+forbid: forbade forbidden
 find: found
 give: gave given
 go: went gone goes
@@ -152,7 +153,7 @@ start begin commence initiate launch
 stop cease end finish halt discontinue terminate conclude cessation
 require need necessary requirement
 allow permit permission allowed
-forbid prohibit ban prohibition
+forbid prohibit ban prohibition disallow illegal unlawful
 tell inform notify notification notice report
 keep retain hold retention store storage
 destroy dispose disposal discard scrap throw
@@ -345,7 +346,11 @@ def _stems(those: frozenset[str]) -> frozenset[str]:
     return frozenset(map(stem, those))
 
 
-INHERENT = _stems(_INHERENT_WORDS) | _INHERENT_WORDS
+BANS = _stems(word_set("forbid prohibit ban prohibition disallow illegal unlawful impermissible inadmissible refrain avoid"))
+"""Stems that forbid, without a negation, what stands beside them."""
+PERMITS = _stems(word_set("allow permit permission acceptable lawful legal approve possible ok okay"))
+"""Stems that make a ban when they are denied."""
+INHERENT = BANS | _stems(_INHERENT_WORDS) | _INHERENT_WORDS
 """Stems that say no without a negation: a negated answer may rest on them."""
 LIGHT_STEMS = _stems(LIGHT)
 _SYNONYM_STEMS = {stem(word): stem(head) for word, head in _SYNONYMS.items()}
