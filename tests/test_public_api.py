@@ -21,6 +21,13 @@ HEAVY = (
     "numpy",
     "tiktoken",
 )
+STEPS = (
+    "text2expert.offline",
+    "text2expert.evidence",
+    "text2expert.golden",
+    "text2expert.chunker",
+    "text2expert.examiner",
+)
 
 
 @pytest.mark.parametrize("name", text2expert.__all__)
@@ -46,6 +53,13 @@ def test_importing_the_pipeline_loads_nothing_heavy():
     code = (
         f"import sys\nfrom text2expert import Pipeline\nPipeline()\nprint([m for m in {HEAVY!r} if m in sys.modules])"
     )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+def test_importing_the_pipeline_loads_no_step():
+    """Their hundreds of regular expressions cost half a second; they are loaded when they are first needed."""
+    code = f"import sys\nfrom text2expert import Pipeline\nprint([m for m in {STEPS!r} if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert shown.stdout.strip() == "[]"
 

@@ -12,19 +12,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 import text2expert
-from text2expert import _sync, documents, examiner, files, golden
+from text2expert import _sync, documents, files
 from text2expert._progress import bar, say
-from text2expert.chunker import Chunker
 from text2expert.errors import InputError, NothingTaughtError
-from text2expert.examiner import Examiner
-from text2expert.golden import Dataset, Gold
-from text2expert.golden.split import reseat
-from text2expert.offline import EvidenceVerifier, RuleTeacher
 from text2expert.plan import Plan, duration
 from text2expert.records import (
     ROW_TITLES,
@@ -60,6 +55,10 @@ from text2expert.run import (
 from text2expert.teaching import WINDOW, Judged, SupportsTeach, SupportsVerify, judge, teach_and_judge
 from text2expert.trainer import Trainer
 
+if TYPE_CHECKING:
+    from text2expert.chunker import Chunker
+    from text2expert.golden import Dataset, Gold
+
 Source = str | Path | Document | Sequence[str | Path | Document]
 """Paths are read as files or folders; raw text is ``Document.from_text(...)``."""
 
@@ -74,6 +73,27 @@ CHUNKS_PER_SECOND = 100.0
 
 SAMPLE_CHUNKS = 200
 """A plan teaches at most so many chunks, evenly spread over the text, to estimate what the whole will give."""
+
+
+# The steps are imported where they are first needed: to import the pipeline must be quick.
+
+
+def _default_chunker() -> "Chunker":
+    from text2expert.chunker import Chunker
+
+    return Chunker()
+
+
+def _default_teacher() -> SupportsTeach:
+    from text2expert.offline import RuleTeacher
+
+    return RuleTeacher()
+
+
+def _default_verifier() -> SupportsVerify:
+    from text2expert.offline import EvidenceVerifier
+
+    return EvidenceVerifier()
 
 
 @attrs.frozen(kw_only=True)
@@ -91,9 +111,9 @@ class Pipeline:
         seed: Decides every draw: exam split, samples, training order.
     """
 
-    chunker: Chunker = attrs.field(factory=Chunker)
-    teacher: SupportsTeach = attrs.field(factory=RuleTeacher)
-    verifier: SupportsVerify | None = attrs.field(factory=EvidenceVerifier)
+    chunker: "Chunker" = attrs.field(factory=_default_chunker)
+    teacher: SupportsTeach = attrs.field(factory=_default_teacher)
+    verifier: SupportsVerify | None = attrs.field(factory=_default_verifier)
     trainer: Trainer = attrs.field(factory=Trainer)
     questions_per_chunk: int | None = attrs.field(default=None)
     seed: int = 0
@@ -154,6 +174,8 @@ class Pipeline:
         fine_tune: bool = True,
     ) -> Run:
         """`run` for async code: same arguments, same result, same errors."""
+        from text2expert import examiner, golden
+
         if (source is None) == (gold is None):
             raise InputError("give either a source (text files) or gold= (a golden dataset), and not both")
         if fine_tune:
@@ -184,6 +206,9 @@ class Pipeline:
         return run
 
     async def _aplan(self, source: Source, out: str | Path | None) -> Plan:
+        from text2expert import golden
+        from text2expert.offline import RuleTeacher
+
         inputs = await asyncio.to_thread(documents.scan, source)
         chunks = sum(1 for document in inputs for _ in self.chunker.stream(document))
         stride = -(-chunks // SAMPLE_CHUNKS)
@@ -218,6 +243,9 @@ class Pipeline:
     async def _teach_and_gather(
         self, inputs: list[Document], folder: RunFolder, own_questions: list[ExamQuestion]
     ) -> "_Made":
+        from text2expert import examiner, golden
+        from text2expert.golden.split import reseat
+
         await _keep_sources(inputs, folder)
         chunks_from = _made_from("chunks", [document.text_sha256 for document in inputs], settings(self.chunker))
         if not folder.fresh(CHUNKS, chunks_from):
@@ -291,6 +319,8 @@ class Pipeline:
     @property
     def _status(self) -> Status:
         """`GoldRecord.status` of an approved pair."""
+        from text2expert.offline import EvidenceVerifier
+
         if self.verifier is None:
             return "unverified"
         return "evidence" if isinstance(self.verifier, EvidenceVerifier) else "model"
@@ -298,6 +328,8 @@ class Pipeline:
     # -- from golden dataset to expert -------------------------------------------------------------------------------
 
     async def _train_and_examine(self, made: "_Made", folder: RunFolder) -> ExamResult:
+        from text2expert import examiner
+
         await self.trainer.atrain(folder / GOLD, folder=folder.path, texts=made.sources, exam=made.exam)
         answers = {
             "base": examiner.load_answers(folder / "stages" / "before" / "answers.jsonl"),
@@ -305,7 +337,7 @@ class Pipeline:
             "expert": examiner.load_answers(folder / "stages" / "after" / "answers.jsonl"),
         }
         notes = [*made.notes, *([examiner.TOY_NOTE] if self.trainer.embedded else [])]
-        result = Examiner().result(made.exam, answers, share_taught=made.share_taught, notes=notes)
+        result = examiner.Examiner().result(made.exam, answers, share_taught=made.share_taught, notes=notes)
         files.write_json(folder / EXAM_RESULT, to_dict(result))
         return result
 
@@ -408,7 +440,7 @@ def _texts(sources: Iterable[Path]) -> dict[str, str]:
     return {path.stem: path.read_text("utf-8") for path in sources}
 
 
-def _write_gold(gold: Gold, folder: RunFolder, made_from: str) -> None:
+def _write_gold(gold: "Gold", folder: RunFolder, made_from: str) -> None:
     """Write the dataset, unless somebody edited it by hand since it was made from just this."""
     lines = "".join(to_line(record) + "\n" for record in gold.records)
     if folder.sha256(GOLD) != hashlib.sha256(lines.encode()).hexdigest():
@@ -448,7 +480,7 @@ def _exam_of(
     return [*split, *fitting], notes if left_out else ()
 
 
-def _nothing_taught(gold: Gold, inputs: Sequence[Document]) -> str:
+def _nothing_taught(gold: "Gold", inputs: Sequence[Document]) -> str:
     names = ", ".join(document.path or document.id for document in inputs[:3]) + (", ..." if len(inputs) > 3 else "")
     advice = (
         "a text of rules, limits, definitions or steps is needed (see text2expert/samples), "
@@ -460,8 +492,10 @@ def _nothing_taught(gold: Gold, inputs: Sequence[Document]) -> str:
     return f"{names}: nothing was found that can be asked; {advice}"
 
 
-async def _adopt(dataset: Dataset, folder: RunFolder, own_questions: list[ExamQuestion]) -> _Made:
+async def _adopt(dataset: "Dataset", folder: RunFolder, own_questions: list[ExamQuestion]) -> _Made:
     """Put a golden dataset that is there already, and what lies beside it, into the run folder."""
+    from text2expert import examiner
+
     files.make_folder(folder / SOURCE)
     texts = {path.name: path.read_text("utf-8") for path in dataset.sources} or _own_texts(dataset.records)
     for stale in (folder / SOURCE).iterdir():

@@ -11,15 +11,16 @@ import html
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from text2expert import files
 from text2expert.errors import RunFolderError
-from text2expert.examiner import table
-from text2expert.expert import Expert
 from text2expert.records import ExamResult, GoldRecord, from_dict, read_jsonl
+
+if TYPE_CHECKING:
+    from text2expert.expert import Expert
 
 CHUNKS = "chunks.jsonl"
 PAIRS = "generated_qa_pairs.jsonl"
@@ -155,7 +156,7 @@ class Run:
         return receipt
 
     @functools.cached_property
-    def expert(self) -> Expert:
+    def expert(self) -> "Expert":
         """The expert, served by a child process that lives as long as this object.
 
         Raises:
@@ -166,6 +167,8 @@ class Run:
                 f"{self.folder} holds no expert: it was run with fine_tune=False (--no-fine-tune); run it again without"
             )
             raise RunFolderError(msg)
+        from text2expert.expert import Expert
+
         return Expert.load(self.folder)
 
     @functools.cached_property
@@ -186,6 +189,8 @@ class Run:
         return _frame([json.loads(line) for line in path.read_text("utf-8").splitlines()], path)
 
     def __str__(self) -> str:
+        from text2expert.examiner import table
+
         lines = [table(self.exam)] if self.exam else []
         return "\n\n".join([*lines, self.receipt["closing"]])
 
@@ -195,7 +200,7 @@ class Run:
 
 def _frame(rows: list[Any], path: Path) -> Any:
     try:
-        import pandas as pd  # noqa: PLC0415 - optional
+        import pandas as pd
     except ImportError:
         return rows
     return pd.DataFrame([json.loads(line) for line in path.read_text("utf-8").splitlines()])

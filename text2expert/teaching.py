@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import attrs
 
-from text2expert import evidence
 from text2expert._progress import bar
 from text2expert.records import Chunk, QAPair, Span, Verdict
 
@@ -98,6 +97,8 @@ async def _judge(pairs: list[QAPair], chunk: Chunk, verifier: SupportsVerify | N
 
 def _placed(spans: tuple[Span, ...], chunk: Chunk) -> tuple[Span, ...]:
     """*spans* where they really are in *chunk*; none when one of them is nowhere, the whole chunk when none was given."""
+    from text2expert import evidence
+
     whole = Span(document=chunk.document, start=chunk.start, end=chunk.end, text=chunk.text)
     if not spans:
         return (whole,)
