@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -216,6 +217,113 @@ def test_prose_and_poetry_yield_little():
     )
     assert ask(poem, heading="") == {}
     assert ask(tale, heading="") == {}
+
+
+# --- bans by layout ---------------------------------------------------------------------------------------------------
+
+BANNED = [
+    "Store flammable liquids in the boiler room",
+    "Install a sign on the roof of the building",
+    "Park vehicles in front of the fire exit",
+    "Open the rear gate after 18:00",
+]
+BAN_LEADS = [
+    *["Do not:", "Do NOT:", "DO NOT:", "DO NOT", "Do not", "**Do not:**", "**Do not**", "### Do not", "## Do not", "Don't:", "Don'ts:", "Never:", "NEVER:", "Never"],
+    *["- Do not:", "1. Do not:", "(2) Do not:", "2) Never:", "* Never:", "> Do not:", "3.3 Do not:", "3.3 Prohibited", "## Prohibited", "a) The Tenant must not:", "Step 2. Do not:"],
+    *["Avoid:", "Avoid the following:", "Things to avoid", "What not to do", "Prohibited:", "Forbidden:", "It is forbidden to:", "The following are prohibited:", "Refrain from the following:"],
+    *["Staff shall refrain from these:", "Under no circumstances:", "Staff must not, under any circumstances:", "No employee may:", "Nobody may:", "Only the warden may:"],
+    *["Common mistakes:", "Bad practice:", "Incorrect:", "Breaches:", "Exceptions:", "Not covered:", "Examples of misuse:", "Do not do the following.", "Unless the alarm is off, do not:"],
+    *["The Tenant shall not do or permit any of the following acts", "The following acts are grounds for dismissal:", "It is a breach of duty to:"],
+]  # fmt: skip
+MARKS = ["- ", "  - ", "* ", "{n}. ", "{n}) ", "({a}) ", "{a}. ", "   ({r}) ", ""]
+
+
+def taught_of(text: str) -> list[QAPair]:
+    """The pairs of a whole document."""
+    return RuleTeacher().teach(Chunker().split(text))
+
+
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("lead", BAN_LEADS)
+def test_what_is_banned_is_never_taught_as_an_order(lead, mark):
+    """Whatever the layout, a pair about a banned thing says that it is banned, in its question and in its answer."""
+    for items in ([f"{item}." for item in BANNED], [item[0].lower() + item[1:] + ";" for item in BANNED]):
+        marked = [
+            mark.format(n=number + 1, a="abcd"[number], r=["i", "ii", "iii", "iv"][number]) + item
+            for number, item in enumerate(items)
+        ]
+        for gap, between in (("\n", "\n"), ("\n\n", "\n"), ("\n\n", "\n\n")):
+            text = f"SAFETY\n\nThe lamp is checked every week.\n\n{lead}{gap}{between.join(marked)}\n\nThe gate closes at noon.\n"
+            for pair in taught_of(text):
+                if any(
+                    word in f"{pair.question} {pair.answer}" for word in ("boiler", "roof", "fire exit", "rear gate")
+                ):
+                    said = f"{pair.question} {pair.short_answer}"
+                    assert re.search(r"\b(?:not|never|avoided|only|grounds|no)\b", said, re.IGNORECASE), pair
+                    assert re.search(r"\b(?:not|never|only|grounds|No)\b", pair.answer, re.IGNORECASE), pair
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # an item's own list, a paragraph inside an item, a paragraph between items, one list in another
+        "Do not:\n- move the drum:\n  - Open the rear gate after 18:00.\n  - Park vehicles in front of the fire exit.\n",
+        "Do not:\n- Weld near the drum.\n\n  Open the rear gate after 18:00.\n- Open the rear gate after 18:00.\n",
+        "Do not:\n- Weld near the drum.\n\nThe drum is old.\n\n- Open the rear gate after 18:00.\n",
+        "1. Close the lid of the drum.\n2. While the pump is running, do not:\n   - Open the rear gate after 18:00.\n",
+        "| Do | Don't |\n|---|---|\n| Wash the blade by hand | Open the rear gate after 18:00 |\n| Dry the blade | Soak it |\n",
+    ],
+)
+def test_a_ban_reaches_what_stands_below_it(text):
+    """Nested and interrupted lists keep the lead-in of the list around them."""
+    for pair in taught_of(f"# Yard\n\nThe lamp is checked every week.\n\n{text}\nThe gate closes at noon.\n"):
+        if "rear gate" in pair.answer or "fire exit" in pair.answer:
+            assert " not " in pair.question, pair
+
+
+def test_a_ban_reaches_over_the_passage_s_edge():
+    """The context of a later passage holds the lead-in, whatever its marks; so does a heading."""
+    items = "- Store the blue drum in the boiler room after 18:00.\n- Open the rear gate.\n"
+    for lead in ("**Do not:**", "- Do not:", "(2) Do not:", "5.2 The Tenant must not:", "DO NOT:"):
+        found = ask(items, context=f"3 Cold store\n{lead}")
+        assert found
+        assert all(re.search(r"\bnot\b", question) or short == "No" for question, short in found.items()), lead
+    assert ask(items, heading="3.1 Prohibited", context="3 Cold store > 3.1 Prohibited") == {}
+    assert all("not" in question for question in ask(items, heading="Do not"))
+    begun = ask("Open the rear gate after 18:00.\n" + items, context="3 Cold store\nDo not:")
+    assert all("not" in question for question in begun)
+
+
+def test_a_list_ends_where_its_lead_in_s_kind_goes_on():
+    """The paragraph after a list of bans is an order again; so is the next item of the outer list."""
+    numbered = ask(
+        "5.1 The Tenant shall not:\n(a) open the rear gate after 18:00;\n(b) keep a dog.\n5.2 The Tenant pays the blue fee by 30 June.\n"
+    )
+    assert numbered['Under "Cold store", by when does the Tenant pay the blue fee?'] == "by 30 June"
+    nested = ask(
+        "1. Do not:\n   - open the rear gate after 18:00;\n   - keep a dog in the yard.\n2. Close the front door by 30 June.\n"
+    )
+    assert 'Under "Cold store", by when should you close the front door?' in nested or (
+        "By when should you close the front door?" in nested
+    )
+
+
+def test_an_item_is_asked_for_with_its_occasion():
+    """What holds on an occasion is never asked for without it."""
+    found = ask(
+        "For night shifts:\n- The allowance is 18 per cent.\n- Breaks are taken every 3 hours.\n\nFor day shifts:\n- Breaks are taken every 4 hours.\n\nEnd.\n"
+    )
+    assert found['Under "For night shifts", how often are breaks taken?'] == "every 3 hours"
+    assert found['Under "For day shifts", how often are breaks taken?'] == "every 4 hours"
+    assert all("shifts" in question for question in found)
+
+
+def test_two_lists_of_bans_are_not_asked_for_as_one():
+    """What should not be done is in both lists."""
+    found = ask(
+        "Do not:\n- open the rear gate;\n- close the lid.\n\nNever:\n- move the drum;\n- lift the lamp.\n\nThe end is near.\n"
+    )
+    assert not any("not do?" in question or "be avoided" in question for question in found)
 
 
 # --- layout and grammar -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import re
 
 from text2expert.offline.clauses import bare, is_subject, lower_first, upper_first
+from text2expert.offline.leads import bans, plain
 from text2expert.offline.lexicon import QUANTITY_OF
 from text2expert.offline.statements import BOUND, PERSONAL, Fact, contains, content, is_order, pointing, statement
 from text2expert.offline.units import Listing, Row, Table, title
@@ -10,7 +11,7 @@ from text2expert.offline.units import Listing, Row, Table, title
 
 def table_facts(table: Table) -> list[Fact]:
     """One fact per cell of a table with a header; one per row of a two-column list without."""
-    if not title(table.section):
+    if not title(table.section) or any(_DO_OR_NOT.fullmatch(cell) for cell in table.header):
         return []
     if not table.header:
         return [
@@ -31,6 +32,8 @@ def table_facts(table: Table) -> list[Fact]:
     ]
 
 
+_DO_OR_NOT = re.compile(r"(?:do|don[’']?t|do not|dos|don[’']?ts|never|avoid|right|wrong)", re.IGNORECASE)
+"""A column of what to do or not to do: what it holds says nothing of the row's other cells."""
 _COUNTERS = frozenset({"no", "nr", "item", "#", "number", "s/n", ""})
 _BLANK = frozenset({"", "-", "–", "—", "n/a", "N/A"})
 
@@ -95,6 +98,8 @@ def _row_name(header: str, cell: str) -> str:
 _MOST = 320
 """Characters of a list's answer at most."""
 _OCCASION = re.compile(r"^(?:when|if|before|after|during|while|in case of|in the event of)\b", re.IGNORECASE)
+_OPEN = re.compile(r"\b(?:not|never|to|if|when|that|must|shall|should|may)$", re.IGNORECASE)
+"""A lead-in that its items complete."""
 _DUTY = re.compile(r"^(?P<s>.+?) (?P<m>must|shall|should|may)(?P<n> not| never)?$")
 _HOLDS = re.compile(r"^(?P<s>.+?) (?P<v>includes?|contains?|requires?|needs?|covers?|comprises?)$")
 _FOLLOWING = re.compile(
@@ -105,7 +110,7 @@ _FOLLOWING = re.compile(
 
 def list_facts(listing: Listing, proper: frozenset[str]) -> list[Fact]:
     """What a list says as a whole, where its lead-in asks for it."""
-    lead = listing.lead.text.rstrip(": ")
+    lead = plain(listing.lead.text)
     items = [re.sub(r"[;,]? (?:and|or)$", "", item.rstrip(" .;,")) for item in listing.items]
     joined = "; ".join(items)
     if not lead or len(joined) > _MOST or PERSONAL.search(joined) or len(lead.split()) > 16:
@@ -141,9 +146,11 @@ def _asked(lead: str, items: list[str], proper: frozenset[str]) -> tuple[str, di
             if pointing(predicate)
             else ("list-which", {"noun": following.group("n"), "predicate": predicate}, vague)
         )
-    if pointing(lead):
+    if pointing(lead) or re.match(r"(?:no|nobody|none|neither)\b", lead, re.IGNORECASE):
         return None
     if _OCCASION.match(lead):
+        if "," in lead or (bans(lead) and not re.match(r"(?:when|if)\b", lead, re.IGNORECASE)) or _OPEN.search(lead):
+            return None
         return "condition-order" if orders else "condition", {"condition": lowered}, len(content(lead)) < 3
     if (duty := _DUTY.match(lead)) and orders and is_subject(duty.group("s").split()):
         slots = {

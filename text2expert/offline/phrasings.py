@@ -388,6 +388,8 @@ def questions(kind: str, slots: Mapping[str, str], topic: str, *, anchored: bool
     for number, (name, template) in enumerate(TEMPLATES[kind].items()):
         if "topic}" in template and not topic:
             continue
+        if slots.get("negation") and "{negation}" not in template:
+            continue  # the answer would read as an order
         prefix = places[number % len(places)].format(quoted) if topic else ""
         filled = template.format_map({**slots, "in_topic": prefix, "topic": quoted})
         if anchored and "topic}" not in template:

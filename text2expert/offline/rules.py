@@ -21,6 +21,7 @@ from text2expert.offline.clauses import (
     upper_first,
 )
 from text2expert.offline.coordination import conjuncts
+from text2expert.offline.leads import Listed, bans, leads_in, listed
 from text2expert.offline.lexicon import (
     BE,
     DETERMINERS,
@@ -152,10 +153,18 @@ def unit_facts(unit: Unit, proper: frozenset[str], antecedent: "Antecedent | Non
         return [attrs.evolve(fact, places=(antecedent.place, *fact.places)) for fact in resolved if not fact.quote]
     if not unit.whole or PERSONAL.search(text) or not 3 <= len(text.split()) <= 80:
         return []
-    body, places = _body(unit, text, proper)
-    if not body:
+    read = _read_unit(unit, text, proper)
+    if read is None:
         return []
-    scene = Scene(places=places, section=unit.section, proper=proper, answer=statement(body))
+    (listed_as, places), body = read, read[0].text
+    scene = Scene(
+        places=places,
+        section=unit.section,
+        proper=proper,
+        answer=statement(body),
+        topic=listed_as.topic,
+        orders=listed_as.orders,
+    )
     found = list(_abbreviations(text, scene))
     defined = list(_definitions(body, scene))
     if defined:
@@ -172,6 +181,8 @@ def unit_facts(unit: Unit, proper: frozenset[str], antecedent: "Antecedent | Non
             *found,
         ]
     if label and (facts := _labelled(label.group("label"), label.group("value"), scene)) is not None:
+        if scene.topic:
+            return [*facts, *found]  # a question names the lead-in or the label, not both
         inner = attrs.evolve(scene, topic=label.group("label"))
         return [*facts, *_sentence_facts(upper_first(label.group("value")), inner), *found]
     return list(_sentence_facts(body, scene)) + found
@@ -224,47 +235,25 @@ class Antecedent:
         return cls(subject=clause.subject, plural=plural, place=(unit.start, unit.end))
 
 
-def _body(unit: Unit, text: str, proper: frozenset[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """What is to be read, without its full stop, and where it stands; empty where it cannot be read alone."""
+def _read_unit(unit: Unit, text: str, proper: frozenset[str]) -> tuple[Listed, tuple[tuple[int, int], ...]] | None:
+    """What is to be read, without its full stop, and where it stands; None where it cannot be read alone."""
     place = (unit.start, unit.end)
     body = text.rstrip(" .;,")
-    if text.endswith((":", "?", "!")):
-        return "", ()
-    if unit.lead is not None and unit.bullet:
-        composed = _compose(unit, body, proper)
-        if composed and unit.lead.start >= 0:
-            return composed, ((unit.lead.start, unit.lead.end), place)
-        return ("" if composed is None else composed or body), (place,)
-    if not unit.bullet and (not text.endswith((".", ";", '."', ".”", ".)")) or re.match(r"[a-z]+ ", text)):
-        return "", ()
-    return body, (place,)
-
-
-def _compose(unit: Unit, body: str, proper: frozenset[str]) -> str | None:
-    """The bullet read after its lead-in; "" where it may be read alone; None where neither is safe."""
-    assert unit.lead is not None
-    lead = unit.lead.text.rstrip(": ")
-    last = bare(lead.split()[-1]) if lead else ""
-    first = lower_first(body, proper)
-    if last in MODALS | {
-        "not",
-        "to",
-        "never",
-        "includes",
-        "include",
-        "requires",
-        "require",
-        "contains",
-        "states",
-        "means",
-    } or lead.lower() in {"do not", "never", "always", "do"}:
-        return f"{lead} {first}"
-    if re.search(
-        r"\b(?:not|never|no|nor|without|unless|if|except|only|when|forbidden|prohibited|any|either|one)\b", lead.lower()
-    ) or ("following" in lead.lower() and not body[0].isupper()):
+    if leads_in(text) or text.endswith(("?", "!")) or not body:
         return None
-    sentence = body[0].isupper() and unit.text.endswith(".")
-    return "" if sentence else None
+    if unit.bullet:
+        if not unit.leads:
+            return None if unit.barred else (Listed(text=body), (place,))
+        sentence = body[0].isupper() and text.endswith(".")
+        read = listed(unit.leads, body, proper, sentence=sentence, joint=unit.joint)
+        if read is None or (unit.barred and not read.composed):
+            return None
+        lead = unit.leads[-1]
+        named = lead.start >= 0 and (read.composed or read.topic)
+        return read, ((lead.start, lead.end), place) if named else (place,)
+    if not text.endswith((".", ";", '."', ".”", ".)")) or re.match(r"[a-z]+ ", text):
+        return None
+    return Listed(text=body, orders=not unit.barred), (place,)
 
 
 def _sentence_facts(body: str, scene: Scene) -> Iterator[Fact]:
@@ -279,7 +268,7 @@ def _sentence_facts(body: str, scene: Scene) -> Iterator[Fact]:
             if pointing(text) or re.search(r"\b(?:order|these|steps|ceilings|one|all|any)$", text):
                 continue
         clause = parse(text, scene.proper, imperative=number == 0)
-        if clause is None:
+        if clause is None or (clause.form == "imperative" and not scene.orders and not clause.negation):
             continue
         answer = scene if number == 0 and "; " not in body else attrs.evolve(scene, answer=statement(part))
         yield from _clause_facts(clause, answer)
@@ -296,6 +285,8 @@ def _conditional(condition: tuple[str, str, str], scene: Scene) -> Iterator[Fact
     if opener == "where" and not re.search(r"\b(?:is|are|has|have)\b|s\b", premise):
         return
     order = is_order(consequence)
+    if order and not scene.orders:
+        return
     slot = f"{opener} {lower_first(premise, scene.proper)}"
     kind = "condition-order" if order else "condition"
     yield scene.fact(kind, consequence, anchored=len(content(premise)) < 4, condition=slot)
@@ -423,7 +414,7 @@ def _is_label(label: str, scene: Scene) -> bool:
         or not content(label)
     ):
         return False
-    if first in _NOTES | PRONOUNS | POINTERS | SUBORDINATORS | {"never", "do", "always", "not", "only"}:
+    if bans(label) or first in _NOTES | PRONOUNS | POINTERS | SUBORDINATORS | {"never", "do", "always", "not", "only"}:
         return False
     if any(bare(word) in MODALS | BE | {"has", "have", "does"} for word in words) or pointing(label):
         return False
@@ -462,6 +453,20 @@ _LEANING = re.compile(
 """An answer that points to another sentence: "three times that rate"."""
 
 
+_INTRODUCED = re.compile(r"^[^:.;?!]{2,60}:(?= \S)")
+
+
+def _under_labels(group: list[Unit]) -> Iterator[Unit]:
+    """A paragraph's sentences, those behind a label that forbids marked so ("Do not: ... . ...")."""
+    barred = False
+    for unit in group:
+        if label := _INTRODUCED.match(unit.text):
+            barred = bans(label.group())
+        elif bans(unit.text) and re.search(r"\bfollowing\b", unit.text, re.IGNORECASE):
+            barred = True
+        yield attrs.evolve(unit, barred=unit.barred or barred)
+
+
 def facts(layout: Layout, *, cloze: bool = False) -> list[Fact]:
     """Every fact of a passage, in the order of the text; with *cloze*, sentences with a gap too."""
     units, tables = layout.units, layout.tables
@@ -469,12 +474,15 @@ def facts(layout: Layout, *, cloze: bool = False) -> list[Fact]:
     found: list[Fact] = []
     for group in paragraphs(units):
         antecedent: Antecedent | None = None
-        for unit in group:
+        for unit in _under_labels(group):
             found.extend(unit_facts(unit, proper, antecedent))
             if not (antecedent and antecedent.named(unit.text)):
                 antecedent = Antecedent.of(unit, proper)
     found.extend(fact for table in tables for fact in table_facts(table))
     found.extend(fact for listing in layout.listings for fact in list_facts(listing, proper))
+    lists = {(unit.section, unit.leads) for unit in units if unit.lead and bans(unit.lead.text)}
+    several = {section for section, _ in lists if sum(other == section for other, _ in lists) > 1}
+    found = [fact for fact in found if fact.kind != "list-ban" or fact.section not in several]
     if cloze:
         found.extend(fact for unit in units for fact in cloze_facts(unit))
     return sorted((fact for fact in found if not _LEANING.search(fact.short)), key=lambda fact: fact.places[-1])

@@ -70,6 +70,8 @@ class Scene:
     proper: frozenset[str]
     answer: str
     topic: str = ""
+    orders: bool = True
+    """Whether what looks like an order is one; not so under a heading such as "Prohibited"."""
 
     def fact(self, kind: str, short: str, *, anchored: bool = False, answer: str = "", **slots: str) -> Fact:
         """A fact of this scene."""

@@ -10,14 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-
-@attrs.frozen(kw_only=True)
-class Lead:
-    """The line that introduces a list ("Do not:"). ``start`` is -1 where it stands outside the passage."""
-
-    text: str
-    start: int = -1
-    end: int = -1
+from text2expert.offline.leads import Lead, Leads, Mark, announces, bans, leads_in, mark_of
 
 
 @attrs.frozen(kw_only=True)
@@ -32,9 +25,19 @@ class Unit:
     block: int
     """Sentences of one paragraph, bullet or numbered clause share it."""
     bullet: bool = False
-    lead: Lead | None = None
+    leads: tuple[Lead, ...] = ()
+    """The lead-ins of the list that it stands in, the outermost first."""
+    joint: bool = False
+    """Whether its list's items hold only together ("a; and b")."""
+    barred: bool = False
+    """Whether a heading above it says what is not to be done ("Prohibited")."""
     whole: bool = True
     """False where the passage begins or ends inside it."""
+
+    @property
+    def lead(self) -> Lead | None:
+        """The line right above the list."""
+        return self.leads[-1] if self.leads else None
 
 
 @attrs.frozen(kw_only=True)
@@ -95,8 +98,10 @@ class _Block:
     end: int
     section: str
     bullet: bool
-    lead: Lead | None
     whole: bool
+    leads: tuple[Lead, ...] = ()
+    joint: bool = False
+    barred: bool = False
     numbered: bool = False
     example: bool = False
     """Whether it tells a case ("Worked examples"), where sentences need each other."""
@@ -104,7 +109,9 @@ class _Block:
     """Whether the passage begins inside its first sentence."""
 
 
-_BULLET = re.compile(r"\s*(?:[-*•‣▪◦·–—]|\(?[a-z]{1,2}\)|\(?[ivx]{1,5}\)|\(?\d{1,2}\)|\d{1,2}\.(?=\s+[a-z]))\s+(?=\S)")
+_BULLET = re.compile(
+    r"\s*(?:[-*+•‣▪◦·–—]|\(?[a-z]{1,2}\)|\(?[ivx]{1,5}\)|\([A-Z]\)|\(?\d{1,2}\)|\d{1,2}\.(?=\s+[a-z])|[a-z]\.)\s+(?=\S)"
+)
 _NUMBER = re.compile(r"\s*(?:§\s*)?\d{1,3}(?:\.\d{1,3})*\.?\s+(?=[A-Z\"“'‘(])")
 _LETTERED = re.compile(r"\s*[A-Z]\.\d{1,3}\.?\s+(?=\S)")
 _NAMED = re.compile(
@@ -189,7 +196,10 @@ def lay_out(text: str, headings: Sequence[str] = (), context: str = "") -> Layou
     above = " > ".join(squeeze(heading) for heading in headings)
     around = [line for line in context.splitlines() if squeeze(line) and squeeze(line) not in known | {above}]
     path = _Path([squeeze(heading) for heading in headings])
-    lead = next((Lead(text=squeeze(line)) for line in reversed(around) if line.rstrip().endswith(":")), None)
+    leads = Leads([Lead(text=squeeze(line)) for line in around if len(cells(line)) == 1])
+    cut_off = bool(leads.open)
+    if not cut_off:
+        path.introduce(leads, -1, -1)
     blocks: list[_Block] = []
     tables: list[Table] = []
     at = 0
@@ -202,42 +212,81 @@ def lay_out(text: str, headings: Sequence[str] = (), context: str = "") -> Layou
         if (stop := _table_end(lines, at, header)) > at:
             tables.append(_table(lines[at:stop], path.section, header, cut=stop == len(lines)))
             at = stop
-            lead = None
+            leads.clear()
             continue
         if _RULE.match(line.text):
             at += 1
             continue
         if _is_heading(lines, at, known):
+            leads.clear()
             path.enter(squeeze(line.bare))
-            lead = None
+            path.introduce(leads, line.start, line.end)
             at += 1
             continue
         stop = _block_end(lines, at, known)
         path.leave_for(line.bare)
-        block = _block(lines[at:stop], path.section, lead, last=stop == len(lines))
-        block = attrs.evolve(block, example=path.example)
-        if block.bullet:
-            blocks.append(block)
-        else:
-            body = squeeze(text[block.start : block.end])
-            blocks.append(attrs.evolve(block, lead=None))
-            lead = None
-            if body.endswith(":"):
-                first = list(sentences(text[block.start : block.end]))[-1][0] + block.start
-                lead = Lead(text=squeeze(text[first : block.end]), start=first, end=block.end)
+        block = _block(lines[at:stop], path.section, last=stop == len(lines))
+        block = attrs.evolve(block, example=path.example, barred=path.barred)
+        mark = mark_of(line.text) if block.bullet or block.numbered else None
+        block = _led(block, leads, mark, indent=_indent(line), cut_off=cut_off)
+        cut_off = False
+        blocks.append(block)
+        if lead := _lead_in(text, block, lines[stop:]):
+            leads.introduce(lead, mark)
         at = stop
     if blocks and not blocks[0].bullet and text[blocks[0].start : blocks[0].start + 1].islower():
         blocks[0] = attrs.evolve(blocks[0], begun=True)
+    blocks = _joined(text, blocks)
     units = [unit for number, block in enumerate(blocks) if not block.example for unit in _units(text, block, number)]
     return Layout(units=tuple(units), tables=tuple(tables), listings=tuple(_listings(text, blocks)))
 
 
+def _led(block: _Block, leads: Leads, mark: Mark | None, *, indent: int, cut_off: bool) -> _Block:
+    """*block* under the lead-ins that are open at its line."""
+    if mark is not None:
+        leads.take(mark, numbered=block.numbered)
+        return attrs.evolve(block, leads=leads.open, bullet=block.bullet or bool(leads.open))
+    if leads.open and (cut_off or leads.holds(indent)):
+        return attrs.evolve(block, leads=leads.open, bullet=True)  # a listed item goes on
+    if leads.waiting and any(bans(lead.text) for lead in leads.open):
+        return attrs.evolve(block, barred=True)  # "Do not:" above items without marks
+    if leads.waiting:
+        block = attrs.evolve(block, leads=leads.open, bullet=True)
+    leads.pause()
+    return block
+
+
+def _joined(text: str, blocks: list[_Block]) -> list[_Block]:
+    """*blocks*, those of lists whose items hold only together ("a; and b") marked so."""
+    joint = {
+        (block.leads, block.section)
+        for block in blocks
+        if block.leads and re.search(r"\band[;,]?$", text[block.start : block.end])
+    }
+    return [attrs.evolve(block, joint=(block.leads, block.section) in joint) for block in blocks]
+
+
+def _lead_in(text: str, block: _Block, below: Sequence[_Line]) -> Lead | None:
+    """The last sentence of *block*, where it introduces what stands *below*."""
+    body = text[block.start : block.end]
+    start, end = next(reversed(list(sentences(body))), (0, len(body)))
+    if not leads_in(body):
+        following = next((line for line in below if line.bare), None)
+        mark = mark_of(following.text) if following is not None else None
+        listed = following is not None and mark is not None and (_BULLET.match(following.text) or mark.number == 1)
+        listed = listed or _is_ban(squeeze(body[start:end]))
+        if block.bullet or not listed or not announces(squeeze(body[start:end])):
+            return None
+    return Lead(text=squeeze(body[start:end]), start=block.start + start, end=block.start + end)
+
+
 def _listings(text: str, blocks: list[_Block]) -> Iterator[Listing]:
     """Lists that begin and end in the passage."""
-    for lead, group in itertools.groupby(blocks, key=lambda block: block.lead):
+    for leads, group in itertools.groupby(blocks, key=lambda block: block.leads):
         members = list(group)
-        if lead is None or lead.start < 0 or len(members) < 2:
+        if len(leads) != 1 or leads[0].start < 0 or len(members) < 2:
             continue
+        lead = leads[0]
         items = tuple(squeeze(text[block.start : block.end]) for block in members)
         # The last item of a passage may not be the list's last, unless it alone has the full stop.
         closed = items[-1].endswith(".") and not items[0].endswith(".")
@@ -269,6 +318,16 @@ class _Path:
     def example(self) -> bool:
         """Whether a heading above announces examples."""
         return any(re.search(r"\b(?:examples?|illustrations?)\b", heading, re.IGNORECASE) for heading in self._headings)
+
+    @property
+    def barred(self) -> bool:
+        """Whether a heading above says what is not to be done."""
+        return any(bans(title(heading)) for heading in self._headings)
+
+    def introduce(self, leads: Leads, start: int, end: int) -> None:
+        """A heading such as "Do not", at its place in the passage or outside it, introduces what stands below."""
+        if self.barred and title(self.section):
+            leads.introduce(Lead(text=title(self.section), start=start, end=end), None)
 
     def enter(self, heading: str) -> None:
         """A heading: it ends those of its depth and below."""
@@ -338,6 +397,8 @@ def _block_end(lines: list[_Line], at: int, known: set[str]) -> int:
         and lines[stop].bare
     ):
         return stop  # a term above its indented explanation
+    if stop < len(lines) and _is_ban(lines[at].bare) and not lines[stop].bare[:1].islower():
+        return stop
     while stop < len(lines) and lines[stop].bare and not _opens(lines[stop]):
         if _table_end(lines, stop) > stop or squeeze(lines[stop].bare) in known:
             break
@@ -347,11 +408,19 @@ def _block_end(lines: list[_Line], at: int, known: set[str]) -> int:
     return stop
 
 
+def _is_ban(line: str) -> bool:
+    """Whether a line is no more than a lead-in such as "Do not:" or "**Never**"."""
+    if not bans(line) or len(line) > 80 or line.endswith((";", ",")):
+        return False
+    following = re.search(r"\b(?:following|these)\b", line, re.IGNORECASE)
+    return bool(following) or leads_in(line) or (len(line.split()) <= 5 and not line.endswith("."))
+
+
 def _indent(line: _Line) -> int:
     return len(line.text) - len(line.text.lstrip())
 
 
-def _block(lines: list[_Line], section: str, lead: Lead | None, *, last: bool) -> _Block:
+def _block(lines: list[_Line], section: str, *, last: bool) -> _Block:
     first = lines[0]
     marker = _BULLET.match(first.text) or _NUMBER.match(first.text) or _LETTERED.match(first.text)
     bullet = bool(_BULLET.match(first.text))
@@ -363,7 +432,6 @@ def _block(lines: list[_Line], section: str, lead: Lead | None, *, last: bool) -
         end=max(start, end),
         section=section,
         bullet=bullet,
-        lead=lead,
         whole=whole,
         numbered=bool(marker) and not bullet,
     )
@@ -385,7 +453,9 @@ def _units(text: str, block: _Block, number: int) -> Iterator[Unit]:
             section=section,
             block=number,
             bullet=block.bullet,
-            lead=block.lead,
+            leads=block.leads,
+            joint=block.joint,
+            barred=block.barred,
             whole=(block.whole or order < len(places) - 1) and not (block.begun and order == 0),
         )
 
