@@ -5,8 +5,10 @@
     .venv-bench/bin/python benchmarks/chunking.py                  # about 10 minutes; a table in Markdown
     .venv-bench/bin/python benchmarks/chunking.py --text FILE      # on a text of your own
     .venv-bench/bin/python benchmarks/chunking.py --stream 1000    # a file of 1000 MB through Chunker.stream
+    .venv-bench/bin/python benchmarks/chunking.py --shapes         # whether cost is linear in texts of one thing only
 
-Every figure comes from a fresh process: the median of five runs in CPU seconds, one run for 50 MB. The text is made here,
+Every figure comes from a fresh process: the median of five runs in CPU seconds, one run for 50 MB. A tool that takes
+longer than TIME_LIMIT for one figure is stopped. The text is made here,
 from the three samples of the package and prose, lists and tables drawn from their words; 50 MB are 5 MB ten times over.
 "MB" are 10**6 bytes of UTF-8. What a tool returns is asked for with offsets where it has them; text2expert's time
 includes headings, contexts, keys and records. FastChunker knows no overlap and counts bytes.
@@ -34,6 +36,22 @@ SIZE, OVERLAP = 800, 100
 DOCUMENT = 100_000
 TOO_SLOW = 3.0
 """Seconds for 5 MB beyond which a tool is not given 50 MB."""
+TIME_LIMIT = 60
+"""Seconds of wall time that a process may take for one figure."""
+
+SHAPES = (
+    "a",
+    "word ",
+    "A sentence of some words here. ",
+    "ab\n",
+    "\n\n",
+    "  ",
+    "- x:\n",
+    "a  b\n",
+    "1. A b\n",
+    "文",
+    "e\u0301",
+)
 
 TOOLS = {
     "text2expert": "text2expert",
@@ -152,6 +170,22 @@ def stream(path: Path) -> dict[str, Any]:
     }
 
 
+def shapes() -> None:
+    """Print what a text of *n* characters and one of 10 *n* cost, for texts that are made of one thing over and over."""
+    from text2expert.chunker import Chunker
+
+    def cost(unit: str, length: int) -> float:
+        text = f"x{unit * (length // len(unit))}x"
+        begin = time.process_time()
+        Chunker(SIZE, OVERLAP).split(text)
+        return time.process_time() - begin
+
+    print("| text of | CPU ms for 100,000 characters | for 1,000,000 | ratio |\n|---|---|---|---|")
+    for unit in SHAPES:
+        small, large = (min(cost(unit, length) for _ in range(3)) for length in (100_000, 1_000_000))
+        print(f"| `{unit!r}` | {small * 1000:.1f} | {large * 1000:.1f} | {large / small:.1f} |", flush=True)
+
+
 # The text.
 
 
@@ -214,10 +248,13 @@ def paragraph(draw: random.Random, words: list[str], wrap: bool) -> str:
 # The table.
 
 
-def fresh(*arguments: object) -> dict[str, Any]:
-    """The answer of this script, run again in a process of its own."""
+def fresh(*arguments: object, limit: float | None = TIME_LIMIT) -> dict[str, Any]:
+    """The answer of this script, run again in a process of its own; an error after *limit* seconds."""
     command = [sys.executable, __file__, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return {"error": f"over {limit} s"}
     if done.returncode:
         return {"error": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit {done.returncode}"}
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -235,8 +272,10 @@ def row(tool: str, small: Path, large: Path, runs: int) -> str:
     """One tool's line of the table."""
     parts = fresh("--one", tool, small, "--runs", runs, "--document", DOCUMENT)
     whole = fresh("--one", tool, small, "--runs", runs)
-    if "error" in whole or "error" in parts:
-        return f"| {tool} | {whole.get('error') or parts.get('error')} |"
+    name = f"{tool} {version(TOOLS[tool])}"
+    if "error" in parts or "error" in whole:
+        cells = [name, *(answer.get("error") or f"{answer['mb_per_cpu_s']:.1f}" for answer in (parts, whole)), *"-" * 8]
+        return f"| {' | '.join(cells)} |"
     if whole["cpu_s"] > TOO_SLOW:
         big, memory = f"not run ({whole['cpu_s']:.1f} s for the small one)", f"{whole['memory_mb']:.0f} / -"
     else:
@@ -244,7 +283,7 @@ def row(tool: str, small: Path, large: Path, runs: int) -> str:
         big = answer.get("error") or f"{answer['mb_per_cpu_s']:.1f}"
         memory = f"{whole['memory_mb']:.0f} / {answer.get('memory_mb', 0):.0f}"
     cells = [
-        f"{tool} {version(TOOLS[tool])}",
+        name,
         f"{parts['mb_per_cpu_s']:.1f}",
         f"{whole['mb_per_cpu_s']:.1f}",
         big,
@@ -292,6 +331,9 @@ def main() -> None:
     parser.add_argument("--tools", default=",".join(TOOLS), help="which, with commas between (default: all)")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--stream", type=int, metavar="MB", help="stream a file of so many megabytes instead")
+    parser.add_argument(
+        "--shapes", action="store_true", help="print the cost of texts of one thing, and of ten times that"
+    )
     parser.add_argument("--one", nargs=2, metavar=("TOOL", "FILE"), help=argparse.SUPPRESS)
     parser.add_argument("--document", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--stream-one", type=Path, help=argparse.SUPPRESS)
@@ -300,6 +342,8 @@ def main() -> None:
         print(json.dumps(measure(options.one[0], Path(options.one[1]), options.runs, options.document)))
     elif options.stream_one:
         print(json.dumps(stream(options.stream_one)))
+    elif options.shapes:
+        shapes()
     elif options.stream:
         content = options.text.read_text(encoding="utf-8") if options.text else corpus(5_000_000)
         with tempfile.TemporaryDirectory() as folder:
@@ -307,7 +351,7 @@ def main() -> None:
             with path.open("w", encoding="utf-8") as file:
                 while file.tell() < options.stream * 1_000_000:
                     file.write(content + "\n\n")
-            print(json.dumps(fresh("--stream-one", path)))
+            print(json.dumps(fresh("--stream-one", path, limit=None)))
     else:
         table(options.tools.split(","), options.text, options.runs)
 

@@ -15,7 +15,7 @@ import attrs
 
 from text2expert import documents
 from text2expert.chunker import leadins, tokens
-from text2expert.chunker.boundaries import Span, end_of, skip_space, start_after
+from text2expert.chunker.boundaries import Boundaries, Span, skip_space
 from text2expert.chunker.headings import LOOK_AHEAD, LOOK_BEHIND, Confirmed, Heading, Outline, Scanner, Survey
 from text2expert.errors import InputError
 from text2expert.records import Chunk, Document
@@ -178,7 +178,7 @@ class _Cutter:
         self._floor = 0
         """Offset of the end of the last heading, before which no lead-in is looked for."""
 
-    def feed(self, block: str, found: list[Heading] | None, *, final: bool) -> Iterator[Chunk]:
+    def feed(self, block: str, found: list[Heading] | None, *, final: bool) -> list[Chunk]:
         """The chunks that can be cut now that *block* is there too.
 
         With *found*, *block* is the whole text with a newline in front, and these are its headings.
@@ -193,27 +193,31 @@ class _Cutter:
         pending = self._confirmed.pending
         limit = pending.start if pending else min(window.seen, len(window.text) + window.base)
         top, levels = self._outline.top, self._outline.levels
+        chunks: list[Chunk] = []
         begin = 0
         for number, mark in enumerate(marks):
             if mark.title and levels[mark.kind] <= top and mark.start > self._at:
-                yield from self._section(mark.start, marks[begin:number], complete=True)
+                chunks += self._section(mark.start, marks[begin:number], complete=True)
                 begin = number
                 self._at = mark.start
-        yield from self._section(limit, marks[begin:], complete=final)
+        chunks += self._section(limit, marks[begin:], complete=final)
         self._marks = [mark for mark in marks[begin:] if mark.start > self._told or mark.end > self._at]
         window.keep(min(self._at, limit) - leadins.LOOK_BEHIND - LOOK_BEHIND - window.base)
+        return chunks
 
-    def _section(self, stop: int, marks: list[Heading], *, complete: bool) -> Iterator[Chunk]:
+    def _section(self, stop: int, marks: list[Heading], *, complete: bool) -> list[Chunk]:
         """Cut from where we are up to offset *stop*, the end of the section if it is *complete*."""
         text, base = self._window.text, self._window.base
         path, levels = self._path, self._outline.levels
+        document, number = self._document, self.number
         heads = [(mark.start - base, mark.end - base) for mark in marks if mark.title]
+        chunks: list[Chunk] = []
         place = 0
         coming = marks[0].start if marks else stop
-        headings = tuple(mark.title for mark in path)
+        headings = tuple([mark.title for mark in path])
         above = " > ".join(headings)
         floor = max(1, self._floor - base)
-        for start, end in self._cuts(text, stop - base, heads, complete):
+        for start, end in self._cuts(text, stop - base, heads, complete=complete):
             offset = start + base
             if coming <= offset:
                 while place < len(marks) and marks[place].start <= offset:
@@ -221,18 +225,17 @@ class _Cutter:
                     self._floor = marks[place].end
                     place += 1
                 coming = marks[place].start if place < len(marks) else stop
-                headings = tuple(mark.title for mark in path)
+                headings = tuple([mark.title for mark in path])
                 above = " > ".join(headings)
                 floor = max(1, self._floor - base)
-            self._told = offset
             lead = leadins.lead_in(text, floor, start)
             context = f"{above}\n{lead}" if lead and above else lead or above
             passage = text[start:end]
-            yield Chunk(
-                id=f"chunk_{self.number:06d}",
+            chunk = Chunk(
+                id=f"chunk_{number:06d}",
                 # The length of the context keeps ("ab", "c") and ("a", "bc") apart.
                 key=blake2b(f"{len(context)}:{context}{passage}".encode(), digest_size=16).hexdigest(),
-                document=self._document,
+                document=document,
                 text=passage,
                 start=offset,
                 end=end + base,
@@ -240,52 +243,54 @@ class _Cutter:
                 headings=headings,
                 context=context,
             )
-            self.number += 1
+            chunks.append(chunk)
+            number += 1
+        self.number = number
+        if chunks:
+            self._told = chunks[-1].start
         for mark in marks[place:] if complete else ():
             _descend(path, mark, levels)
             self._floor = mark.end
+        return chunks
 
-    def _cuts(self, text: str, stop: int, heads: list[Span], complete: bool) -> Iterator[Span]:
+    def _cuts(self, text: str, stop: int, heads: list[Span], *, complete: bool) -> list[Span]:
         """The chunks of a section's rest, as spans of *text*; leaves `_at` and `_covered` where to go on."""
         base, size, ruler = self._window.base, self._size, self._ruler
         begin = skip_space(text, max(1, self._at - base), stop)
-        self._at = begin + base
-        if begin >= stop:
-            return
-        last = stop
-        while complete and text[last - 1].isspace():
-            last -= 1
         covered = min(self._covered - base, begin)
+        last = stop
+        while complete and last > begin and text[last - 1].isspace():
+            last -= 1
+        cuts: list[Span] = []
         near: list[Span] = []
         starts, ends = [head[0] for head in heads], [head[1] for head in heads]
-        while True:
+        boundaries = Boundaries(text, begin, stop)
+        while begin < last:
             limit = begin + size if ruler is None else max(begin + 1, ruler.reach(text, begin, last, size))
             if limit >= last and complete:
-                yield begin, last
-                self._at = stop + base
-                self._covered = last + base
-                return
+                cuts.append((begin, last))
+                begin, covered = stop, last
+                break
             span = limit - begin
             if not complete and last - begin < 2 * span + 200:
-                return
+                break
             if last - limit < span // 5:
                 limit = max(last - span // 5, begin + 1)  # leave more than a crumb for the last chunk
             if heads:
                 near = heads[bisect_right(ends, begin) : bisect_right(starts, limit)]
-            end = end_of(text, begin, limit, covered, near)
+            end = boundaries.end_of(begin, limit, covered, near)
             if not end:
                 # Nothing new fits behind so much overlap: begin after what is covered.
                 begin = skip_space(text, covered, last)
-            else:
-                yield begin, end
-                covered = end
-                # An overlap in tokens is as many characters as that share of the chunk.
-                overlap = self._overlap if ruler is None else self._overlap * span // size
-                begin = start_after(text, begin, end, span, overlap, near)
-            self._at = begin + base
-            self._covered = covered + base
-            if begin >= last:
-                return
+                continue
+            cuts.append((begin, end))
+            covered = end
+            # An overlap in tokens is as many characters as that share of the chunk.
+            overlap = self._overlap if ruler is None else self._overlap * span // size
+            begin = boundaries.start_after(begin, end, span, overlap, near)
+        self._at = begin + base
+        self._covered = covered + base
+        return cuts
 
 
 def _descend(path: list[Heading], mark: Heading, levels: dict[int, int]) -> None:

@@ -41,6 +41,8 @@ _WIDE_BOUNDARY = re.compile(rf"[.!?\n。！？｡](?:(?<=[.!?]){_STOP}|(?<=[。�
 _WORD = re.compile(
     rf"\s+|(?<=[{_NO_SPACES}])(?![\s{_BELONGS}])(?<!\u200d)|(?=[{_NO_SPACES}])(?![{_BELONGS}])(?<!\u200d)"
 )
+_PLAIN_WORD = re.compile(r"\s+")  # the same where all is ASCII
+_WIDE_STOPS = "。！？｡"
 _ITEM = re.compile(r"\s*(?:[-*+•–—‣▪◦·]|\(?\w{1,4}[.)]|\d+(?:\.\d+)+)[ \t]")
 _BELONGING = re.compile(rf"[{_BELONGS}]")
 _SPACE = re.compile(r"\s*")
@@ -55,30 +57,115 @@ def skip_space(text: str, begin: int, stop: int) -> int:
     return match.end() if match else stop
 
 
-def end_of(text: str, begin: int, limit: int, covered: int, heads: list[Span]) -> int:
-    """Where a passage from *begin* ends: at most at *limit*, with something after *covered* in it.
+class Boundaries:
+    """Where the passages of a section, ``text[begin:stop]``, may begin and end."""
 
-    *heads* are the headings around. 0 if a word would have to be cut that need not be.
-    """
-    span = limit - begin
-    low = begin + span * 13 // 20
-    if low <= covered or text[low - 1].isspace():
-        low = max(low, skip_space(text, covered, limit) + 1)  # something new, not white space alone
-    after_heads: list[int] = []
-    if heads:
-        for start, _ in reversed(heads):
-            if max(begin + span // 2, covered + 1) < start <= limit and (end := _trimmed(text, start)) > covered:
-                return end
-        after_heads = [end for _, end in heads]
-    best, end = "", 0
-    place = text.find("\n\n", low, limit + 2)
-    while place >= 0:
-        key = text[place + 2 : place + 26]
-        if key > best and text[place - 1] != ":" and place not in after_heads:
-            best, end = key, place
-        place = text.find("\n\n", place + 2, limit + 2)
-    end = end or _sentence_end(text, low, limit, heads) or _line_end(text, low, limit, after_heads)
-    return _trimmed(text, end) if end else _word_end(text, begin, limit, covered)
+    def __init__(self, text: str, begin: int, stop: int) -> None:
+        self._text = text
+        wide = not text.isascii() and any(text.find(sign, begin, stop) >= 0 for sign in _WIDE_STOPS)
+        self._sentences = (_WIDE_SENTENCE if wide else _SENTENCE).finditer
+        self._paragraphs = _WIDE_BOUNDARY if wide else _BOUNDARY
+
+    def end_of(self, begin: int, limit: int, covered: int, heads: list[Span]) -> int:
+        """Where a passage from *begin* ends: at most at *limit*, with something after *covered* in it.
+
+        *heads* are the headings around. 0 if a word would have to be cut that need not be.
+        """
+        text = self._text
+        span = limit - begin
+        low = begin + span * 13 // 20
+        if low <= covered or text[low - 1].isspace():
+            low = max(low, skip_space(text, covered, limit) + 1)  # something new, not white space alone
+        after_heads: list[int] = []
+        if heads:
+            for start, _ in reversed(heads):
+                if max(begin + span // 2, covered + 1) < start <= limit and (end := _trimmed(text, start)) > covered:
+                    return end
+            after_heads = [end for _, end in heads]
+        end = (
+            self._paragraph_end(low, limit, after_heads)
+            or self._sentence_end(low, limit, heads)
+            or self._line_end(low, limit, after_heads)
+        )
+        return _trimmed(text, end) if end else _word_end(text, begin, limit, covered)
+
+    def _paragraph_end(self, low: int, limit: int, after_heads: list[int]) -> int:
+        text = self._text
+        best, end = "", 0
+        place = text.find("\n\n", low, limit + 2)
+        while place >= 0:
+            key = text[place + 2 : place + 26]
+            if key > best and text[place - 1] != ":" and place not in after_heads:
+                best, end = key, place
+            place = text.find("\n\n", place + 2, limit + 2)
+        return end
+
+    def _sentence_end(self, low: int, limit: int, heads: list[Span]) -> int:
+        text = self._text
+        best, end, best_is_item = "", 0, False
+        for match in self._sentences(text, low - 1, limit + 200):
+            place, follow = match.span(match.lastindex or 0)  # the white space behind the sentence
+            if place > limit:
+                break
+            key = text[follow : follow + 24]
+            is_item = text[place] == "\n" and _ITEM.match(text, follow) is not None
+            if (key > best if is_item is best_is_item else is_item) and not (heads and _within(place, heads)):
+                best, end, best_is_item = key, place, is_item
+        return end
+
+    def _line_end(self, low: int, limit: int, after_heads: list[int]) -> int:
+        text = self._text
+        best, end = (False, ""), 0
+        place = text.find("\n", low, limit + 1)
+        while place >= 0:
+            key = (_ITEM.match(text, place + 1) is not None, text[place + 1 : place + 25])
+            if key > best and text[place - 1] != ":" and place not in after_heads:
+                best, end = key, place
+            place = text.find("\n", place + 1, limit + 1)
+        return end
+
+    def start_after(self, begin: int, end: int, span: int, overlap: int, heads: list[Span]) -> int:
+        """Where the passage after ``text[begin:end]`` begins: *overlap* or so before *end*, at the best boundary there.
+
+        *span* is how long a passage may be here.
+        """
+        text = self._text
+        if not overlap:
+            return skip_space(text, end, len(text))
+        aim = end - overlap
+        low = max(begin + 1, aim - min(overlap * 6 // 5, _SLACK), end - span * 3 // 4)
+        high = min(end - 1, aim + min(overlap * 3 // 5, _SLACK))
+        middle = max(low, aim - overlap // 2)
+        if heads:
+            heads = [head for head in heads if head[0] <= high and head[1] >= low - 2]
+        if place := self._good_start(low, middle, high, heads):
+            return place
+        lines = (text.rfind("\n", low - 1, aim), text.find("\n", aim, high))
+        if place := _nearest(aim, low, high, [skip_space(text, line, high + 1) for line in lines if line >= 0]):
+            return place
+        if place := _nearest(aim, low, high, _word_starts(text, low - 1, high + 1)):
+            return place
+        first = max(begin, end - 2 * overlap)
+        if place := _nearest(aim, first + 1, end - 1, _word_starts(text, first, end)):
+            return place
+        if _is_boundary(text, end):
+            return skip_space(text, end, len(text))
+        aim = max(begin + 1, aim)
+        while _joined(text, aim) and aim < end:
+            aim += 1
+        return aim
+
+    def _good_start(self, low: int, middle: int, high: int, heads: list[Span]) -> int:
+        """The first heading, or else sentence or paragraph, that begins from *middle* to *high*; or the last from *low*."""
+        if not heads:
+            match = self._paragraphs.search(self._text, middle - 2, high + 1)
+            if match and middle <= (place := match.end()) <= high:
+                return place
+        places = [start for start, _ in heads if low <= start <= high]
+        if not places:
+            places = [match.end() for match in self._paragraphs.finditer(self._text, max(0, low - 3), high + 1)]
+            places = [p for p in places if low <= p <= high and not any(a < p <= b + 2 for a, b in heads)]
+        return next((place for place in places if place >= middle), places[-1] if places else 0)
 
 
 def _trimmed(text: str, end: int) -> int:
@@ -87,33 +174,8 @@ def _trimmed(text: str, end: int) -> int:
     return end
 
 
-def _sentence_end(text: str, low: int, limit: int, heads: list[Span]) -> int:
-    best, end = (False, ""), 0
-    pattern = _SENTENCE if text[low - 1 : limit].isascii() else _WIDE_SENTENCE
-    for match in pattern.finditer(text, low - 1, limit + 200):
-        place = match.start(match.lastindex or 0)
-        if place > limit:
-            break
-        follow = match.end()
-        key = (text[place] == "\n" and _ITEM.match(text, follow) is not None, text[follow : follow + 24])
-        if key > best and place >= low and not (heads and _within(place, heads)):
-            best, end = key, place
-    return end
-
-
 def _within(place: int, heads: list[Span]) -> bool:
     return any(start <= place <= stop for start, stop in heads)
-
-
-def _line_end(text: str, low: int, limit: int, after_heads: list[int]) -> int:
-    best, end = (False, ""), 0
-    place = text.find("\n", low, limit + 1)
-    while place >= 0:
-        key = (_ITEM.match(text, place + 1) is not None, text[place + 1 : place + 25])
-        if key > best and text[place - 1] != ":" and place not in after_heads:
-            best, end = key, place
-        place = text.find("\n", place + 1, limit + 1)
-    return end
 
 
 def _word_end(text: str, begin: int, limit: int, covered: int) -> int:
@@ -138,6 +200,12 @@ def _word_end(text: str, begin: int, limit: int, covered: int) -> int:
     return end
 
 
+def _word_starts(text: str, begin: int, stop: int) -> list[int]:
+    """Where words begin in ``text[begin:stop]``."""
+    pattern = _PLAIN_WORD if text.isascii() or text[begin - 1 : stop].isascii() else _WORD
+    return [match.end() for match in pattern.finditer(text, begin, stop)]
+
+
 def _joined(text: str, place: int) -> bool:
     """Whether a cut at *place* would part a letter from its marks, or an emoji from its other half."""
     return (
@@ -149,51 +217,6 @@ def _joined(text: str, place: int) -> bool:
 
 def _is_boundary(text: str, place: int) -> bool:
     return text[place - 1].isspace() or _WORD.match(text, place) is not None
-
-
-def start_after(text: str, begin: int, end: int, span: int, overlap: int, heads: list[Span]) -> int:
-    """Where the passage after ``text[begin:end]`` begins: about *overlap* before *end*, at the best boundary around.
-
-    *span* is how long a passage may be here.
-    """
-    if not overlap:
-        return skip_space(text, end, len(text))
-    aim = end - overlap
-    low = max(begin + 1, aim - min(overlap * 6 // 5, _SLACK), end - span * 3 // 4)
-    high = min(end - 1, aim + min(overlap * 3 // 5, _SLACK))
-    middle = max(low, aim - overlap // 2)
-    if heads:
-        heads = [head for head in heads if head[0] <= high and head[1] >= low - 2]
-    if place := _good_start(text, low, middle, high, heads):
-        return place
-    lines = (text.rfind("\n", low - 1, aim), text.find("\n", aim, high))
-    if place := _nearest(aim, low, high, [skip_space(text, line, high + 1) for line in lines if line >= 0]):
-        return place
-    if place := _nearest(aim, low, high, [match.end() for match in _WORD.finditer(text, low - 1, high + 1)]):
-        return place
-    first = max(begin, end - 2 * overlap)
-    if place := _nearest(aim, first + 1, end - 1, [match.end() for match in _WORD.finditer(text, first, end)]):
-        return place
-    if _is_boundary(text, end):
-        return skip_space(text, end, len(text))
-    aim = max(begin + 1, aim)
-    while _joined(text, aim) and aim < end:
-        aim += 1
-    return aim
-
-
-def _good_start(text: str, low: int, middle: int, high: int, heads: list[Span]) -> int:
-    """The first heading, or else sentence or paragraph, that begins from *middle* to *high*; or the last from *low*."""
-    pattern = _BOUNDARY if text[low - 3 : high].isascii() else _WIDE_BOUNDARY
-    if not heads:
-        match = pattern.search(text, middle - 2, high + 1)
-        if match and middle <= (place := match.end()) <= high:
-            return place
-    places = [start for start, _ in heads if low <= start <= high]
-    if not places:
-        places = [match.end() for match in pattern.finditer(text, max(0, low - 3), high + 1)]
-        places = [p for p in places if low <= p <= high and not any(a < p <= b + 2 for a, b in heads)]
-    return next((place for place in places if place >= middle), places[-1] if places else 0)
 
 
 def _nearest(aim: int, low: int, high: int, places: Iterable[int]) -> int:

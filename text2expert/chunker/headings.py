@@ -61,8 +61,9 @@ _LINE = re.compile(
     re.VERBOSE,
 )
 _NEXT_LINE = re.compile(rf"[ \t]*\n(?P<space>\s{{0,{LOOK_AHEAD // 2}}})(?P<line>\S[^\n]{{0,200}})")
-_CONTENTS_LINE = re.compile(r"(?:\.{3,}|\. \. |…)\s*\d*\s*$")
-_NOT_A_TITLE = re.compile(r"\S(?: {2}|\t| ?\|)|[.!?]\s+\S|[.,;!?]$")
+# The look-behinds repeat the first character, so that the search runs from one such character to the next.
+_CONTENTS_LINE = re.compile(r"[.…](?:(?<=\.)(?:\.{2,}| \. )|(?<=…))\s*\d*\s*$")
+_NOT_A_TITLE = re.compile(r"[ \t|.,;!?](?:(?<=\S ) |(?<=\S\t)|(?<=\S\|)|(?<=\S \|)|(?<=[.!?])\s+\S|(?<=[.,;!?])$)")
 _RULE = re.compile(r"[=~^*-]{3,}\s*$")
 _LONG_WORD = re.compile(r"[^\W\d_]{3}")
 _ADMONITION = re.compile(
@@ -144,16 +145,13 @@ def _plain(text: str, base: int, match: re.Match[str], *, after_heading: bool) -
     while text[start] in " \t":
         start += 1
     line = text[start:end].rstrip()
-    series_ends = Heading(start + base, start + base, "", kind, number, start + base) if kind > _NUMBERED else None
-    if not _is_title(kind, number, title) or _CONTENTS_LINE.search(line):
-        return series_ends
-    after = _NEXT_LINE.match(text, end)
-    if after is None:
-        return series_ends  # a heading has something under it
-    if "\n" not in after["space"] and not _ends_on_purpose(line, after, kind, capitals=title.isupper()):
-        return series_ends
-    title = line.rstrip(" .:")
-    return Heading(start + base, start + len(line) + base, title, kind, number, after.start("line") + base)
+    if _is_title(kind, number, title) and not _CONTENTS_LINE.search(line):
+        after = _NEXT_LINE.match(text, end)
+        # A heading has something under it.
+        if after and ("\n" in after[1] or _ends_on_purpose(line, after, kind, capitals=title.isupper())):
+            start += base
+            return Heading(start, start + len(line), line.rstrip(" .:"), kind, number, after.start(2) + base)
+    return Heading(start + base, start + base, "", kind, number, start + base) if kind > _NUMBERED else None
 
 
 def _kind(match: re.Match[str]) -> tuple[int, str, str]:

@@ -20,9 +20,10 @@ _BULLET = r"[-*+•–—‣▪◦·]|\(?[0-9A-Za-z]{1,4}+[.)]|[0-9]++(?:\.[0-9]
 _BULLET_ABOVE = re.compile(rf"\n[ \t]*+(?:{_BULLET})[ \t]")
 _LINE = re.compile(rf"([ \t]*+)((?:{_BULLET})[ \t])?([^\n]*+)(?:\n|\Z)")
 _NUMBERED = re.compile(r"[0-9]+\.[0-9]")
-_COLUMNS = re.compile(r"(?<![\s.!?:;])(?: {2,}|\t+)\S|\|[ \t]*\S")
+# Written so that the search runs from one blank or bar to the next.
+_COLUMNS = re.compile(r"[ \t|](?:(?<= )(?<![\s.!?:;] ) +(?=\S)|(?<=\t)(?<![\s.!?:;]\t)\t*(?=\S)|(?<=\|)[ \t]*(?=\S))")
 _RULE = re.compile(r"[\s|:+=-]+$")
-_SENTENCE = re.compile(r"(?<=[.!?。！？])[\"')\]”’]*\s+")
+_SENTENCE = re.compile(r"[.!?。！？](?P<gap>[\"')\]”’]*\s+)")
 
 
 def lead_in(text: str, floor: int, begin: int) -> str:
@@ -34,11 +35,9 @@ def lead_in(text: str, floor: int, begin: int) -> str:
         return ""  # it begins with its heading
     # Most passages are plain prose, and this must not cost them more than a glance.
     near = max(floor, begin - _NEAR)
-    if text[begin - 2 : begin] == "\n\n":
-        line, paragraph = begin, begin - 1
-    else:
-        line = text.rfind("\n", near, begin) + 1 or near
-        paragraph = text.rfind("\n\n", near, begin) + 1 or near
+    line = text.rfind("\n", near, begin) + 1 or near
+    alone = text[line - 2 : line] == "\n\n"
+    paragraph = line - 1 if alone else text.rfind("\n\n", near, begin) + 1 or near
     above = text[paragraph - 3 : begin]
     colon = ":\n" in above or ": \n" in above
     bullet = _BULLET_ABOVE.search(text, paragraph, begin + 4) is not None
@@ -47,7 +46,7 @@ def lead_in(text: str, floor: int, begin: int) -> str:
         item = text.rfind("\n\n", near, max(near, text.rfind("\n\n", near, max(near, paragraph - 1))))
         bullet = _BULLET_ABOVE.search(text, max(near, item), paragraph) is not None
     shown = text[line : begin + 80].partition("\n")[0].strip()
-    tabular = ("  " in shown or "\t" in shown or "|" in shown) and _COLUMNS.search(shown)
+    tabular = ("  " in shown or "\t" in shown or "|" in shown) and _COLUMNS.search(shown) is not None
     if not (colon or bullet or tabular):
         return ""
     floor = max(floor, begin - LOOK_BEHIND)
@@ -73,7 +72,8 @@ class _Lines:
         self._floor = floor
         self._start = start
         self._step = 500
-        self._known: list[_Line] = _LINE.findall(text, start, end)[:1]
+        first = _LINE.match(text, start, end)
+        self._known: list[_Line] = [(first[1], first[2] or "", first[3])] if first else []
 
     def get(self, up: int) -> _Line | None:
         known = self._known
@@ -222,8 +222,11 @@ def _sentence_at(lines: _Lines, up: int) -> str:
 def _end(said: str) -> str:
     """The last sentence of *said*; the ones before as well if all are short and it does not end with a colon."""
     said = " ".join(said.split())
-    sentences = _SENTENCE.split(said)
-    end = sentences.pop()
+    sentences, begin = [], 0
+    for gap in _SENTENCE.finditer(said):
+        sentences.append(said[begin : gap.start("gap")])
+        begin = gap.end()
+    end = said[begin:]
     while sentences and len(sentences[-1]) + len(end) < MAX_ROW and not end.endswith(":"):
         end = said[said.rindex(sentences.pop()) :]
     return end if len(end) <= MAX_LEAD else "… " + end[-MAX_LEAD:].split(" ", 1)[-1]
