@@ -50,6 +50,8 @@ def _agree(pair: Pair, figure: Figure, other: Figure) -> bool:
     if b.unit_apart and a.unit is None and other.label:
         return True  # the column's header has the unit
     if a.unit is None and b.unit is not None and figure.noun:
+        if b.unit.dimension.startswith("count/") and figure.noun == "time":
+            return True  # three times a day
         return figure.noun in pair.source.stems or figure.noun in pair.question.stems
     return True
 

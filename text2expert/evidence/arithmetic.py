@@ -163,6 +163,7 @@ def _combined(a: Quantity, b: Quantity, wanted: Quantity) -> Iterator[float]:
     goal = _powers(wanted.unit)
     if not goal and wanted.unit is not None and wanted.unit.dimension != "count":
         return  # a percentage or an angle is no bare number here
+    a, b = _in_coin(a, wanted), _in_coin(b, wanted)
     one, two = _powers(a.unit), _powers(b.unit)
     scale = wanted.unit.size if wanted.unit is not None else 1.0
     x = a.value * (a.unit.size if a.unit else 1.0)
@@ -173,6 +174,14 @@ def _combined(a: Quantity, b: Quantity, wanted: Quantity) -> Iterator[float]:
         yield x / y / scale
     if x and _joined(two, one, -1) == goal:
         yield y / x / scale
+
+
+def _in_coin(quantity: Quantity, wanted: Quantity) -> Quantity:
+    """Cents as hundredths of the currency that is wanted: they may be of several."""
+    unit, coin = quantity.unit, wanted.unit.dimension if wanted.unit is not None else ""
+    if unit is None or coin not in ("usd", "eur") or unit.dimension.partition("/")[0] != "cent":
+        return quantity
+    return quantity._replace(unit=Unit(unit.name, coin + unit.dimension.removeprefix("cent"), unit.size / 100))
 
 
 def _joined(one: dict[str, int], two: dict[str, int], sign: int) -> dict[str, int]:

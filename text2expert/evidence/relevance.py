@@ -21,6 +21,8 @@ TOLD = 0.3
 """What some statement must have of the question's weight, before it counts that the answer comes from another."""
 SAYS = 0.8
 """A statement with this share of the question's weight says what the question asks."""
+ELSEWHERE = 0.6
+"""An answer is another statement's when this share of its own words stands there."""
 CARRIED = 0.7
 """A statement carries a clause of the answer when it holds this share of what the best one holds."""
 CARRIES = 0.3
@@ -48,21 +50,27 @@ def _added(pair: Pair) -> Iterator[Fault]:
     """What stands behind "and", "then" or "plus" is judged by itself: what comes before may be as true as it likes."""
     known = pair.source.stems | pair.question.stems | LIGHT_STEMS
     for clause in pair.clauses:
-        for part in _conjuncts(clause.tokens)[1:]:
+        for part in _conjuncts(clause.tokens):
             told = [token for token in part if token.content and concept(token.stem) not in LIGHT_STEMS]
             new = {concept(token.stem) for token in told if concept(token.stem) not in known}
-            if len(new) > NEW * len(told) and len(new) >= (1 if len(told) <= 1 else 2):
+            alone = len(told) == sum(token.content or token.quantity is not None for token in part) == 1
+            if len(new) > NEW * len(told) and len(new) >= (1 if alone else 2):
                 yield Fault("unfounded", f"the evidence has nothing of {clause.shown(new)}")
 
 
 def _conjuncts(made: Sequence[Token]) -> list[list[Token]]:
-    parts: list[list[Token]] = [[]]
+    """The parts behind each "and" or "then", as far as the next or a comma."""
+    parts: list[list[Token]] = []
+    going = False
     for token in made:
-        if token.stem in _JOINS:
+        if token.boundary:
+            going = False
+        elif token.stem in _JOINS:
             parts.append([])
-        else:
+            going = True
+        elif going:
             parts[-1].append(token)
-    return [part for part in parts if part]
+    return parts
 
 
 _JOINS = word_set("and then plus besides also afterwards")
@@ -135,38 +143,89 @@ _ANAPHORS = word_set(
 def _of_another_statement(pair: Pair) -> Iterator[Fault]:
     """Where a statement says nearly all that the question does, the answer comes from it or from what goes on after it.
 
-    Judged by numbers, where the statement has one of the kind that the answer gives; otherwise by words, where the
-    answer's own words all stand in another statement and none in this.
+    Judged by numbers, where the statement has one of the kind that is asked for; otherwise by words, where the answer's
+    own words stand in another statement and none in this.
     """
-    asked, held = pair.asked(), pair.source.statements
-    numbers = pair.question.figures
-    whole = pair.source.weigh(asked) + pair.source.rare * len(numbers)
-    if len(asked) + len(numbers) < 2 or pair.verdict:
+    numbers, held = pair.question.figures, pair.source.statements
+    telling = _telling(pair)
+    if not telling or pair.verdict:
         return
-    about = pair.speaks_of(asked)
-    telling = [i for i, share in enumerate(about) if share >= SAYS * whole and not held[i].heading]
-    if not telling:
-        return
-    near = {*telling, *(i for i, s in enumerate(held) if s.above in telling), *(held[i].above for i in telling if held[i].above >= 0)}
-    for i in telling:
-        j = i + 1
-        while j < len(held) and _goes_on(held[j - 1], held[j], explains=False):
-            near.add(j)
-            j += 1
+    kinds = _kinds_asked(pair)
+    own = [
+        f.quantity
+        for i in telling
+        for f in held[i].figures
+        if f.quantity.unit is not None and not any(same_quantity(f.quantity, n.quantity) for n in numbers)
+    ]
+    asked_for = [q for q in own if q.unit is not None and q.unit.dimension in kinds]
+    near = _with_what_goes_on(pair, telling, strictly=bool(asked_for))
     here = [figure for i in near for figure in held[i].figures]
-    told = [f for f in pair.answer.figures if f.quantity.unit is not None]
-    foreign = [f for f in told if not any(same_quantity(f.quantity, other.quantity) for other in (*here, *numbers))]
-    own = [f.quantity for i in telling for f in held[i].figures if not any(same_quantity(f.quantity, n.quantity) for n in numbers)]
-    if foreign and len(foreign) == len(told):
-        for figure in foreign:
-            unit = figure.quantity.unit
-            if any(q.unit is not None and _same_kind(q.unit, unit) for q in own) and not follows(pair, figure.quantity, here):
-                yield Fault("misplaced", f"the answer says {figure.quantity.written}, what speaks of the question says {said(own[0])}")
+    pool = [figure for i in pair.pool for figure in held[i].figures]
+    told = [f.quantity for f in pair.answer.figures if f.quantity.unit is not None]
+    if told and not any(same_quantity(q, f.quantity) for q in told for f in here):
+        for quantity in told:
+            alike = [q for q in asked_for or (own if not kinds else []) if _same_kind(q.unit, quantity.unit)]
+            if alike and not follows(pair, quantity, pool) and not any(same_quantity(quantity, n.quantity) for n in numbers):
+                yield Fault("misplaced", f"the answer says {said(quantity)}, what speaks of the question says {said(alike[0])}")
                 return
+    words = pair.answer.stems - pair.question.stems - LIGHT_STEMS
+    if len(words) >= 3:
+        mine = max(len(words & (held[i].stems | held[i].lead)) for i in near)
+        other = max((len(words & s.stems) for s in held if not s.heading), default=0)
+        if other >= ELSEWHERE * len(words) and other >= 3 * max(1, mine):
+            yield Fault("misplaced", "the answer is what another statement says, not the one that speaks of the question")
 
 
-def _same_kind(one: Unit, other: Unit | None) -> bool:
-    return other is not None and (one.dimension == other.dimension or {one.dimension, other.dimension} <= SPANS)
+def _telling(pair: Pair) -> list[int]:
+    """The statements that say nearly all that the question does, with what stands above them."""
+    asked, numbers, source = pair.asked(), pair.question.figures, pair.source
+    if len(asked) + len(numbers) < 2:
+        return []
+    whole = source.weigh(asked) + source.rare * len(numbers)
+    return [
+        i
+        for i, s in enumerate(source.statements)
+        if not s.heading
+        and len(asked & s.stems) + shared(numbers, s.figures) >= 2
+        and source.weigh(asked & (s.stems | s.lead)) + source.rare * shared(numbers, s.figures) >= SAYS * whole
+    ]
+
+
+def _with_what_goes_on(pair: Pair, telling: list[int], *, strictly: bool) -> set[int]:
+    """Statements with their lead-ins, their items, and the sentences that go on about them: *strictly*, by a pronoun."""
+    held = pair.source.statements
+    near = {*telling, *(i for i, s in enumerate(held) if s.above in telling)}
+    near |= {held[i].above for i in telling if held[i].above >= 0}
+    for i in telling:
+        for j in range(i + 1, len(held)):
+            if held[j].block != held[i].block:
+                break
+            if not any(token.stem in _ANAPHORS for token in held[j].tokens[:3 if strictly else 6]) and (
+                strictly or held[j - 1].stems.isdisjoint(held[j].stems)
+            ):
+                break
+            near.add(j)
+    return near
+
+
+def _kinds_asked(pair: Pair) -> frozenset[str]:
+    """The dimensions that an answer to the question has; empty where any may be."""
+    asked = [token.text.lower() for token in pair.question.tokens]
+    for i, word in enumerate(asked):
+        following = asked[i + 1] if i + 1 < len(asked) else ""
+        if word == "how" and following in _MEASURES:
+            return _MEASURES[following] | (SPANS if following in _TIMED else _ANY)
+        if word == "when":
+            return SPANS | word_set("clock")
+        if word in ("what", "which"):
+            return next((_KINDS[noun] for noun in asked[i + 1 : i + 4] if noun in _KINDS), _ANY)
+    return _ANY
+
+
+def _same_kind(one: Unit | None, other: Unit | None) -> bool:
+    if one is None or other is None:
+        return False
+    return one.dimension == other.dimension or {one.dimension, other.dimension} <= SPANS
 
 
 # --- the kind of answer -----------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ LIGHT = word_set("""
     situation person people anyone anybody someone everyone everybody everything something else person's
     long often far fast soon quickly apart certain particular different general general specific possible necessary
     first then next now due order addition moment start begin stop end reach stay remain exceed extend last set include
-    answer reply response respond question really actually exactly precisely able want various main basic overall period during away
+    contain answer reply response respond question really actually exactly precisely able want various main basic overall period during away
     second minute hour day week month year metre meter kilometre centimetre millimetre litre liter millilitre gram kilogram
     milligram microgram tonne degree percent percentage knot inch foot mile
     document documents handbook procedure policy manual protocol guide section text passage according
@@ -302,6 +302,7 @@ _INHERENT_WORDS = word_set("""
 # --- stems ------------------------------------------------------------------------------------------------------------
 
 _SUFFIXES = (
+    ("ensions", "end"), ("ension", "end"), ("isions", "id"), ("ision", "id"),
     ("ifications", "ifi"), ("ification", "ifi"), ("ductions", "duc"), ("duction", "duc"), ("missions", "mit"), ("mission", "mit"),
     ("ibilities", "ibl"), ("ibility", "ibl"), ("abilities", "abl"), ("ability", "abl"), ("eries", ""), ("ery", ""),
     ("ications", "ic"), ("ication", "ic"), ("ations", "at"), ("ation", "at"), ("isation", "is"), ("ization", "is"),
