@@ -23,10 +23,12 @@ _BELONGS = (
     "\u309a\ufe00-\ufe0f\ufe20-\ufe2f\U0001f3fb-\U0001f3ff\U000e0100-\U000e01ef"
     "、。，．・：；？！ー）」』】〉》〕］｝｡｣､ゝ々"
 )
-# Full stops that end no sentence, grouped by length as a look-behind wants them.
+# Full stops that end no sentence, grouped by length as a look-behind wants them. They are not looked for after four small
+# letters, where none of them can be, since they take longer than all the rest.
 _NOT_ABBREVIATED = (
-    r"(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|No|Nr|vs|cf|pp|ca|zB)\.)"
-    r"(?<!\b(?:Mrs|Fig|Sec|Art|Vol|Inc|Ltd|Abs|Abb|bzw|e\.g|i\.e|z\.B)\.)(?<!\bProf\.)"
+    r"(?:(?<=[a-z]{4}[.!?])"
+    r"|(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|No|Nr|vs|cf|pp|ca|zB)\.)"
+    r"(?<!\b(?:Mrs|Fig|Sec|Art|Vol|Inc|Ltd|Abs|Abb|bzw|e\.g|i\.e|z\.B)\.)(?<!\bProf\.))"
 )
 _STOP = rf"{_NOT_ABBREVIATED}[\"')\]}}”’*_`]{{0,4}}(?P<gap>\s++)(?![a-z])"
 _WIDE_STOP = r"[”’』」）】》]{0,4}(?P<wide>\s*)"
@@ -143,8 +145,10 @@ class Boundaries:
         lines = (text.rfind("\n", low - 1, aim), text.find("\n", aim, high))
         if place := _nearest(aim, low, high, [skip_space(text, line, high + 1) for line in lines if line >= 0]):
             return place
-        if place := _nearest(aim, low, high, _word_starts(text, low - 1, high + 1)):
-            return place
+        # Most often there is a word at hand; only else is all of the stretch looked at.
+        for first, last in ((max(low, aim - 16), min(high, aim + 16)), (low, high)):
+            if place := _nearest(aim, first, last, _word_starts(text, first - 1, last + 1)):
+                return place
         first = max(begin, end - 2 * overlap)
         if place := _nearest(aim, first + 1, end - 1, _word_starts(text, first, end)):
             return place
