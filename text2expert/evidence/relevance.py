@@ -162,14 +162,16 @@ def _of_another_statement(pair: Pair) -> Iterator[Fault]:
     here = [figure for i in near for figure in held[i].figures]
     pool = [figure for i in pair.pool for figure in held[i].figures]
     told = [f.quantity for f in pair.answer.figures if f.quantity.unit is not None]
-    if told and not any(same_quantity(q, f.quantity) for q in told for f in here):
-        for quantity in told:
+    rows = all(held[i].tokens[-1].text == "|" for i in telling)
+    foreign = [q for q in told if not any(same_quantity(q, f.quantity) for f in here)]
+    if len(foreign) == len(told) or rows:
+        for quantity in foreign:
             alike = [q for q in asked_for or (own if not kinds else []) if _same_kind(q.unit, quantity.unit)]
             if alike and not follows(pair, quantity, pool) and not any(same_quantity(quantity, n.quantity) for n in numbers):
                 yield Fault("misplaced", f"the answer says {said(quantity)}, what speaks of the question says {said(alike[0])}")
                 return
     words = pair.answer.stems - pair.question.stems - LIGHT_STEMS
-    if len(words) >= 3:
+    if len(words) >= 3 and any(_bounded_alike(pair, i) for i in telling):
         mine = max(len(words & (held[i].stems | held[i].lead)) for i in near)
         other = max((len(words & s.stems) for s in held if not s.heading), default=0)
         if other >= ELSEWHERE * len(words) and other >= 3 * max(1, mine):
@@ -178,17 +180,43 @@ def _of_another_statement(pair: Pair) -> Iterator[Fault]:
 
 def _telling(pair: Pair) -> list[int]:
     """The statements that say nearly all that the question does, with what stands above them."""
-    asked, numbers, source = pair.asked(), pair.question.figures, pair.source
+    asked, numbers, source = pair.asked() - _head_noun(pair), pair.question.figures, pair.source
     if len(asked) + len(numbers) < 2:
         return []
     whole = source.weigh(asked) + source.rare * len(numbers)
-    return [
+    found = [
         i
         for i, s in enumerate(source.statements)
         if not s.heading
         and len(asked & s.stems) + shared(numbers, s.figures) >= 2
         and source.weigh(asked & (s.stems | s.lead)) + source.rare * shared(numbers, s.figures) >= SAYS * whole
     ]
+    exact = [i for i in found if _bounded_alike(pair, i)]
+    return exact or found
+
+
+def _bounded_alike(pair: Pair, i: int) -> bool:
+    """Whether a statement has a limit of the question: "below 10 mg/L", where another has "10 to 15 mg/L"."""
+    figures = pair.source.statements[i].figures
+    return any(
+        n.quantity.bound and f.quantity.bound == n.quantity.bound and same_quantity(f.quantity, n.quantity)
+        for n in pair.question.figures
+        for f in figures
+    )
+
+
+def _head_noun(pair: Pair) -> frozenset[str]:
+    """What is asked for: the "dose" of "what dose of gentamicin"."""
+    made = pair.question.tokens
+    for i, token in enumerate(made):
+        if token.text.lower() in ("what", "which"):
+            head: frozenset[str] = frozenset()
+            for following in made[i + 1 :]:
+                if not following.content:
+                    break
+                head = frozenset((concept(following.stem),))
+            return head
+    return frozenset()
 
 
 def _with_what_goes_on(pair: Pair, telling: list[int], *, strictly: bool) -> set[int]:

@@ -106,7 +106,7 @@ class Stance:
                 self._place(concept(word), reach, under=under)
                 reach = max(0, reach - 1)
         words = frozenset(concept(made[i].stem) for i in stretch if made[i].content)
-        if (bans and not negations) or (permits and negations == 1):
+        if (bans and not negations) or (permits and negations == 1 and not any(made[i].stem == "without" for i in stretch)):
             self.bans.append(words - _OF_BANS)
         if clouded:
             self.clouded.update(concept(made[i].stem) for i in stretch if made[i].content)
