@@ -115,6 +115,21 @@ def test_a_failure_names_stage_and_code_and_ends_with_the_log(recipe):
     assert "\x1b" not in message
 
 
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("OSError: [Errno 28] No space left on device: 'expert'", "the disk is full, so free some space and run again"),
+        ("SafetensorError: I/O error (os error 28)", "the disk is full, so free some space and run again"),
+        ("OSError: [Errno 122] Disk quota exceeded", "your disk quota is used up, so free some space and run again"),
+        ("IndexError: os error 280", "run again to go on"),
+    ],
+)
+def test_a_full_disk_is_told_from_other_failures(recipe, words, advice):
+    """Python and the library that writes weights say it in different words."""
+    with pytest.raises(RunnerError, match=f"what was finished is kept: {advice}"):
+        run(recipe(f"sys.exit({words!r})"))
+
+
 def test_a_stage_that_was_killed_is_named_with_its_signal(recipe):
     """The kernel's killer of processes that take too much memory leaves no other trace."""
     with pytest.raises(RunnerError, match=r"stage 'one' was ended by SIGKILL \(perhaps for lack of memory"):

@@ -210,12 +210,19 @@ def _visible(line: str) -> str:
     return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
 
 
+_FULL = {
+    r"No space left on device|\bos error 28\b": "the disk is full, so free some space and run again to go on",
+    r"Disk quota exceeded|\bos error 122\b": "your disk quota is used up, so free some space and run again to go on",
+}
+"""Signs in a log that it was the disk, in the words of Python and of Rust's libraries, and what to do."""
+
+
 def _failure(name: str, code: int, log: Path) -> str:
     how = f"failed with exit code {code}"
     if code < 0:
         how = f"was ended by {signal.Signals(-code).name}"
         if -code == signal.SIGKILL:
             how += " (perhaps for lack of memory: choose a smaller base or batch_size)"
-    return (
-        f"stage {name!r} {how}; the end of its log {log}:\n{tail(log)}\nwhat was finished is kept: run again to go on"
-    )
+    words = tail(log)
+    advice = next((advice for sign, advice in _FULL.items() if re.search(sign, words)), "run again to go on")
+    return f"stage {name!r} {how}; the end of its log {log}:\n{words}\nwhat was finished is kept: {advice}"
