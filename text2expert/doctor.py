@@ -42,12 +42,13 @@ def report() -> str:
 
 
 def _packages() -> Iterator[str]:
-    core = sorted(
-        requirement.split(";")[0].split(">")[0].strip()
-        for requirement in metadata.requires("text2expert") or []
-        if "extra ==" not in requirement
-    )
-    yield f"  {'core':<10} {_versions(tuple(core))[0]}"
+    try:
+        requirements = metadata.requires("text2expert") or []
+    except metadata.PackageNotFoundError:  # run from a checkout
+        yield f"  {'core':<10} text2expert itself is not installed: pip install -e . in the checkout"
+    else:
+        core = sorted(each.split(";")[0].split(">")[0].strip() for each in requirements if "extra ==" not in each)
+        yield f"  {'core':<10} {_versions(tuple(core))[0]}"
     for extra, distributions in EXTRAS.items():
         found, missing = _versions(distributions)
         yield f"  {extra:<10} {found or 'nothing installed'}"
