@@ -178,6 +178,15 @@ def test_a_last_line_without_newline_and_a_byte_order_mark_are_read(tmp_path):
     assert 2 == len(list(read_jsonl(path, Span)))
 
 
+def test_a_byte_order_mark_inside_a_file_is_no_json(tmp_path):
+    """Files joined by hand; training would read no more than this does."""
+    path = tmp_path / "spans.jsonl"
+    line = to_line(Span(document="d", start=0, end=1, text="x")).encode()
+    path.write_bytes(line + b"\n\xef\xbb\xbf" + line)
+    with pytest.raises(RecordError, match=r"spans\.jsonl, line 2: not valid JSON"):
+        list(read_jsonl(path, Span))
+
+
 def test_a_missing_file_or_a_folder_is_named(tmp_path):
     for path in (tmp_path / "none.jsonl", tmp_path):
         with pytest.raises(InputError, match=rf"cannot read {path}: .*; check the path"):

@@ -162,6 +162,16 @@ def test_the_plan_counts_what_training_will_do(trained):
     assert plan.seconds > 0
 
 
+def test_a_dataset_with_a_byte_order_mark_trains(recipes, tmp_path):
+    """Some editors save one; what the trainer accepts, the recipes read."""
+    path = tmp_path / "gold.jsonl"
+    write_jsonl(path, gold()[:2])
+    expected = recipes["stage"].read_jsonl(str(path))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert Trainer().plan(path).records == 2
+    assert recipes["stage"].read_jsonl(str(path)) == expected
+
+
 # -- resuming ----------------------------------------------------------------------------------------------------------
 
 

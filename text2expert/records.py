@@ -4,6 +4,7 @@ Every step takes records and gives records. Offsets are character offsets into t
 order mark, newlines ``"\n"`` (what ``open(path, encoding=document.encoding).read()`` gives).
 """
 
+import codecs
 import functools
 import hashlib
 import html
@@ -492,7 +493,10 @@ def read_jsonl(path: Path | str, cls: type[R]) -> Iterator[R]:
 
 
 def read_json_lines(path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line numbers (from 1) and JSON objects of a JSONL file; errors as in `read_jsonl`."""
+    """Line numbers (from 1) and JSON objects of a JSONL file; errors as in `read_jsonl`.
+
+    The file is UTF-8; a byte order mark, with which some editors save, is passed over at its beginning and only there.
+    """
     try:
         file = open(path, "rb")
     except OSError as error:
@@ -500,10 +504,12 @@ def read_json_lines(path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError(msg) from error
     with file:
         for number, line in enumerate(file, 1):
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901 - the line without its mark
             if not line.strip():
                 continue
             try:
-                value = json.loads(line, parse_constant=_no_constant)
+                value = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
             except (ValueError, RecursionError) as error:
                 msg = f"{path}, line {number}: not valid JSON ({error}); mend or delete that line"
                 raise RecordError(msg) from error

@@ -447,7 +447,8 @@ def resume(stage: Stage, trained: Trained, log: Path) -> State | None:
             moment, name = key.split(" ", 1)
             weight = trained.weights[name]
             trained.optimizer.state[weight][moment] = value.to(weight.device)
-        lines = [line for line in log.read_text(encoding="utf-8").splitlines() if is_before(line, state.step)]
+        with open(log, encoding="utf-8", newline="\n") as file:
+            lines = [line.rstrip() for line in file if is_before(line, state.step)]
         log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         print(f"going on after step {state.step}")
         return state

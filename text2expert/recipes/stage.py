@@ -49,8 +49,8 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_jsonl(path: str) -> list[dict[str, Any]]:
-    """The objects of a JSONL file; blank lines are passed over."""
-    with open(path, encoding="utf-8") as file:
+    """The objects of a JSONL file; blank lines, and a byte order mark at its beginning, are passed over."""
+    with open(path, encoding="utf-8-sig", newline="\n") as file:
         return [json.loads(line) for line in file if line.strip()]
 
 
