@@ -265,7 +265,7 @@ def version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return "(not installed)" if package != "text2expert" else "(this checkout)"
 
 
 def row(tool: str, small: Path, large: Path, runs: int) -> str:
@@ -281,7 +281,7 @@ def row(tool: str, small: Path, large: Path, runs: int) -> str:
     else:
         answer = fresh("--one", tool, large, "--runs", 1)
         big = answer.get("error") or f"{answer['mb_per_cpu_s']:.1f}"
-        memory = f"{whole['memory_mb']:.0f} / {answer.get('memory_mb', 0):.0f}"
+        memory = f"{whole['memory_mb']:.0f} / " + (f"{answer['memory_mb']:.0f}" if "memory_mb" in answer else "-")
     cells = [
         name,
         f"{parts['mb_per_cpu_s']:.1f}",
