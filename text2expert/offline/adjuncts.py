@@ -124,7 +124,7 @@ _ADDITION = re.compile(
     r"^, (?:at|before|after|by|until|on) (?:the )?\d|^,? ?and (?:after|before|at|on|when|whenever|during|in|again|every|with|then|each|within|for|about|\d+)\b"
 )
 _DANGLING = re.compile(
-    r"\b(?:not|than|of|and|or|the|a|an|within|from|for|only|with|in|at|by|to|up|down|due|according|prior|similar|every|each)$|, \w+$"
+    r"\b(?:not|never|nor|than|of|and|or|the|a|an|within|from|for|only|with|in|at|by|to|up|down|due|according|prior|similar|every|each)$|, \w+$"
 )
 _GOES_ON = word_set(
     "before after when if unless which whichever so but not never with in at by for until as where while and or during"
@@ -229,7 +229,7 @@ def _after(post: str, *, adds: bool) -> tuple[str, str] | None:
         return "", ""
     words = post.split()
     if post.startswith(", "):
-        return None if re.match(rf", (?:every|each|within|for|at|by|to|from|{NUM})\b", post) else ("", "")
+        return None if _GAP.match(post) else ("", "")
     if bare(words[0]) not in PREPOSITIONS | {"to"}:
         return None
     stop = _STOP.search(post, 1)
@@ -243,6 +243,13 @@ def _after(post: str, *, adds: bool) -> tuple[str, str] | None:
     if " and " in kept or " or " in kept:
         return ("", "") if bare(words[0]) in {"with", "by"} else ((kept, "") if len(kept.split()) <= 12 else None)
     return (kept, "") if len(kept.split()) <= 10 else None
+
+
+_GAP = re.compile(
+    rf", (?:(?:every|each|within|for|at|by|to|from|{NUM})\b"
+    r"|[\w-]+(?: [\w-]+){0,2} (?:every|each|within|once|twice|daily|weekly|monthly|yearly|after|for)\b)"
+)
+"""Another value, or another thing's value without its verb: "within 4 days, | rare ones within 12 days"."""
 
 
 @attrs.define
@@ -294,6 +301,10 @@ def _asks_by_itself(kind: str, before: str, clause: Clause) -> bool:
     return not (belongs and kind in {"frequency", "duration", "measure"})
 
 
+_NEGATIVE = word_set("avoid refrain cease")
+"""Orders that forbid: within a time of something is no deadline for them."""
+
+
 def _deadline(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
     del before
     slots = {"unit": unit_word(match.group("t")), "of": "", "after": "", "front_after": ""}
@@ -308,7 +319,7 @@ def _deadline(match: re.Match[str], before: str, reading: Reading) -> _Slot | No
         slots["after"] = f" {'before' if word == 'before' else 'after'} {event}"
         slots["front_after"] = slots["after"].strip() + ", "
         slots["event"] = event
-    if reading.clause.negation and (not side or side.group(1) == "before"):
+    if (reading.clause.negation and (not side or side.group(1) == "before")) or reading.clause.verb in _NEGATIVE:
         return None
     return _Slot(slots, match.group(0), post, adds=not side)
 
@@ -345,6 +356,8 @@ def _frequency(match: re.Match[str], before: str, reading: Reading) -> _Slot | N
 
 def _moment(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
     del before
+    if re.match(r" (?:to|until) (?:the )?(?:\d|[A-Z])", reading.clause.rest[match.end("t") :]):
+        return None
     return _Slot(
         {"wh": _ASKED_WITH[match.group("p")]}, match.group(0), reading.clause.rest[match.end("t") :], adds=True
     )
@@ -354,6 +367,12 @@ def _times(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
     if (not before and not reading.clause.verb) or re.search(r"\bonly\b", before):
         return None
     return _Slot({}, match.group("t"), reading.clause.rest[match.end("t") :])
+
+
+_BEFORE_AFTER = word_set(
+    "immediately shortly directly unit units hours minutes days hour minute day week weeks month months year years quarter shift date night morning evening"
+)
+"""Words that "after" and "before" belong to, rather than to the verb: "on the second working day after posting"."""
 
 
 def _event_time(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
@@ -367,12 +386,7 @@ def _event_time(match: re.Match[str], before: str, reading: Reading) -> _Slot | 
         or ", " in before
     ):
         return None
-    if (
-        bare(before.rsplit(maxsplit=1)[-1])
-        in {"immediately", "shortly", "directly", "unit", "units", "hours", "minutes", "days"}
-        if before
-        else False
-    ):
+    if bare(before.rsplit(maxsplit=1)[-1]) in _BEFORE_AFTER if before else False:
         return None
     return _Slot({}, event, "")
 
@@ -395,6 +409,8 @@ def _measure(match: re.Match[str], before: str, reading: Reading) -> _Slot | Non
         return None
     if prep == "to" and re.search(r"\d%?$", before):
         return None
+    if re.match(rf" (?:to|until) (?:{BOUND} )?-?{NUM}", reading.clause.rest[match.end("t") :]):
+        return None  # from one amount to another is one answer
     if prep not in {"at", "to", "by"} and not (before and is_participle(bare(before.rsplit(maxsplit=1)[-1]))):
         return None
     slots = {"prep": prep, "quantity": quantity, "of": ""}

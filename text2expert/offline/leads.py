@@ -21,6 +21,7 @@ class Lead:
     text: str
     start: int = -1
     end: int = -1
+    heading: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -235,7 +236,12 @@ def listed(leads: Sequence[Lead], body: str, proper: frozenset[str], *, sentence
         joint: Whether the items hold only together ("a; and b").
     """
     *outer, inner = [plain(lead.text) for lead in leads]
-    if not inner or any(bans(one) or not _is_plain(one) for one in outer):
+    if (
+        not inner
+        or not bare(body)
+        or (not body[0].isalnum() and body[0] not in '"“(')
+        or any(bans(one) or not _is_plain(one) for one in outer)
+    ):
         return None
     lowered = inner.lower().replace("’", "'")
     last = bare(inner.split()[-1])

@@ -89,7 +89,7 @@ def _row_name(header: str, cell: str) -> str:
     """How a question names a row: "step 3", "fentanyl", "displacement of up to 9,000 t"."""
     name, unit = _unit_of(header)
     if not re.match(r"^[\d<>≤≥-]|^(?:up to|above|below|over|under|from)\b", cell):
-        return lower_first(cell) if len(cell) > 3 and len(cell.split()) > 1 else f"{lower_first(name)} {cell}"
+        return cell if len(cell) > 3 and len(cell.split()) > 1 else f"{lower_first(name)} {cell}"
     amount = f"{cell} {unit}".strip()
     of = " of" if " " in amount and not re.match(r"above|below|over|under|from", cell) else ""
     return f"{lower_first(name)}{of} {amount}"

@@ -21,7 +21,13 @@ _PLACE = re.compile(
 )
 _LIGHT = word_set("mean apply put take get make do set go come keep last stand wait stay fall be exceed act")
 """Verbs that ask nothing by themselves: "What does the outer ship put?"."""
-_VAGUE = word_set("check use find choose turn stop start accept allow follow see leave hold let have bring")
+_TWO_OBJECTS = word_set(
+    "tell show ask remind inform offer refuse teach give send lend hand notify warn advise instruct grant deny pay owe bring pass"
+)
+"""Verbs that say little with one of their objects: "What should you tell?"."""
+_VAGUE = _TWO_OBJECTS | word_set(
+    "avoid check use find choose turn stop start accept allow follow see leave hold let have bring"
+)
 """Orders that stand more than once in most documents."""
 _STATIVE = word_set(
     "used kept required needed allowed permitted forbidden prohibited made given held called known found based located covered meant "
@@ -30,7 +36,7 @@ _STATIVE = word_set(
 """Participles that say how something is, not what happens to it."""
 _GAPPED = re.compile(
     r"(?:, | and )(?!(?:at|in|on|for|to|by|with|within|after|before|every|under|not|never|from|then)\b)(?:the |a |an )?[A-Za-z-]+(?: [A-Za-z-]+){0,2}"
-    r" (?:for|at|to|within|after|by)(?: (?:no more than|at least|a further|up to))? \d"
+    r" (?:(?:for|at|to|within|after|by)(?: (?:no more than|at least|a further|up to))? \d|(?:every|each|once|twice|daily|weekly|monthly|yearly)\b)"
     r"|^\w+ (?P<p>in|with|at|for|by) \S+(?: \S+)? and (?:[a-z]+ ){1,4}(?P=p) \S+"
 )
 """A list that leaves its verb out: "daily ones are kept for 5 days, monthly ones for 2 years"."""
@@ -45,6 +51,13 @@ _LISTED_VERB = re.compile(
 )
 """A further predicate that was not told apart from the object."""
 _OWN = re.compile(r"\b(?:their|his|her|its|they|it|them|he|she)\b")
+
+
+_TIME_NOUN = (
+    r"\b(?:second|minute|hour|day|night|morning|evening|afternoon|week|weekend|month|quarter|year|decade|shift|term|period|season|"
+    r"spring|summer|autumn|winter|phase|stage|future|past|interval)s?\b"
+)
+"""What is in, at or during one of these is at a time, not at a place."""
 
 
 def predicate_facts(reading: Reading) -> Iterator[Fact]:
@@ -159,7 +172,9 @@ def _copula_facts(reading: Reading) -> Iterator[Fact]:
             adjective=adjective,
         )
         return
-    if re.match(rf"^(?:{BOUND} )?(?:-?{NUM}|\d+:\d+)(?:\b|%)", rest) and not re.search(r"; |: ", rest):
+    if re.match(rf"^(?:{BOUND} )?(?:-?{NUM}|\d+:\d+)(?:\b|%)", rest) and not re.search(
+        rf"; |: |,? and the \w[\w -]* {NUM}", rest
+    ):
         short = rest + reading.more + reading.added
         yield scene.fact("value", short, anchored=reading.anchored, subject=subject, be=clause.auxiliary)
     elif re.match(r"^the [^;:,]+$", rest) and not clause.tail and not clause.front and not pointing(rest):
@@ -212,7 +227,8 @@ def _by_facts(reading: Reading) -> Iterator[Fact]:
     if place and place.group("w") in _PLACE_VERBS:
         where = place.group("t")
         if not re.search(
-            r"^\w+ [a-z].*\d|day\b| (?:month|week|case|time|day|order|writing|use|same|end|start|beginning)\b", where
+            rf"{_TIME_NOUN}|^\w+ [a-z].*\d|day\b| (?:month|week|case|time|day|order|writing|use|same|end|start|beginning)\b",
+            where,
         ) and not pointing("the thing meant " + where):
             slots = reading.ask(place.group("v"))
             if not pointing(slots["stmt"]):
@@ -300,6 +316,7 @@ def _object_facts(reading: Reading) -> Iterator[Fact]:
     if (
         name in _LIGHT
         or not first
+        or _says_little(name, clause.subject, rest)
         or first in loose | PRONOUNS
         or first.endswith("ly")
         or (is_participle(first) and "-" not in first)
@@ -314,6 +331,13 @@ def _object_facts(reading: Reading) -> Iterator[Fact]:
     if clause.form == "aux" and clause.auxiliary == "may" and len(content(clause.subject)) < 2:
         return
     yield reading.scene.fact("object", rest, anchored=reading.anchored or generic(clause.subject), **slots)
+
+
+def _says_little(verb: str, subject: str, rest: str) -> bool:
+    """Whether an object asks for too little: "What does growth stop?", "What does the clerk tell?"."""
+    if verb in _TWO_OBJECTS and not re.match(rf"(?:the|a|an|{NUM})\b", rest):
+        return True
+    return (verb == "have" and rest.startswith("no ")) or (len(content(subject)) < 2 and len(content(rest)) < 2)
 
 
 def _order_facts(reading: Reading) -> Iterator[Fact]:
@@ -382,7 +406,9 @@ def treatment_facts(reading: Reading) -> Iterator[Fact]:
 def _permission(reading: Reading) -> Iterator[Fact]:
     """Yes or no, where a rule allows or forbids without exception."""
     clause = reading.clause
-    if reading.more or re.search(r"\b(?:only|except|unless|without|but|nor|not)\b", f"{clause.rest} {clause.tail}"):
+    if reading.more or re.search(
+        r"\b(?:only|except|unless|without|but|nor|not|until)\b", f"{clause.rest} {clause.tail}"
+    ):
         return
     participle = bare(clause.rest.split()[0]) if clause.rest else ""
     if clause.passive and clause.auxiliary in {"is", "are"} and not clause.negation:

@@ -26,15 +26,12 @@ from text2expert.offline.lexicon import (
     BE,
     DETERMINERS,
     MODALS,
-    POINTERS,
     PREPOSITIONS,
-    PRONOUNS,
-    SUBORDINATORS,
-    VERBS,
     word_set,
 )
 from text2expert.offline.listings import list_facts, table_facts
 from text2expert.offline.predicates import predicate_facts, treatment_facts
+from text2expert.offline.soundness import NOTES, fused, is_label, restricted
 from text2expert.offline.statements import (
     NUM,
     PERSONAL,
@@ -50,7 +47,7 @@ from text2expert.offline.statements import (
     pointing,
     statement,
 )
-from text2expert.offline.units import Layout, Unit, paragraphs, title
+from text2expert.offline.units import Layout, Unit, paragraphs
 
 _DOCUMENT = re.compile(
     r"(?<![\"“])\b([Tt])his ((?:\w+ )?(?:policy|procedure|handbook|manual|protocol|agreement|contract|document|guide|guideline|standard|code|lease|licence|license|plan|"
@@ -81,8 +78,10 @@ _TRANSITIVE = word_set("consider use take give make offer measure keep set put o
 def _clause_facts(clause: Clause, scene: Scene) -> Iterator[Fact]:
     """Facts of a clause: those of each of its predicates, then those of all of them together."""
     parts = conjuncts(clause)
+    if clause.form == "imperative":
+        parts = parts[:1]  # a later order may hold only after the one before: "stop the infusion, give ..."
     for part in parts:
-        reading = _read(part, scene, partial=len(parts) > 1)
+        reading = _read(part, scene, partial=len(parts) > 1 or part.rest != clause.rest)
         if reading is not None:
             yield from adjunct_facts(reading)
             yield from predicate_facts(reading)
@@ -100,7 +99,7 @@ def _read(clause: Clause, scene: Scene, *, partial: bool) -> Reading | None:
         bare(clause.subject.split()[0]) in {"nobody", "nothing", "none"} or pointing(clause.subject)
     ):
         return None
-    if clause.rest.startswith(("and ", "or ")) or _compares(clause.subject):
+    if clause.rest.startswith(("and ", "or ")) or _compares(clause.subject) or fused(clause):
         return None
     first = bare(clause.rest.split()[0]) if clause.rest else ""
     if clause.form == "imperative" and clause.verb in _TRANSITIVE and (not first or first in PREPOSITIONS):
@@ -134,9 +133,6 @@ _ABBREVIATED = re.compile(r"\((?P<abbr>[A-Z][A-Za-z\d/]{1,7})(?:[,;][^)]*)?\)")
 _LABEL = re.compile(r"^(?P<label>[A-Z\d](?:[^:;.?!]|\.(?! [A-Z])){1,70}): (?P<value>\S.*)$")
 _DASHED = re.compile(r"^(?P<label>[A-Z][^:;.?!–—]{1,50}?) [-–—] (?P<value>[a-z].{8,})$")
 _GLOSSARIES = re.compile(r"\b(?:definitions?|glossary|terms|abbreviations|vocabulary)\b", re.IGNORECASE)
-_NOTES = word_set(
-    "note notes warning caution example examples important tip tips see nb remark remarks exceptions exception source figure reference"
-)
 
 
 def unit_facts(unit: Unit, proper: frozenset[str], antecedent: "Antecedent | None" = None) -> list[Fact]:
@@ -162,7 +158,7 @@ def unit_facts(unit: Unit, proper: frozenset[str], antecedent: "Antecedent | Non
         section=unit.section,
         proper=proper,
         answer=statement(body),
-        topic=listed_as.topic,
+        topic=listed_as.topic or unit.topic,
         orders=listed_as.orders,
     )
     found = list(_abbreviations(text, scene))
@@ -261,7 +257,10 @@ def _sentence_facts(body: str, scene: Scene) -> Iterator[Fact]:
     if condition is not None:
         yield from _conditional(condition, scene)
         return
-    for number, part in enumerate(re.split(r"; ", body)):
+    parts = re.split(r"; ", body)
+    for number, part in enumerate(parts):
+        if _taken_up(part, parts[number + 1 :]):
+            continue
         text = part if number == 0 else upper_first(part)
         if re.search(r": ", text):
             text = text.partition(": ")[0]
@@ -272,6 +271,24 @@ def _sentence_facts(body: str, scene: Scene) -> Iterator[Fact]:
             continue
         answer = scene if number == 0 and "; " not in body else attrs.evolve(scene, answer=statement(part))
         yield from _clause_facts(clause, answer)
+
+
+_AMOUNT = re.compile(rf"(?<![\w.-]){NUM}(?:(?: to | and ){NUM})? ?(?P<u>{TIME_UNIT}|%|[A-Za-z°µ/]+)")
+_RESTRICTS = re.compile(
+    r"(?:but|except|unless|otherwise|however|in|for|with|at|on|if|when|where|during|after|before|only|above|below|over|under|from|until)\b",
+    re.IGNORECASE,
+)
+
+
+def _taken_up(part: str, later: list[str]) -> bool:
+    """Whether a later part of the sentence gives another value for the same, or an exception: "; in winter it is 3 bar"."""
+    units = {match.group("u").lower() for match in _AMOUNT.finditer(part)}
+    for other in later:
+        if _RESTRICTS.match(other):
+            return True
+        if units & {match.group("u").lower() for match in _AMOUNT.finditer(other)} and not finite(other.split()):
+            return True
+    return False
 
 
 def _conditional(condition: tuple[str, str, str], scene: Scene) -> Iterator[Fact]:
@@ -385,7 +402,7 @@ _VALUE_HEADS = word_set(
 
 def _labelled(label: str, value: str, scene: Scene) -> list[Fact] | None:
     """Facts of "Label: value"; None where it is not one."""
-    if not _is_label(label, scene) or len(value) > 260:
+    if not is_label(label, scene.section) or len(value) > 260:
         return None
     short = value.rstrip(" .;,")
     printed = lower_first(label, scene.proper)
@@ -401,27 +418,6 @@ def _labelled(label: str, value: str, scene: Scene) -> list[Fact] | None:
 
 
 _ORDERS = re.compile(r"(?:give|use|set|see|keep)\b", re.IGNORECASE)
-
-
-def _is_label(label: str, scene: Scene) -> bool:
-    """Whether the words before a colon name a thing or case, and a question can name the section with it."""
-    words = label.split()
-    first = bare(words[0])
-    if (
-        len(words) > 9
-        or "," in label
-        or re.match(rf"(?:team of |group of )?{NUM}\b", label.lower())
-        or not content(label)
-    ):
-        return False
-    if bans(label) or first in _NOTES | PRONOUNS | POINTERS | SUBORDINATORS | {"never", "do", "always", "not", "only"}:
-        return False
-    if any(bare(word) in MODALS | BE | {"has", "have", "does"} for word in words) or pointing(label):
-        return False
-    if first in VERBS and len(words) > 1 and bare(words[1]) in DETERMINERS | PREPOSITIONS:
-        return False
-    stated = len(words) > 2 and finite(words) is not None
-    return label.count("(") == label.count(")") and not stated and bool(title(scene.section))
 
 
 _BLANKED = re.compile(
@@ -453,18 +449,52 @@ _LEANING = re.compile(
 """An answer that points to another sentence: "three times that rate"."""
 
 
-_INTRODUCED = re.compile(r"^[^:.;?!]{2,60}:(?= \S)")
+_INTRODUCED = re.compile(r"^(?P<label>[^:.;?!]{2,70}):(?= \S)")
+_NARROWED = re.compile(
+    r"^(?:In|For|With|Among) (?!addition|general|principle|practice|all|any|every|each|case|the event)[^,]{3,80}, "
+)
+"""A sentence for one sort of case, with which the sentences behind it may go on: "For children, ... . The dose ..."."""
+_GENERIC = re.compile(r"^The [\w-]+ (?:is|are|must|may|shall|should|has|have|[a-z]+s)\b")
 
 
 def _under_labels(group: list[Unit]) -> Iterator[Unit]:
-    """A paragraph's sentences, those behind a label that forbids marked so ("Do not: ... . ...")."""
-    barred = False
-    for unit in group:
-        if label := _INTRODUCED.match(unit.text):
-            barred = bans(label.group())
-        elif bans(unit.text) and re.search(r"\bfollowing\b", unit.text, re.IGNORECASE):
+    """A paragraph's sentences under the label that opens it; those that a sentence behind them restricts left out.
+
+    "Severity 1: loss of a service. The manager is called at once." holds for severity 1 alone, and behind "Do not:" an
+    order is none. Where a label cannot be named in a question, what stands behind it is left out.
+    """
+    barred, topic, narrow = False, "", False
+    for unit, after in zip(group, [*group[1:], None], strict=True):
+        label = _INTRODUCED.match(unit.text)
+        if label and bare(label.group("label")) not in NOTES:
+            named = label.group("label")
+            barred, topic = bans(named), named if is_label(named, unit.section) else ""
+            if not (topic or barred or finite(named.split()) or is_order(lower_first(named))):
+                return
+            if not (after and restricted(unit.text, after.text)):
+                yield attrs.evolve(unit, barred=unit.barred or barred)
+            continue
+        if unit is group[0] and after and _is_fragment(unit.text):
+            topic = unit.text.rstrip(" .")
+            continue
+        if narrow and _GENERIC.match(unit.text):
+            continue
+        narrow = narrow or bool(_NARROWED.match(unit.text))
+        if bans(unit.text) and re.search(r"\bfollowing\b", unit.text, re.IGNORECASE):
             barred = True
-        yield attrs.evolve(unit, barred=unit.barred or barred)
+        if not (after and restricted(unit.text, after.text)):
+            yield attrs.evolve(unit, barred=unit.barred or barred, topic=topic.replace('"', "'"))
+
+
+def _is_fragment(text: str) -> bool:
+    """Whether a paragraph's first "sentence" only says what the others are about: "In children under 12."."""
+    words = text.rstrip(".").split()
+    return (
+        2 <= len(words) <= 8
+        and not set(text) & set(",:;")
+        and finite(words) is None
+        and not is_order(lower_first(text))
+    )
 
 
 def facts(layout: Layout, *, cloze: bool = False) -> list[Fact]:

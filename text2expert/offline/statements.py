@@ -212,10 +212,10 @@ def statement(text: str) -> str:
 
 def is_order(text: str) -> bool:
     """Whether *text* tells somebody to do something."""
-    first = bare(text.split(maxsplit=1)[0])
+    words = [bare(word) for word in text.split()]
+    first, following = [*words, "", ""][:2]
     if text.startswith(("do not ", "never ", "Do not ", "Never ")):
         return True
-    following = bare(text.split()[1]) if " " in text else ""
     return first in VERBS and following not in MODALS | BE | {"has", "have", "of"}
 
 

@@ -31,6 +31,8 @@ class Unit:
     """Whether its list's items hold only together ("a; and b")."""
     barred: bool = False
     """Whether a heading above it says what is not to be done ("Prohibited")."""
+    topic: str = ""
+    """The label that opens its paragraph, where it stands behind it."""
     whole: bool = True
     """False where the passage begins or ends inside it."""
 
@@ -140,6 +142,14 @@ _LABEL_LETTER = re.compile(
 _ENDED = re.compile(r"[.!?;,][\"”'’)\]]*$")
 
 
+_EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3}|_{1,3})(?=[^\s*_])([^*_\n]+?)(?<=\S)\1(?![\w*])")
+
+
+def unmarked(text: str) -> str:
+    """*text* on one line without Markdown's emphasis: "*E. coli*" is "E. coli"."""
+    return _EMPHASIS.sub(r"\2", squeeze(text))
+
+
 def squeeze(text: str) -> str:
     """*text* on one line, runs of white space as one space."""
     return " ".join(text.split())
@@ -179,8 +189,8 @@ def cells(line: str) -> tuple[str, ...]:
     """The cells of a line, cut at pipes, tabs or two spaces and more; one cell where there are none."""
     bare = line.strip()
     if bare.count("|") > 1 or (bare.startswith("|") and "|" in bare[1:]):
-        return tuple(squeeze(cell) for cell in bare.strip("|").split("|"))
-    return tuple(squeeze(cell) for cell in _GAP.split(bare) if cell)
+        return tuple(unmarked(cell) for cell in bare.strip("|").split("|"))
+    return tuple(unmarked(cell) for cell in _GAP.split(bare) if cell)
 
 
 def lay_out(text: str, headings: Sequence[str] = (), context: str = "") -> Layout:
@@ -245,6 +255,8 @@ def _led(block: _Block, leads: Leads, mark: Mark | None, *, indent: int, cut_off
     """*block* under the lead-ins that are open at its line."""
     if mark is not None:
         leads.take(mark, numbered=block.numbered)
+        if block.numbered and leads.open and leads.open[-1].heading:
+            return block
         return attrs.evolve(block, leads=leads.open, bullet=block.bullet or bool(leads.open))
     if leads.open and (cut_off or leads.holds(indent)):
         return attrs.evolve(block, leads=leads.open, bullet=True)  # a listed item goes on
@@ -287,7 +299,7 @@ def _listings(text: str, blocks: list[_Block]) -> Iterator[Listing]:
         if len(leads) != 1 or leads[0].start < 0 or len(members) < 2:
             continue
         lead = leads[0]
-        items = tuple(squeeze(text[block.start : block.end]) for block in members)
+        items = tuple(unmarked(text[block.start : block.end]) for block in members)
         # The last item of a passage may not be the list's last, unless it alone has the full stop.
         closed = items[-1].endswith(".") and not items[0].endswith(".")
         if members[-1] is blocks[-1] and text[members[-1].end :].strip() == "" and not closed:
@@ -327,7 +339,7 @@ class _Path:
     def introduce(self, leads: Leads, start: int, end: int) -> None:
         """A heading such as "Do not", at its place in the passage or outside it, introduces what stands below."""
         if self.barred and title(self.section):
-            leads.introduce(Lead(text=title(self.section), start=start, end=end), None)
+            leads.introduce(Lead(text=title(self.section), start=start, end=end, heading=True), None)
 
     def enter(self, heading: str) -> None:
         """A heading: it ends those of its depth and below."""
@@ -442,7 +454,7 @@ def _units(text: str, block: _Block, number: int) -> Iterator[Unit]:
     section = block.section
     places = list(sentences(body))
     for order, (start, end) in enumerate(places):
-        line = squeeze(body[start:end])
+        line = unmarked(body[start:end])
         if order == 0 and len(places) > 1 and block.numbered and _is_run_in_title(line):
             section = line.rstrip(".")
             continue
