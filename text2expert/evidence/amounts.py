@@ -25,12 +25,15 @@ def faults(pair: Pair) -> Iterator[Fault]:
 
 def _is_turned(pair: Pair, quantity: Quantity, *, denies: bool) -> bool:
     """Whether only one side is a denial: "after 5 days without a reply" is "replies within 5 days"."""
-    if quantity.unit is None or quantity.unit.dimension not in SPANS:
+    if quantity.unit is None:
         return False
     holding = [
         i for i in pair.pool if any(same_quantity(quantity, f.quantity) for f in pair.source.statements[i].figures)
     ]
-    return bool(holding) and all(
+    cases = [bool(pair.source.stance(i).cases_of) for i in holding]  # "Do not spray if: it is above 28"
+    if cases and all(cases) and not denies and not pair.asks.explicit:
+        return True
+    return bool(holding) and quantity.unit.dimension in SPANS and all(
         pair.source.stance(i).explicit != denies
         and (denies or any(token.stem in _CONDITIONS for token in pair.source.statements[i].tokens))
         for i in holding
@@ -50,7 +53,7 @@ def _agree(pair: Pair, figure: Figure, other: Figure) -> bool:
     if b.unit_apart and a.unit is None and other.label:
         return True  # the column's header has the unit
     if a.unit is None and b.unit is not None and figure.noun:
-        if b.unit.dimension.startswith("count/") and figure.noun == "time":
+        if b.unit.dimension.startswith("count/") and figure.noun == concept(stem("times")):
             return True  # three times a day
         return figure.noun in pair.source.stems or figure.noun in pair.question.stems
     return True

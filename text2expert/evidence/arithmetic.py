@@ -11,10 +11,10 @@ from itertools import combinations, pairwise
 from typing import NamedTuple
 
 from text2expert.evidence.pair import Pair
-from text2expert.evidence.quantities import CLOCK, MONTHS, ORDINAL, SPANS, Quantity, Unit, same_quantity, unit_of
+from text2expert.evidence.quantities import CLOCK, DIMENSIONS, MONTHS, ORDINAL, SPANS, Quantity, Unit, same_quantity, unit_of
 from text2expert.evidence.statements import Statement
 from text2expert.evidence.tokens import Figure, Token
-from text2expert.evidence.wording import word_set
+from text2expert.evidence.wording import concept, stem, word_set
 
 _TOTALS = word_set("total altogether plus sum together combined overall totals")
 """What a question says that asks for a sum."""
@@ -34,13 +34,21 @@ _PER = {
     "annual": "year", "hourly": "hour",
 }  # fmt: skip
 _SPAN_NAMES = word_set("second minute hour day week fortnight month quarter year decade")
+_TIME = concept(stem("times"))
+_FEW = 12
+"""A bare number up to this is too often the ratio of two others."""
 _ROUNDED = word_set("about approximately roughly around nearly almost rounded circa approx")
 _DATES_ASKED = word_set("when until till date day deadline expire expires expiry end ends latest earliest by year")
 
 
 def follows(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
     """Whether *quantity*, of the answer, follows from numbers of the question and of the evidence (*here*)."""
-    if _dated(pair, quantity) or _clocked(pair, quantity, here):
+    if _dated(pair, quantity) or _clocked(pair, quantity, here) or _unwritten(pair, quantity):
+        return True
+    whole = _compound(pair, quantity)
+    if whole is not None and (
+        any(same_quantity(whole, f.quantity) for f in here) or _clocked(pair, whole, here) or follows(pair, whole, here)
+    ):
         return True
     asked = [f for f in pair.question.figures if not _is_name(f)]
     brought = [
@@ -63,12 +71,10 @@ def follows(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
             return True
     factors, percents = _factors(pair)
     shown = [f.quantity for f in (*pair.question.figures, *pair.answer.figures) if f.quantity is not quantity]
+    if _any_is(_shares(shown, percents + factors, quantity), quantity, pair):
+        return True  # of a number that the pair names
     for terms in groups:
         if factors and _any_is(_shares(terms, factors, quantity), quantity, pair):
-            return True
-        # 10 % of a number that the pair names
-        named = [q for q in terms if any(_told_alike(q, other) for other in shown)] if percents else []
-        if named and _any_is(_shares(named, percents, quantity), quantity, pair):
             return True
     results = [_shown(pair, quantity, sums=bool(computes))]
     if computes:
@@ -108,6 +114,32 @@ def _computes(pair: Pair) -> str:
     return "rate" if spans or any(word in _PER for word in asked) else ""
 
 
+def _unwritten(pair: Pair, quantity: Quantity) -> bool:
+    """A span that the evidence names without a number: "every fortnight" is every two weeks, "daily" every 24 hours."""
+    if quantity.unit is None or quantity.unit.dimension not in SPANS:
+        return False
+    for i in pair.pool:
+        made = pair.source.statements[i].tokens
+        for before, token in pairwise([*made[:1], *made]):
+            word = token.text.lower()
+            name = _PER.get(word, word if before.text.lower() in ("every", "each", "per", "a", "one") else "")
+            unit = unit_of(name) if name in _SPAN_NAMES else None
+            if unit is not None and same_quantity(quantity, Quantity(1.0, unit, 0, 0, 0, "1", name)):
+                return True
+    return False
+
+
+def _compound(pair: Pair, quantity: Quantity) -> Quantity | None:
+    """The whole of which a number of the answer is a part: the 8 and the 15 of "8 hours and 15 minutes"."""
+    figures = [f.quantity for f in pair.answer.figures]
+    for one, two in pairwise(figures):
+        if quantity not in (one, two) or one.unit is None or two.unit is None or one.unit.dimension != two.unit.dimension:
+            continue
+        if two.start - one.stop <= 5 and two.unit.size < one.unit.size and two.value * two.unit.size < one.unit.size:
+            return one._replace(value=one.value + two.value * two.unit.size / one.unit.size, start=-1)
+    return None
+
+
 # --- one number after another -----------------------------------------------------------------------------------------
 
 
@@ -120,9 +152,12 @@ def _any_is(results: Iterable[float], wanted: Quantity, pair: Pair) -> bool:
 
 def _sums(terms: Sequence[Quantity], wanted: Quantity) -> Iterator[float]:
     scale = wanted.unit.size if wanted.unit is not None else 1.0
-    alike = [q for q in terms if (q.unit and q.unit.dimension) == (wanted.unit and wanted.unit.dimension)]
+    goal = wanted.unit.dimension if wanted.unit is not None else ""
+    alike = [q for q in terms if (q.unit.dimension if q.unit is not None else "") == goal]
+    if goal and len(alike) < 2:  # 65 and 24 euros a day
+        alike = [q for q in terms if q.unit is not None and q.unit.dimension.startswith(goal + "/")]
+        scale = alike[0].unit.size if alike and alike[0].unit is not None else scale
     sizes = list(dict.fromkeys(q.value * (q.unit.size if q.unit is not None else 1.0) / scale for q in alike))
-    sizes = sizes or []
     for one, two in combinations(sizes, 2):
         yield one + two
         yield abs(one - two)
@@ -153,7 +188,7 @@ def _powers(unit: Unit | None) -> dict[str, int]:
     if unit is None:
         return powers
     for i, part in enumerate(unit.dimension.split("/")):
-        if part != "count":
+        if part in DIMENSIONS and part != "count":  # tablets and wasps are counted
             powers[part] = powers.get(part, 0) + (1 if i == 0 else -1)
     return {part: power for part, power in powers.items() if power}
 
@@ -271,8 +306,11 @@ def _per_span(pair: Pair, terms: Sequence[Quantity], spans: Sequence[Quantity], 
                 yield rate.value * rate.unit.size * length / scale
         for each in span_terms:  # every 8 hours is three times a day
             assert each.unit is not None
-            if each.unit.dimension == span.unit.dimension and each.value and not goal:
-                yield length / (each.value * each.unit.size)
+            if each.unit.dimension == span.unit.dimension and each.value:
+                if not goal:
+                    yield length / (each.value * each.unit.size)
+                elif goal == {span.unit.dimension: -1}:
+                    yield 1 / (each.value * each.unit.size) / scale
     words = {token.text.lower() for i in pair.pool for token in pair.source.statements[i].tokens}
     if spans and not words.isdisjoint({"daily", "day"}):  # twice daily
         for amount, often in combinations(terms, 2):
@@ -288,7 +326,8 @@ def _factors(pair: Pair) -> tuple[list[float], list[float]]:
     about = pair.speaks_of(pair.asked())
     most = max(about, default=0.0)
     telling = [i for i in pair.pool if most and about[i] >= 0.6 * most]
-    asked += [figure for i in telling for figure in pair.source.statements[i].figures]
+    held = [figure for i in telling for figure in pair.source.statements[i].figures]
+    asked += held
     for figure in asked:
         quantity = figure.quantity
         if quantity.unit is not None and quantity.unit.name == "%":
@@ -298,6 +337,8 @@ def _factors(pair: Pair) -> tuple[list[float], list[float]]:
             quantity.value < 1 or quantity.text.lower() in ("twice", "double", "doubled", "triple", "thrice")
         ):
             factors += [quantity.value, *([1 - quantity.value] if quantity.value < 1 else [])]
+        elif quantity.unit is None and figure.noun == _TIME and figure not in held:  # one and a half times
+            factors.append(quantity.value)
         elif quantity.unit is ORDINAL and quantity.other_value:
             factors.append(quantity.other_value)
     words = [token.text.lower() for part in (pair.question, pair.answer) for token in part.tokens]
@@ -314,6 +355,8 @@ def _shares(terms: Sequence[Quantity], factors: Sequence[float], wanted: Quantit
         if q.unit is None or wanted.unit is None or q.unit.name == "%":
             continue
         same = q.unit.dimension == wanted.unit.dimension or q.unit.dimension.startswith(wanted.unit.dimension + "/")
+        if wanted.unit.dimension.startswith(q.unit.dimension + "/"):  # £21 an hour, of a wage of £14
+            yield from (factor * q.value for factor in factors)
         if same:
             size = q.unit.size if q.unit.dimension == wanted.unit.dimension else wanted.unit.size
             yield from (factor * q.value * size / wanted.unit.size for factor in factors)
@@ -322,8 +365,9 @@ def _shares(terms: Sequence[Quantity], factors: Sequence[float], wanted: Quantit
 def _shown(pair: Pair, wanted: Quantity, *, sums: bool) -> Iterator[float]:
     """What the answer's other numbers make, each of which is checked for itself: "480 mg divided by 5 mg/kg is 96 kg"."""
     others = [f.quantity for f in pair.answer.figures if f.quantity is not wanted][:6]
-    for a, b in combinations(others, 2):
-        yield from _combined(a, b, wanted)
+    if sums or wanted.unit is not None or not wanted.value.is_integer() or wanted.value > _FEW:
+        for a, b in combinations(others, 2):
+            yield from _combined(a, b, wanted)
     if sums:
         yield from _sums(others, wanted)
 

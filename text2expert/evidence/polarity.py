@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from text2expert.evidence.pair import Clause, Fault, Near, Pair
+from text2expert.evidence.pair import Clause, Fault, Near, Pair, shared
 from text2expert.evidence.stance import Direction, Stance, negates
 from text2expert.evidence.statements import Token
-from text2expert.evidence.wording import LIGHT_STEMS, OPPOSITES, word_set
+from text2expert.evidence.wording import LIGHT_STEMS, OPPOSITES, PERMITS, concept, word_set
 
 TOLD = 0.8
 """The share of a question's content words that make a statement say what the question asks."""
@@ -16,11 +16,13 @@ def faults(pair: Pair) -> Iterator[Fault]:
     for clause, nears in zip(pair.clauses, pair.nears, strict=True):
         yield from _denials(pair, clause, pair.top(nears))
         for direction in clause.stance.directions:
-            yield from _turned(pair, direction, nears)
+            yield from _turned(pair, direction, clause, nears)
+    yield from _of_the_opposite(pair)
     if pair.verdict and pair.polar and not pair.asks.explicit:
         yield from _yes(pair) if pair.verdict == "yes" else _no(pair)
     if pair.verdict == "yes" and pair.polar and not pair.asks.bans:
         yield from _yes_to_a_ban(pair)
+        yield from _yes_to_an_item(pair)
 
 
 def _denials(pair: Pair, clause: Clause, stances: list[Stance]) -> Iterator[Fault]:
@@ -51,14 +53,35 @@ def _opposed(word: str, stances: list[Stance]) -> bool:
     return sides is not None and any(sides & d.opposites for s in stances for d in s.directions)
 
 
-def _turned(pair: Pair, said: Direction, nears: list[Near]) -> Iterator[Fault]:
+def _of_the_opposite(pair: Pair) -> Iterator[Fault]:
+    """A number that the evidence gives for the opposite of what is asked: "starts at 6:45 and ends at 15:00"."""
+    told = {f"#{f.quantity.value:g}" for f in pair.answer.figures}
+    if len(told) != 1:
+        return
+    found = [d for near in pair.near(pair.question)[:1] for d in pair.source.stance(near.statement).directions if d.ahead]
+    for asked in pair.asks.directions:
+        alike = {d.ahead for d in found if d.sides & asked.sides}
+        against = {d.ahead for d in found if d.opposites & asked.sides}
+        if alike and told <= against - alike:
+            yield Fault("misplaced", f"the evidence gives that number for the opposite of {asked.word!r}")
+
+
+def _turned(pair: Pair, said: Direction, clause: Clause, nears: list[Near]) -> Iterator[Fault]:
     """A direction word must not stand where the evidence has its opposite: beside the same words."""
     name = said.word.lower()
     if name in ("always", "never") and (pair.asks.explicit or pair.asks.clouded):
         return  # "always refused" is "never given"
     same = max((0.5 + len(d.beside & said.beside) for d in pair.asks.directions if d.sides & said.sides), default=0.0)
     opposite, word = 0.0, ""
-    for share, i in nears:
+    places = {near.statement for near in nears}
+    telling = [f for f in clause.figures if f.quantity.unit is not None]
+    others = [
+        Near(0.0, i)
+        for i, s in enumerate(pair.source.statements)
+        if telling and i not in places and shared(telling, s.figures) == len(telling)
+    ]
+    for share, i in [*nears, *others]:
+        share += shared(clause.figures, pair.source.statements[i].figures)  # where the clause's numbers come from
         for d in pair.source.stance(i).directions:
             alike, against = d.sides & said.sides, d.opposites & said.sides
             if not alike and not against:
@@ -67,7 +90,7 @@ def _turned(pair: Pair, said: Direction, nears: list[Near]) -> Iterator[Fault]:
             as_denied = d.denied == said.denied
             if (alike and (as_denied or name != "without")) or (against and not as_denied):
                 same = max(same, beside + share)
-            elif beside + share > opposite and (beside or (share == 1 and name not in ("before", "after"))):
+            elif beside + share > opposite and (beside or (share >= 1 and name not in ("before", "after"))):
                 opposite, word = beside + share, d.word
     if opposite > same:
         yield Fault("contradicted", f"the answer says {said.word!r}, the evidence {word!r}")
@@ -95,6 +118,20 @@ def _yes_to_a_ban(pair: Pair) -> Iterator[Fault]:
         for banned in [*stance.bans, *(scope - LIGHT_STEMS for scope in stance.cases_of)]:
             if banned and banned <= asked and (stance.exceptions - conditions - banned).isdisjoint(brought):
                 yield Fault("contradicted", f"the answer says yes, the evidence forbids {pair.question.shown(banned)}")
+
+
+def _yes_to_an_item(pair: Pair) -> Iterator[Fault]:
+    """A yes to one of the things that a list forbids: "eat or drink in the mixing room"."""
+    asked = pair.question.stems - LIGHT_STEMS - PERMITTING
+    for near in pair.near(pair.question)[:1]:
+        statement = pair.source.statements[near.statement]
+        if statement.denied and asked and asked <= statement.stems | statement.lead:
+            brought = pair.answer.stems - LIGHT_STEMS
+            if (pair.source.stance(near.statement).exceptions - LIGHT_STEMS).isdisjoint(brought | asked):
+                yield Fault("contradicted", f"the answer says yes, the evidence forbids {pair.question.shown(asked)}")
+
+
+PERMITTING = frozenset(map(concept, PERMITS))
 
 
 def _takes_back(made: Sequence[Token]) -> bool:

@@ -104,6 +104,8 @@ def _read_table() -> dict[str, Unit]:
 
 
 _UNITS = _read_table()
+DIMENSIONS = frozenset(unit.dimension for unit in _UNITS.values()) | frozenset(("length", "time"))
+"""What units measure, with "/" where they measure one per another."""
 MONTHS = (
     "january", "february", "march", "april", "may_month", "june", "july", "august", "september", "october", "november",
     "december",
@@ -121,7 +123,7 @@ ORDINAL = Unit("ordinal", "ordinal", 1.0)
 def unit_of(text: str) -> Unit | None:
     """The unit that *text* spells ("mL", "litres per minute", "micrograms/kg/min"), None for any other text."""
     spelling = re.sub(
-        r"\s*(?:/|\bper\b(?! cent)|\ba(?=\s(?:day|week|month|quarter|year|minute|hour)\b))\s*",
+        r"\s*(?:/|\bper\b(?! cent)|\ban?(?=\s(?:day|week|month|quarter|year|minute|hour)\b))\s*",
         "/",
         text.strip().lower(),
     )
@@ -218,10 +220,10 @@ _UNIT_AFTER = re.compile(
     r"""[ \u00a0\u202f\u2009]{0,2}-?\n?[ ]{0,4}
     (?:(?:further|more|additional|extra|full|whole|complete|consecutive|successive|other|clear|entire)[ \n]+)?
     (?P<unit>
-      /(?=[^\W\d_]+\b)[^\W\d_]+
+      /(?=[^\W\d_]+\b)[^\W\d_]+ | per\s(?!cent)(?:(?:square|cubic)\s)?[^\W\d_]+
     | (?:[%\u00b0](?:\s?[CFcf]\b)?|[\u00b5\u03bc]?[^\W\d_]+(?:2O\b|[23\u00b2\u00b3])?)
-      (?:(?:\s?/\s?|\sper\s|\sa\s(?=day|week|month|quarter|year|minute|hour))[\u00b5\u03bc]?[^\W\d_]+[23\u00b2\u00b3]?)*
-    )(?P<more>[ \u00a0\n]+[^\W\d_]+(?:2O\b)?(?:(?:\s?/\s?|\sper\s)[^\W\d_]+)?)?""",
+      (?:(?:\s?/\s?|\sper\s|\san?\s(?=day|week|month|quarter|year|minute|hour))(?:(?:square|cubic)\s)?[\u00b5\u03bc]?[^\W\d_]+[23\u00b2\u00b3]?)*
+    )(?P<more>[ \u00a0\n]+[^\W\d_]+(?:2O\b)?(?:(?:\s?/\s?|\sper\s)(?:(?:square|cubic)\s)?[^\W\d_]+)?)?""",
     re.VERBOSE,
 )
 _MONEY_BEFORE = re.compile(r"([£$€¥]|\b(?:EUR|USD|GBP|CHF|JPY)[ \u00a0])$")
@@ -233,7 +235,7 @@ at most|no more than|not more than|no longer than|not longer than|no later than|
 not higher than|no older than|no greater than|no larger than|no faster than|not above|not over|up to|maximum|maximum is
 max|exceed not|within|below|under|less than|fewer than|lower than|shorter than|younger than|smaller than|lighter than
 slower than|earlier than|colder than|cooler than|weaker than|narrower than|thinner than|shallower than|limited to|ceiling
-ceiling is|short of|<|<=|≤|inside|absolute limit|absolute limit is|down from|less|closer than|nearer than|before|until|till
+ceiling is|short of|<|<=|≤|inside|absolute limit|absolute limit is|down from|falls to|drops to|less|closer than|nearer than|before|until|till
 """.strip()
         .replace("\n", "|")
         .split("|"),
@@ -245,7 +247,7 @@ at least|no less than|not less than|no fewer than|not fewer than|no sooner than|
 no lower than|not lower than|no shorter than|not shorter than|minimum|minimum is|min|above|over|more than|greater than|exceed
 exceeds|exceeded|exceeding|beyond|higher than|longer than|older than|larger than|bigger than|heavier than|faster than
 later than|hotter than|warmer than|stronger than|deeper than|wider than|thicker than|further than|farther than|>|>=|≥
-past|upwards of|after|in excess of|outside|not below|not under
+past|upwards of|reach|reaches|reached|rises to|after|in excess of|outside|not below|not under
 """.strip()
         .replace("\n", "|")
         .split("|"),
@@ -326,14 +328,16 @@ def _spelled(text: str, start: int, word: str) -> Quantity | None:
         value, end = WORD_VALUES[both], longer.end()
     elif lower in _ORDINALS:
         value = _ORDINALS[lower]
-        return Quantity(value, ORDINAL, start, end, end, word, word, other_value=1 / 3 if value == 3 else None)
+        return Quantity(value, ORDINAL, start, end, end, word, word, other_value=1 / value if value > 2 else None)
     elif lower in WORD_VALUES:
         value = WORD_VALUES[lower]
+        if value.is_integer() and (half := _AND_A_HALF.match(text, end)):  # one and a half times
+            value, end = value + 0.5, half.end()
     elif (
         lower in ("a", "an")
         and longer
         and longer[1].lower() in _ONE_SPAN
-        and _BEFORE_SPAN.search(text, max(0, start - 12), start)
+        and (_BEFORE_SPAN.search(text, max(0, start - 12), start) or _AND_A_HALF.match(text, longer.end()))
     ):
         value = 1.0  # within an hour
         if more := _AND_A_HALF.match(text, longer.end()):
@@ -423,7 +427,7 @@ def _unit_after(text: str, end: int) -> tuple[Unit | None, int]:
     return unit, match.start("unit") + len(spelled)
 
 
-_PER = re.compile(r"\s?/\s?|\sper\s|\sa\s")
+_PER = re.compile(r"\s?/\s?|\sper\s|\san?\s")
 _LETTERS = word_set("a_ k j v u d")
 """Units of one letter, which in small letters and after a space are words or labels."""
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from text2expert.evidence.arithmetic import follows
 from text2expert.evidence.pair import Clause, Fault, Pair, said, shared
-from text2expert.evidence.quantities import SPANS, Unit, same_quantity
+from text2expert.evidence.quantities import SPANS, Quantity, Unit, same_quantity
 from text2expert.evidence.statements import Statement
-from text2expert.evidence.tokens import Token
+from text2expert.evidence.tokens import Figure, Token
 from text2expert.evidence.wording import LIGHT_STEMS, concept, word_set
 
 NEW = 0.5
@@ -37,6 +37,7 @@ def faults(pair: Pair) -> Iterator[Fault]:
     yield from _beside_the_quote(pair)
     yield from _about_something_else(pair)
     yield from _of_another_statement(pair)
+    yield from _of_another_part(pair)
 
 
 def _new(pair: Pair, clause: Clause) -> Iterator[Fault]:
@@ -54,8 +55,14 @@ def _added(pair: Pair) -> Iterator[Fault]:
             told = [token for token in part if token.content and concept(token.stem) not in LIGHT_STEMS]
             new = {concept(token.stem) for token in told if concept(token.stem) not in known}
             alone = len(told) == sum(token.content or token.quantity is not None for token in part) == 1
-            if len(new) > NEW * len(told) and len(new) >= (1 if alone else 2):
+            named = bool(told) and _is_named(part) and concept(told[0].stem) in new and len(new) >= NEW * len(told)
+            if named or (len(new) > NEW * len(told) and len(new) >= (1 if alone else 2)):
                 yield Fault("unfounded", f"the evidence has nothing of {clause.shown(new)}")
+
+
+def _is_named(part: Sequence[Token]) -> bool:
+    """Whether a conjunct is a noun with its article: "and the relatives of the hirer"."""
+    return part[0].text.lower() in ("the", "a", "an", "two", "three", "another") if part else False
 
 
 def _conjuncts(made: Sequence[Token]) -> list[list[Token]]:
@@ -91,7 +98,10 @@ def _about_something_else(pair: Pair) -> Iterator[Fault]:
     if not asked and not numbers:
         return
     new = asked - pair.source.stems - pair.answer.stems
-    known = len(asked - new) + shared(numbers, pair.source.figures)
+    known = len(asked - new) + sum(
+        any(_same_kind(f.quantity.unit, n.quantity.unit) for f in pair.source.figures) or shared([n], pair.source.figures)
+        for n in numbers
+    )  # a number need not be that of the evidence: it may lie beyond a limit
     if len(new) >= 2 and known < KNOWN * (len(asked) + len(numbers)):
         yield Fault("misplaced", f"the question asks about {pair.question.shown(new)}, and the evidence does not")
     here = _carriers(pair)
@@ -111,6 +121,8 @@ def _carriers(pair: Pair) -> set[int]:
     here: set[int] = set()
     for clause in pair.clauses:
         own = clause.stems - pair.question.stems
+        if not own - LIGHT_STEMS and any(not _stands(figure.quantity, pair.source.figures) for figure in clause.figures):
+            continue  # a computed number stands nowhere
         carried = [0.0 if s.heading else weigh(own & s.stems) + rare * shared(clause.figures, s.figures) for s in held]
         most = max(carried, default=0.0)
         if most > CARRIES * rare:
@@ -119,6 +131,12 @@ def _carriers(pair: Pair) -> set[int]:
     before = {i - 1 for i in here if i and _goes_on(held[i - 1], held[i], explains=bool(pair.verdict))}
     after = {i + 1 for i in here if pair.verdict and i + 1 < len(held) and held[i].block == held[i + 1].block}
     return here | before | after | listed
+
+
+def _stands(quantity: Quantity, figures: Sequence[Figure]) -> bool:
+    return any(
+        (f.quantity.unit is None) == (quantity.unit is None) and same_quantity(f.quantity, quantity) for f in figures
+    )
 
 
 def _goes_on(before: Statement, statement: Statement, *, explains: bool) -> bool:
@@ -176,6 +194,42 @@ def _of_another_statement(pair: Pair) -> Iterator[Fault]:
         other = max((len(words & s.stems) for s in held if not s.heading), default=0)
         if other >= ELSEWHERE * len(words) and other >= 3 * max(1, mine):
             yield Fault("misplaced", "the answer is what another statement says, not the one that speaks of the question")
+
+
+def _of_another_part(pair: Pair) -> Iterator[Fault]:
+    """Of several numbers of one kind in a statement, the question names which: "4 minutes by day and 9 at night"."""
+    told = [f for f in pair.answer.figures if f.quantity.unit is not None]
+    asked = pair.question.stems | {token.stem for token in pair.question.tokens if token.content}
+    for figure in told:
+        if len([f for f in told if _same_kind(f.quantity.unit, figure.quantity.unit)]) > 1:
+            return
+        for near in pair.near(pair.question)[:1]:
+            parts = [
+                part
+                for part in _parts(pair.source.statements[near.statement].tokens)
+                if any(t.quantity is not None and _same_kind(t.quantity.unit, figure.quantity.unit) for t in part)
+            ]
+            stems = [frozenset(concept(t.stem) for t in part if t.content) for part in parts]
+            mine = [i for i, part in enumerate(parts) if any(t.quantity and same_quantity(t.quantity, figure.quantity) for t in part)]
+            if len(parts) < 2 or len(mine) != 1:
+                continue
+            # What the first part says, the others may leave out: "the main pump delivers 50 L/min, the reserve pump 20".
+            if mine == [0] and any(asked & (stem - stems[0]) - LIGHT_STEMS for stem in stems[1:]):
+                yield Fault("misplaced", f"the answer says {said(figure.quantity)}, the evidence says that of something else")
+
+
+def _parts(made: Sequence[Token]) -> list[list[Token]]:
+    """A statement cut at its commas, semicolons and conjunctions."""
+    parts: list[list[Token]] = [[]]
+    for token in made:
+        if token.boundary or token.stem in _PARTS:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return [part for part in parts if part]
+
+
+_PARTS = word_set("and or but")
 
 
 def _telling(pair: Pair) -> list[int]:

@@ -32,10 +32,11 @@ _OF_BANS = frozenset(map(concept, BANS | PERMITS)) | LIGHT_STEMS
 class Direction:
     """A direction word with its sides (opposites have opposite signs) and the words beside it."""
 
-    __slots__ = ("beside", "denied", "opposites", "sides", "word")
+    __slots__ = ("ahead", "beside", "denied", "opposites", "sides", "word")
 
-    def __init__(self, word: str, sides: frozenset[int], *, denied: bool, beside: frozenset[str]) -> None:
+    def __init__(self, word: str, sides: frozenset[int], *, denied: bool, beside: frozenset[str], ahead: str) -> None:
         self.word, self.sides, self.denied, self.beside = word, sides, denied, beside
+        self.ahead = ahead
         self.opposites = frozenset(-side for side in sides)
 
 
@@ -91,7 +92,10 @@ class Stance:
             sides = OPPOSITES.get(token.text.lower()) or OPPOSITES.get(word)
             if sides and not _compares(made, i):
                 governed = negations > 0 if word in NEGATORS else reach > 0
-                self.directions.append(Direction(token.text, sides, denied=governed, beside=_beside(made, i)))
+                governed = governed or (under and word == "without")
+                self.directions.append(
+                    Direction(token.text, sides, denied=governed, beside=_beside(made, i), ahead=_ahead(made, i))
+                )
             if word in NEGATORS:
                 if negates(made, i):
                     negations += 1
@@ -172,6 +176,16 @@ def _compares(made: Sequence[Token], i: int) -> bool:
     if word in ("maximum", "minimum") and any(token.quantity is not None for token in following):
         return True
     return i > 0 and word in _AFTER_OR and made[i - 1].stem in ("or", "and")
+
+
+def _ahead(made: Sequence[Token], i: int) -> str:
+    """The number that follows a direction word in its part of the sentence: "starts at 6:45"; empty where there is none."""
+    for token in made[i + 1 : i + 5]:
+        if token.quantity is not None:
+            return f"#{token.quantity.value:g}"
+        if token.boundary or token.stem in ("and", "or", "but"):
+            break
+    return ""
 
 
 def _beside(made: Sequence[Token], i: int) -> frozenset[str]:

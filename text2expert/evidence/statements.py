@@ -100,7 +100,7 @@ def statements(text: str) -> tuple[Statement, ...]:
         for stop in (*_ends(text, start, end), end):
             made = tuple(tokens(text[at:stop]))
             if made:
-                under = denied and len(found) == first and not any(token.stem in NEGATORS for token in made)
+                under = denied and len(found) == first and not any(token.stem in _DENIALS for token in made)
                 made = tuple(map(_forbidden, made)) if under else made
                 found.append(
                     Statement(
@@ -113,6 +113,9 @@ def statements(text: str) -> tuple[Statement, ...]:
             own_key = leads.marker(body) if kind == "item" else (-1, "")
             leads.open.append(Lead(own_key, len(found) - 1, forbids(found[-1].tokens) or denied or bool(banned)))
     return tuple(found)
+
+
+_DENIALS = NEGATORS - {"without"}
 
 
 def _depth(heading: str) -> int:
