@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from text2expert import files
-from text2expert.errors import RunFolderError, RunFolderLockedError
+from text2expert.errors import InputError, RunFolderError, RunFolderLockedError
 
 NOBODY = 65534
 
@@ -372,6 +372,101 @@ def test_a_safe_name_is_one_component_on_any_disk(tmp_path_factory, name):
 )
 def test_safe_names_keep_what_can_be_kept(name, expected):
     assert files.safe_name(name) == expected
+
+
+# -- looking before reading ------------------------------------------------------------------------------------------
+
+
+def test_what_lies_at_a_path_is_told_apart(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path)
+    kinds = {name: files.kind_of(tmp_path / name) for name in ("file", "link", "none", "file/below")}
+    assert {"file": "file", "link": "folder", "none": "nothing", "file/below": "nothing"} == kinds
+
+
+def test_what_cannot_be_read_says_why_and_what_to_do(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    os.mkfifo(tmp_path / "pipe")
+    for name, reason in {
+        "n" * 300: "the name is too long: choose a shorter one",
+        "loop": "its symbolic links lead in a circle",
+        "pipe": "is a pipe or a device",
+        "zero\0": "null byte: check the path",
+    }.items():
+        with pytest.raises(InputError, match=reason):
+            files.kind_of(tmp_path / name)
+    with pytest.raises(InputError, match="/dev/null is a pipe or a device"):
+        files.kind_of("/dev/null")
+
+
+def test_a_folder_of_another_user_is_named_with_what_to_do(tmp_path):
+    code = """
+        import os, sys
+        from text2expert import errors, files
+        os.setuid(int(sys.argv[2]))
+        try:
+            files.kind_of(sys.argv[1] + "/inside")
+        except errors.InputError as error:
+            print(error)
+    """
+    tmp_path.chmod(0o700)
+    if os.getuid():  # an ordinary user shuts himself out
+        tmp_path.chmod(0o000)
+    try:
+        said = finished(python(code, tmp_path, os.getuid() or NOBODY))
+    finally:
+        tmp_path.chmod(0o700)
+    assert f"cannot read {tmp_path}/inside: no permission: have its owner let you read it" in said
+
+
+# -- several files together ------------------------------------------------------------------------------------------
+
+
+def test_files_appear_and_go_together(tmp_path):
+    (tmp_path / "old").write_text("old")
+    (tmp_path / "gone").write_text("gone")
+    with files.together(tmp_path) as changes:
+        for name in ("old", "folder/new"):
+            with changes.writing(tmp_path / name) as path:
+                files.write_text(path, "new")
+        changes.remove(tmp_path / "gone")
+        changes.remove(tmp_path / "never")
+        assert "old" == (tmp_path / "old").read_text()
+    assert ["folder", "old"] == only(tmp_path)
+    assert ("new", "new") == tuple((tmp_path / name).read_text() for name in ("old", "folder/new"))
+    assert mode(tmp_path / "folder") == files.PRIVATE_FOLDER
+
+
+def test_when_one_file_cannot_be_placed_none_is(tmp_path):
+    (tmp_path / "old").write_text("old")
+    (tmp_path / "gone").write_text("gone")
+    (tmp_path / "taken").mkdir()
+
+    def change():
+        with files.together(tmp_path) as changes:
+            for name in ("old", "folder/new", "taken"):
+                with changes.writing(tmp_path / name) as path:
+                    files.write_text(path, "new")
+                changes.remove(tmp_path / "gone")
+
+    with pytest.raises(RunFolderError, match=r"cannot write \S*taken: it is a folder"):
+        change()
+    assert ["gone", "old", "taken"] == only(tmp_path)
+    assert "old" == (tmp_path / "old").read_text()
+
+
+def test_files_that_do_not_all_come_to_be_written_do_not_appear(tmp_path):
+    def change():
+        with files.together(tmp_path) as changes:
+            with changes.writing(tmp_path / "new") as path:
+                files.write_text(path, "new")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        change()
+    assert [] == only(tmp_path)
+    with pytest.raises(RunFolderError, match="its folder does not exist"), files.together(tmp_path / "none"):
+        pass
 
 
 def test_a_digest_is_of_the_bytes(tmp_path):

@@ -1,9 +1,14 @@
 """Gathering, the exam split, and golden datasets on disk."""
 
+import errno
 import json
 import math
+import os
 import random
+import re
+import stat
 import time
+from pathlib import Path
 
 import attrs
 import pytest
@@ -693,6 +698,49 @@ def test_reseating_never_makes_a_question_look_less_seen_than_it_is(teaching, se
             )
 
 
+def deny(monkeypatch, path):
+    """Have the system refuse to look at *path* and at what is in it, as it would for a folder of another user."""
+    honest = os.stat
+
+    def refusing(place, *arguments, **options):
+        if isinstance(place, int) or path not in (Path(place), *Path(place).parents):
+            return honest(place, *arguments, **options)
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+
+    monkeypatch.setattr(os, "stat", refusing)
+
+
+@pytest.mark.parametrize("denied", ["run/golden_dataset.jsonl", "run/exam.jsonl", "run/chunks.jsonl", "run/source"])
+@pytest.mark.parametrize("given", ["run", "run/golden_dataset.jsonl"])
+def test_what_may_not_be_read_is_named_with_what_to_do(tmp_path, monkeypatch, given, denied):
+    run_folder(tmp_path / "run", many_items(4))
+    deny(monkeypatch, tmp_path / denied)
+    with pytest.raises(InputError, match=rf"cannot read \S*{denied}: no permission: have its owner let you read"):
+        golden.open_dataset(tmp_path / given)
+    with pytest.raises(InputError, match=rf"cannot read \S*{denied}: no permission"):
+        golden.merge([tmp_path / given], tmp_path / "combined.jsonl")
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path):
+    folder = run_folder(tmp_path / "run", many_items(4))
+    long = tmp_path / ("n" * 300)
+    with pytest.raises(InputError, match="nnn: the name is too long: choose a shorter one"):
+        golden.open_dataset(long)
+    with pytest.raises(InputError, match="the name is too long"):
+        golden.merge([long], tmp_path / "combined.jsonl")
+    for out in (long, tmp_path / ("n" * 249 + ".jsonl")):  # the second leaves no room for its companions
+        with pytest.raises(InputError, match="the name is too long"):
+            golden.merge([folder], out)
+    assert [folder] == list(tmp_path.iterdir())
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for read in (golden.load, golden.open_dataset, lambda pipe: golden.merge([pipe], tmp_path / "combined.jsonl")):
+        with pytest.raises(InputError, match="pipe is a pipe or a device: write what it gives to a file"):
+            read(tmp_path / "pipe")
+
+
 # -- merge -----------------------------------------------------------------------------------------------------------
 
 
@@ -819,6 +867,92 @@ def test_merging_a_file_over_itself_or_its_exam_is_refused(tmp_path):
     for out in ("a.jsonl", "a.exam.jsonl", "a.chunks.jsonl"):
         with pytest.raises(InputError, match="choose another name"):
             golden.merge([path], tmp_path / out)
+
+
+def contents(folder):
+    """Every file and folder in *folder*, with its bytes."""
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("adir/x", b"", "adir is a folder: name the file to write"),
+        (
+            "adir",
+            b"Notes of mine.\n",
+            "adir is not what a merge wrote, so it is not overwritten: choose another name or",
+        ),
+        ("adir", b"\xff\x00", "is not what a merge wrote"),
+        ("adir.exam.jsonl", b'{"question": "q", "answer": "a"}\n', r"adir\.exam\.jsonl is not what a merge wrote"),
+        ("adir.chunks.jsonl", b"[]", r"adir\.chunks\.jsonl is not what a merge wrote"),
+        ("adir.chunks.jsonl/x", b"", r"adir\.chunks\.jsonl is not what a merge wrote"),
+        ("adir.sources", b"", "source texts go to a folder of this name"),
+        ("adir.sources/alpha.txt", b"My own.", r"adir\.sources/alpha\.txt is not what a merge wrote"),
+    ],
+)
+def test_a_users_file_is_never_overwritten(tmp_path, name, content, reason):
+    folder = run_folder(tmp_path / "run", many_items(4))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=reason):
+        golden.merge([folder], tmp_path / "adir")
+    assert before == contents(tmp_path)
+
+
+def test_the_dataset_of_a_run_is_never_overwritten_by_a_merge_of_others(tmp_path):
+    first, second = (run_folder(tmp_path / name, many_items(4)) for name in ("one", "two"))
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="is the dataset of a run: choose another name"):
+        golden.merge([first], second / "golden_dataset.jsonl")
+    assert before == contents(tmp_path)
+
+
+def test_a_users_text_among_the_source_texts_stays(tmp_path):
+    first = run_folder(tmp_path / "one", many_items(20))
+    second = run_folder(tmp_path / "two", renamed(many_items(20)), "beta")
+    out, own = tmp_path / "combined.jsonl", tmp_path / "combined.sources" / "mine.txt"
+    golden.merge([first, second], out)
+    own.write_text("My own.")
+    golden.merge([first], out)
+    assert ["alpha.txt", "mine.txt"] == sorted(path.name for path in own.parent.iterdir())
+    assert "My own." == own.read_text()
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_merge_that_fails_leaves_all_as_it_was(tmp_path, monkeypatch, call, again):
+    """On a disk that is full at any of its writes, and whether or not there is an earlier merge to replace."""
+    first = run_folder(tmp_path / "one", many_items(20))
+    second = run_folder(tmp_path / "two", renamed(many_items(20)), "beta")
+    out = tmp_path / "combined.jsonl"
+    if again:
+        golden.merge([second], out)
+    before = contents(tmp_path)
+    honest, left = getattr(os, call), iter(())
+
+    def failing(*arguments):
+        of_folder = call == "fsync" and stat.S_ISDIR(os.fstat(*arguments).st_mode)  # not every file system can
+        if not of_folder and next(left, None) == "fail":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return honest(*arguments)
+
+    monkeypatch.setattr(os, call, failing)
+    failures = []
+    for number in range(100):
+        left = iter([*["pass"] * number, "fail"])
+        try:
+            golden.merge([first], out)
+        except RunFolderError as error:
+            failures.append((str(error), contents(tmp_path)))
+        else:
+            break
+    assert len(failures) >= 4
+    assert {"alpha"} == {record.document for record in golden.load(out)}
+    for message, after in failures:
+        assert re.search(r"cannot write \S*/combined\S*: the disk is full", message)
+        assert before == after
 
 
 def test_merging_nothing_is_refused(tmp_path):

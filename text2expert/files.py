@@ -6,14 +6,16 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import socket
+import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
-from text2expert.errors import RunFolderError, RunFolderLockedError
+from text2expert.errors import InputError, RunFolderError, RunFolderLockedError
 
 PRIVATE_FOLDER = 0o700
 """Run folders may hold patients' texts: their owner alone may look in."""
@@ -99,6 +101,42 @@ def cannot_write(path: Path, error: OSError) -> RunFolderError:
     return RunFolderError(f"cannot write {path}: {advice}")
 
 
+def cannot_read(path: Path | str, error: OSError) -> InputError:
+    """The error that says why *path* could not be read, and what to do."""
+    advice = {
+        errno.ENOENT: "it does not exist: check the path",
+        errno.EACCES: "no permission: have its owner let you read it (chmod), or give another path",
+        errno.EPERM: "no permission: have its owner let you read it (chmod), or give another path",
+        errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+        errno.ELOOP: "its symbolic links lead in a circle: give the file itself",
+        errno.EISDIR: "it is a folder: give a file",
+    }.get(error.errno or 0, f"{error.strerror or error}: check the path")
+    return InputError(f"cannot read {path}: {advice}")
+
+
+def kind_of(path: Path | str) -> Literal["file", "folder", "nothing"]:
+    """What lies at *path*.
+
+    Raises:
+        InputError: It cannot be looked at, or is neither file nor folder: to read a pipe may never end.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "nothing"
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    except ValueError as error:  # a zero byte
+        msg = f"cannot read {str(path)!r}: {error}: check the path"
+        raise InputError(msg) from error
+    if stat.S_ISDIR(mode):
+        return "folder"
+    if not stat.S_ISREG(mode):
+        msg = f"{path} is a pipe or a device: write what it gives to a file, and give that"
+        raise InputError(msg)
+    return "file"
+
+
 def make_folder(path: Path) -> None:
     """Create *path* and its parents; a new folder is private to its owner (mode 0700).
 
@@ -111,6 +149,89 @@ def make_folder(path: Path) -> None:
         raise RunFolderError(f"{path} is a file, not a folder: choose another path") from error
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+class Together:
+    """Files that appear and go together: all of them, or everything is as it was. See `together`."""
+
+    def __init__(self, staging: Path) -> None:
+        self._staging = staging
+        self._changes: dict[Path, Path | None] = {}
+        """Where a file is to be, and where it was written; None: it is to go."""
+
+    @contextlib.contextmanager
+    def writing(self, path: Path) -> Iterator[Path]:
+        """Where to write what is to be at *path*; a missing parent folder is made (see `make_folder`).
+
+        Raises:
+            RunFolderError: It cannot be written; the message names *path*.
+        """
+        staged = self._staging / f"{len(self._changes)}.new"
+        try:
+            yield staged
+        except RunFolderError as error:
+            if isinstance(error.__cause__, OSError):
+                raise cannot_write(path, error.__cause__) from error
+            raise
+        self._changes[path] = staged
+
+    def remove(self, path: Path) -> None:
+        """Have the file at *path*, if there is one, go."""
+        self._changes[path] = None
+
+    def commit(self) -> None:
+        """Put every file in its place, or none.
+
+        Raises:
+            RunFolderError: One cannot be; the message names it.
+        """
+        with contextlib.ExitStack() as undo:
+            for number, (path, staged) in enumerate(self._changes.items()):
+                try:
+                    self._change(path, staged, self._staging / f"{number}.old", undo)
+                except OSError as error:
+                    raise cannot_write(path, error) from error
+            undo.pop_all()
+        for folder in {path.parent for path in self._changes}:
+            _flush_folder(folder)
+
+    def _change(self, path: Path, staged: Path | None, saved: Path, undo: contextlib.ExitStack) -> None:
+        if staged is not None and not path.parent.exists():
+            make_folder(path.parent)
+            undo.callback(path.parent.rmdir)
+        if os.path.lexists(path):
+            if stat.S_ISDIR(os.lstat(path).st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            os.replace(path, saved)
+            undo.callback(os.replace, saved, path)
+        elif staged is not None:
+            undo.callback(path.unlink, missing_ok=True)
+        if staged is not None:
+            os.replace(staged, path)
+
+
+@contextlib.contextmanager
+def together(folder: Path) -> Iterator[Together]:
+    """Change several files in *folder* and in its folders when the block ends.
+
+    When the block raises, or one of the changes fails, all of them are as they were.
+
+    Raises:
+        RunFolderError: The disk is full, or a folder cannot be written.
+    """
+    try:
+        staging = Path(tempfile.mkdtemp(dir=folder, prefix=".", suffix=UNFINISHED))
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        changes = Together(staging)
+        yield changes
+        changes.commit()
+    except BaseException:
+        if not any(staging.glob("*.old")):  # what could not be put back is all that is left of it
+            shutil.rmtree(staging, ignore_errors=True)
+        raise
+    shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -171,6 +292,10 @@ def safe_name(name: str) -> str:
 
 
 def sha256_file(path: Path | str) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+    """The SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
