@@ -1,6 +1,7 @@
 """The exam: reading it, grading it, the lookup contestant, and the table."""
 
 import json
+import os
 import random
 from pathlib import Path
 
@@ -103,6 +104,41 @@ def test_answers_are_read_by_id(tmp_path):
     path.write_text('{"id": "a", "text": null}\n')
     with pytest.raises(RecordError, match=r"answers\.jsonl, line 1"):
         examiner.load_answers(path)
+
+
+def test_own_questions_join_an_exam_under_ids_of_their_own():
+    """Also where they are those of a run's exam.jsonl: the ids are the same, and so are some of the questions."""
+    split = [
+        attrs.evolve(asked("24 hours", question=f"How long is {name}?"), id=name, row="taught")
+        for name in ("a", "a-2", "b")
+    ]
+    own = [
+        attrs.evolve(asked("1", question="how long is A"), id="c"),
+        attrs.evolve(asked("2", question="How long is x?"), id="a"),
+        attrs.evolve(asked("3", question="How long is y?"), id="b"),
+        attrs.evolve(asked("4", question="How long is z?"), id="z"),
+    ]
+    joined = examiner.join_exam(split, own)
+    assert split == joined[:3]
+    assert [("a-3", "2"), ("b-2", "3"), ("z", "4")] == [(each.id, each.answer) for each in joined[3:]]
+    assert {"hand_written"} == {each.row for each in joined[3:]}
+    assert split == examiner.join_exam(split, split)
+
+
+@given(st.lists(st.sampled_from(["a", "a-2", "b"]), unique=True), st.lists(st.sampled_from(["a", "a-2", "a-3", "b"])))
+def test_joined_exams_have_unique_ids(taken, given_ids):
+    split = [attrs.evolve(asked("1", question=f"Is {name} asked?"), id=name) for name in taken]
+    own = [attrs.evolve(asked("1", question=f"Own {place}?"), id=name) for place, name in enumerate(given_ids)]
+    joined = examiner.join_exam(split, own)
+    assert len(split) + len(own) == len(joined) == len({each.id for each in joined})
+
+
+def test_an_exam_that_is_no_regular_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe is a pipe or a device: write what it gives to a file"):
+        load_exam(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is a folder: give the JSONL file"):
+        load_exam(tmp_path)
 
 
 # -- grading ---------------------------------------------------------------------------------------------------------
@@ -399,8 +435,15 @@ def test_the_share_taught_counts_characters_once_and_no_white_space():
     assert 0.0 == share_taught({"d": text}, [])
     assert 1.0 == share_taught({"d": text}, [gold_at((0, len(text)))])
     assert pytest.approx(4 / 12) == share_taught({"d": text}, [gold_at((0, 5)), gold_at((0, 4), (2, 4))])
-    assert pytest.approx(4 / 24) == share_taught({"d": text, "e": text}, [gold_at((0, 4))])
+    assert pytest.approx(4 / 24) == share_taught({"d": text, "e": text[::-1]}, [gold_at((0, 4))])
     assert 0.0 == share_taught({}, [])
+
+
+def test_the_same_text_given_twice_is_as_taught_as_given_once():
+    text = "abcd efgh\n\nijkl"
+    records = [gold_at((0, 4)), gold_at((2, 9), document="e")]
+    assert pytest.approx(8 / 12) == share_taught({"d": text, "e": text}, records)
+    assert pytest.approx(8 / 15) == share_taught({"d": text, "e": text, "f": "xyz"}, records)
 
 
 @given(st.text("ab \n", max_size=40), st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=8))

@@ -56,8 +56,11 @@ def load_exam(path: Path | str, *, documents: Collection[str] | None = None) -> 
 
     Raises:
         RecordError: A line is damaged; the message names file and line.
-        InputError: The file is missing or holds no question.
+        InputError: The file is missing, cannot be read, is no regular file or holds no question.
     """
+    if files.kind_of(path) == "folder":
+        msg = f"{path} is a folder: give the JSONL file with the questions"
+        raise InputError(msg)
     exam: list[ExamQuestion] = []
     lines: dict[str, int] = {}
     for number, line in read_json_lines(path):
@@ -112,6 +115,27 @@ def _check(question: ExamQuestion, line: Mapping[str, Any], lines: Mapping[str, 
     if question.id in lines:
         msg = f"its id {question.id!r} is that of line {lines[question.id]}"
         raise InputError(msg)
+
+
+def join_exam(split: Sequence[ExamQuestion], own: Sequence[ExamQuestion]) -> list[ExamQuestion]:
+    """The exam of *split* and of a user's *own* questions, in this order.
+
+    Own questions count as ``hand_written``, whatever row a run gave them. One that *split* asks in the same words is left
+    out, and one whose id is taken gets a number behind it: own questions may come from the ``exam.jsonl`` of a run.
+    """
+    asked = {wording(question.question) for question in split}
+    taken = {question.id for question in split}
+    exam = list(split)
+    for question in own:
+        if wording(question.question) in asked:
+            continue
+        fresh, number = question.id, 1
+        while fresh in taken:
+            number += 1
+            fresh = f"{question.id}-{number}"
+        taken.add(fresh)
+        exam.append(attrs.evolve(question, id=fresh, row="hand_written"))
+    return exam
 
 
 def load_answers(path: Path | str) -> dict[str, str]:
@@ -452,6 +476,8 @@ def _cell(score: ExamScore) -> str:
 def share_taught(texts: Mapping[str, str], records: Iterable[GoldRecord]) -> float:
     """The share of *texts* that is taught: of their characters, white space aside, those in the evidence of *records*.
 
+    Documents of one text count once, and what is taught of one of them is taught of all.
+
     Args:
         texts: Document id -> source text.
         records: The training set.
@@ -459,12 +485,13 @@ def share_taught(texts: Mapping[str, str], records: Iterable[GoldRecord]) -> flo
     spans: dict[str, list[Span]] = defaultdict(list)
     for record in records:
         for span in record.evidence:
-            spans[span.document].append(span)
+            if span.document in texts:
+                spans[texts[span.document]].append(span)
     taught = total = 0
-    for document, text in texts.items():
+    for text in dict.fromkeys(texts.values()):
         total += _solid(text)
         reached = 0
-        for span in sorted(spans[document], key=lambda span: span.start):
+        for span in sorted(spans[text], key=lambda span: span.start):
             taught += _solid(text[max(span.start, reached) : span.end])
             reached = max(reached, span.end)
     return taught / total if total else 0.0
