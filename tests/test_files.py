@@ -425,7 +425,7 @@ def test_a_folder_of_another_user_is_named_with_what_to_do(tmp_path):
 def test_files_appear_and_go_together(tmp_path):
     (tmp_path / "old").write_text("old")
     (tmp_path / "gone").write_text("gone")
-    with files.together(tmp_path) as changes:
+    with files.together(tmp_path / "old") as changes:
         for name in ("old", "folder/new"):
             with changes.writing(tmp_path / name) as path:
                 files.write_text(path, "new")
@@ -443,7 +443,7 @@ def test_when_one_file_cannot_be_placed_none_is(tmp_path):
     (tmp_path / "taken").mkdir()
 
     def change():
-        with files.together(tmp_path) as changes:
+        with files.together(tmp_path / "old") as changes:
             for name in ("old", "folder/new", "taken"):
                 with changes.writing(tmp_path / name) as path:
                     files.write_text(path, "new")
@@ -457,7 +457,7 @@ def test_when_one_file_cannot_be_placed_none_is(tmp_path):
 
 def test_files_that_do_not_all_come_to_be_written_do_not_appear(tmp_path):
     def change():
-        with files.together(tmp_path) as changes:
+        with files.together(tmp_path / "old") as changes:
             with changes.writing(tmp_path / "new") as path:
                 files.write_text(path, "new")
             raise KeyError
@@ -465,7 +465,10 @@ def test_files_that_do_not_all_come_to_be_written_do_not_appear(tmp_path):
     with pytest.raises(KeyError):
         change()
     assert [] == only(tmp_path)
-    with pytest.raises(RunFolderError, match="its folder does not exist"), files.together(tmp_path / "none"):
+    with (
+        pytest.raises(RunFolderError, match="none/new: its folder does not exist"),
+        files.together(tmp_path / "none/new"),
+    ):
         pass
 
 

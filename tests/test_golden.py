@@ -909,6 +909,14 @@ def test_the_dataset_of_a_run_is_never_overwritten_by_a_merge_of_others(tmp_path
     assert before == contents(tmp_path)
 
 
+def test_a_source_text_that_is_not_utf_8_is_named_and_nothing_is_written(tmp_path):
+    folder = run_folder(tmp_path / "run", many_items(4))
+    (folder / "source" / "alpha.txt").write_bytes("Prüfung".encode("latin-1"))
+    with pytest.raises(InputError, match=r"source/alpha\.txt is not UTF-8 text .*: save it as UTF-8"):
+        golden.merge([folder], tmp_path / "combined.jsonl")
+    assert [folder] == list(tmp_path.iterdir())
+
+
 def test_a_users_text_among_the_source_texts_stays(tmp_path):
     first = run_folder(tmp_path / "one", many_items(20))
     second = run_folder(tmp_path / "two", renamed(many_items(20)), "beta")

@@ -211,8 +211,8 @@ class Together:
 
 
 @contextlib.contextmanager
-def together(folder: Path) -> Iterator[Together]:
-    """Change several files in *folder* and in its folders when the block ends.
+def together(path: Path) -> Iterator[Together]:
+    """Change *path* and other files, beside it or in folders beside it, when the block ends.
 
     When the block raises, or one of the changes fails, all of them are as they were.
 
@@ -220,9 +220,9 @@ def together(folder: Path) -> Iterator[Together]:
         RunFolderError: The disk is full, or a folder cannot be written.
     """
     try:
-        staging = Path(tempfile.mkdtemp(dir=folder, prefix=".", suffix=UNFINISHED))
+        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=".", suffix=UNFINISHED))
     except OSError as error:
-        raise cannot_write(folder, error) from error
+        raise cannot_write(path, error) from error
     try:
         changes = Together(staging)
         yield changes

@@ -82,7 +82,7 @@ def merge(sources: Sequence[Path | str], out: Path | str, *, seed: int = 0) -> M
     for each in joint.exam:
         first.setdefault(wording(each.question), each)
     exam = reseat(first.values(), records)
-    with files.together(out.parent) as changes:
+    with files.together(out) as changes:
         _write_sources(changes, beside.sources, joint.texts, earlier)
         with changes.writing(beside.chunks) as path:
             count = write_jsonl(path, joint.chunks())
@@ -233,7 +233,11 @@ def _write_sources(changes: files.Together, folder: Path, texts: Mapping[str, Pa
             changes.writing(folder / f"{document}.txt") as path,
             files.atomic(path) as copy,
         ):
-            shutil.copyfileobj(source, copy)
+            try:
+                shutil.copyfileobj(source, copy)
+            except UnicodeDecodeError as error:
+                msg = f"{text} is not UTF-8 text ({error}): save it as UTF-8"
+                raise InputError(msg) from error
 
 
 def _sha256(text: Path) -> str:
