@@ -402,9 +402,19 @@ def _reference(match: re.Match[str], before: str, reading: Reading) -> _Slot | N
     return _Slot({"prep": match.group("p"), "noun": noun}, short, reading.clause.rest[match.end("t") :])
 
 
+_ANGULAR = re.compile(r"\b(?:angle|tilt|turn|rotat|inclin|elevat|rais|bent|bend|slope|head|lean)", re.IGNORECASE)
+
+
+def _quantity(unit: str, said: str) -> str | None:
+    """What *unit* measures; degrees are those of a temperature or an angle, as the words before say."""
+    if unit not in {"degrees", "°"} or _ANGULAR.search(said):
+        return QUANTITY_OF.get(unit)
+    return "temperature" if "temperature" in said.lower() else None
+
+
 def _measure(match: re.Match[str], before: str, reading: Reading) -> _Slot | None:
     unit, prep = match.group("u"), match.group("p")
-    quantity = QUANTITY_OF.get(unit)
+    quantity = _quantity(unit, f"{reading.clause.subject} {before}")
     if quantity is None or reading.clause.negation:
         return None
     if prep == "to" and re.search(r"\d%?$", before):

@@ -531,6 +531,8 @@ def _once_opens(words: list[str], at: int) -> bool:
     """Whether "once" means "as soon as", not "one time" or "at once"."""
     if at + 1 < len(words) and bare(words[at + 1]) in SUBORDINATORS | PREPOSITIONS:
         return False
+    if at + 2 < len(words) and bare(words[at + 2]) in _TIME_NOUNS | {"shift", "quarter", "season"}:
+        return False  # "once a month"
     return bare(words[at - 1]) != "at" and _has_finite(words[at + 1 : at + 14])
 
 

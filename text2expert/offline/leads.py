@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import attrs
 
-from text2expert.offline.clauses import bare, lower_first
-from text2expert.offline.lexicon import BE, DETERMINERS, MODALS, PRONOUNS, word_set
+from text2expert.offline.clauses import bare, finite, is_subject, lower_first
+from text2expert.offline.lexicon import BE, DETERMINERS, MODALS, PRONOUNS, THIRD, word_set
 
 
 @attrs.frozen(kw_only=True)
@@ -221,6 +221,8 @@ class Listed:
     """Whether the lead-in is part of the text."""
     topic: str = ""
     """The lead-in, where questions must name it."""
+    shared: bool = False
+    """Whether its fellow items answer the same question: each is one of several conditions."""
     orders: bool = True
     """Whether an item that looks like an order is one."""
 
@@ -252,6 +254,8 @@ def listed(leads: Sequence[Lead], body: str, proper: frozenset[str], *, sentence
         return None
     if _TERM.match(body):
         return Listed(text=body)
+    if _names(inner) and (bare(body.split(maxsplit=1)[0]) in THIRD.keys() | MODALS | BE) and body[0].islower():
+        return Listed(text=f"{inner} {body}", composed=True)
     if not sentence:
         return None
     if _is_plain(inner):
@@ -260,6 +264,13 @@ def listed(leads: Sequence[Lead], body: str, proper: frozenset[str], *, sentence
         return None
     occasion = _OCCASION.match(inner) or re.search(r"\bfollow(?:ing|s)\b", lowered) or last in _PLAIN
     return Listed(text=body, topic=inner.replace('"', "'"), orders=bool(occasion))
+
+
+def _names(lead: str) -> bool:
+    """Whether a lead-in is a whole subject: "The fire safety manager:" above "issues permits;"."""
+    words = lead.split()
+    known = bare(words[0]) in {"the", "a", "an", "each", "every", "all"} or len(words) == 1
+    return known and len(words) <= 7 and is_subject(words) and finite([*words, "is"]) == len(words)
 
 
 def _is_plain(lead: str) -> bool:
@@ -274,7 +285,9 @@ def _composed(lead: str, last: str, first: str, *, joint: bool) -> Listed | None
         return None
     if last in {"if", "when", "that"}:
         alone = not joint and not re.search(r"\b(?:only|all|both|each|except|unless)\b", lead, re.IGNORECASE)
-        return Listed(text=f"{lead} {first}", composed=True) if alone or (last == "that" and not bans(lead)) else None
+        if not alone and (last != "that" or bans(lead)):
+            return None
+        return Listed(text=f"{lead} {first}", composed=True, shared=last != "that")
     if last in MODALS | {"not", "never", "to"} and (opening in DETERMINERS | PRONOUNS | MODALS | BE - {"be"}):
         return None
     if re.fullmatch(r"don[’']t", lead, re.IGNORECASE):

@@ -2,10 +2,20 @@
 
 import re
 
-from text2expert.offline.clauses import bare, is_subject, lower_first, upper_first
+from text2expert.offline.clauses import bare, finite, is_subject, lower_first, parse, upper_first
 from text2expert.offline.leads import bans, plain
-from text2expert.offline.lexicon import QUANTITY_OF
-from text2expert.offline.statements import BOUND, PERSONAL, Fact, contains, content, is_order, pointing, statement
+from text2expert.offline.lexicon import BE, DETERMINERS, MODALS, PREPOSITIONS, PRONOUNS, QUANTITY_OF
+from text2expert.offline.statements import (
+    BOUND,
+    PERSONAL,
+    Fact,
+    contains,
+    content,
+    generic,
+    is_order,
+    pointing,
+    statement,
+)
 from text2expert.offline.units import Listing, Row, Table, title
 
 
@@ -100,6 +110,7 @@ _MOST = 320
 _OCCASION = re.compile(r"^(?:when|if|before|after|during|while|in case of|in the event of)\b", re.IGNORECASE)
 _OPEN = re.compile(r"\b(?:not|never|to|if|when|that|must|shall|should|may)$", re.IGNORECASE)
 """A lead-in that its items complete."""
+_CASES = re.compile(r"^(?P<rule>(?!.*\b(?:only|all|both|unless|except)\b).+) (?:if|when)$", re.IGNORECASE)
 _DUTY = re.compile(r"^(?P<s>.+?) (?P<m>must|shall|should|may)(?P<n> not| never)?$")
 _HOLDS = re.compile(r"^(?P<s>.+?) (?P<v>includes?|contains?|requires?|needs?|covers?|comprises?)$")
 _FOLLOWING = re.compile(
@@ -111,12 +122,13 @@ _FOLLOWING = re.compile(
 def list_facts(listing: Listing, proper: frozenset[str]) -> list[Fact]:
     """What a list says as a whole, where its lead-in asks for it."""
     lead = plain(listing.lead.text)
+    joint = any(re.search(r"\band[;,]?$", item) for item in listing.items)
     items = [re.sub(r"[;,]? (?:and|or)$", "", item.rstrip(" .;,")) for item in listing.items]
     joined = "; ".join(items)
     if not lead or len(joined) > _MOST or PERSONAL.search(joined) or len(lead.split()) > 16:
         return []
     asked = _asked(lead, items, proper)
-    if asked is None:
+    if asked is None or (asked[0] == "case" and joint):
         return []
     kind, slots, anchored = asked
     return [
@@ -132,12 +144,30 @@ def list_facts(listing: Listing, proper: frozenset[str]) -> list[Fact]:
     ]
 
 
+def _may_be_order(item: str) -> bool:
+    """Whether an item under "Do not:" can be an order by its place, also where its verb is not known."""
+    first = bare(item.split(maxsplit=1)[0])
+    closed = DETERMINERS | PREPOSITIONS | PRONOUNS | MODALS | BE
+    return first.isalpha() and first not in closed and not first.endswith(("ing", "ed", "s", "ly")) and " " in item
+
+
+def _is_clause(item: str) -> bool:
+    """Whether an item is a condition by itself: "the seal has been broken"."""
+    return finite(item.split()) is not None
+
+
 def _asked(lead: str, items: list[str], proper: frozenset[str]) -> tuple[str, dict[str, str], bool] | None:
     """(kind, slots, whether the section must be named) of the question that a lead-in leaves open."""
     lowered = lower_first(lead, proper)
     orders = all(is_order(lower_first(item, proper)) for item in items)
     if lead.lower() in {"do not", "never"}:
-        return ("list-ban", {}, True) if orders else None
+        return ("list-ban", {}, True) if all(map(_may_be_order, items)) else None
+    if case := _CASES.match(lead):
+        clause = parse(case.group("rule"), proper)
+        alone = clause is not None and not clause.tail
+        if clause is None or not alone or pointing(clause.statement()) or not all(map(_is_clause, items)):
+            return None
+        return "case", {"inv": clause.inverted(), "stmt": clause.statement()}, generic(clause.subject)
     if following := _FOLLOWING.match(lead):
         predicate = following.group("v")
         vague = len(content(f"{following.group('n')} {predicate}")) < 4

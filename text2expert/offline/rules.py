@@ -181,7 +181,8 @@ def unit_facts(unit: Unit, proper: frozenset[str], antecedent: "Antecedent | Non
             return [*facts, *found]  # a question names the lead-in or the label, not both
         inner = attrs.evolve(scene, topic=label.group("label"))
         return [*facts, *_sentence_facts(upper_first(label.group("value")), inner), *found]
-    return list(_sentence_facts(body, scene)) + found
+    facts_of = list(_sentence_facts(body, scene)) + found
+    return [fact for fact in facts_of if not (listed_as.shared and fact.kind in {"when", "case", "exception"})]
 
 
 _EXPLETIVE = re.compile(
