@@ -117,6 +117,64 @@ def test_a_moved_run_folder_answers_as_before(folder, tmp_path):
         assert [answer.text for answer in expert.ask_many(list(FACTS))] == list(FACTS.values())
 
 
+@pytest.fixture(scope="module")
+def another(folder):
+    """A run on other texts, and so with another base."""
+    gold = [GoldRecord(instruction=f"{question} Now?", output="no", item=question) for question in FACTS]
+    Trainer(max_steps=2, runner=local.Local(threads=1)).train(gold, folder=folder.parent / "another")
+    return folder.parent / "another"
+
+
+def place(folder, target, *, base):
+    """A copy of a run folder, made as if it had been trained with its base in *base*."""
+    shutil.copytree(folder, target)
+    config = target / "expert" / "adapter_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_bytes()), "base_model_name_or_path": str(base)}))
+    return target
+
+
+def test_a_moved_expert_does_not_take_the_base_of_the_run_in_its_old_place(folder, another, tmp_path):
+    """A run is moved away and the next one trained where it was; each answers with its own base."""
+    moved = place(folder, tmp_path / "v1", base=another / "base")
+    expert = Expert.load(moved)
+    assert expert.base == str(moved / "base")
+    shutil.rmtree(moved / "base")
+    with pytest.raises(RunFolderError, match=f"was trained on another base than the one in {another}/base "):
+        Expert.load(moved)
+
+
+def test_a_base_that_was_replaced_is_refused(folder, another, tmp_path):
+    """Not answered with: the original in the recorded place is used while it is there."""
+    copy = place(folder, tmp_path / "run", base=folder / "base")
+    shutil.copytree(another / "base", copy / "base", dirs_exist_ok=True)
+    assert Expert.load(copy).base == str(folder / "base")
+    copy = place(copy, tmp_path / "v1", base=copy / "base")
+    with pytest.raises(RunFolderError, match=f"in {copy}/base or {tmp_path}/run/base .* or train again"):
+        Expert.load(copy)
+
+
+def test_a_question_that_utf8_cannot_write_is_named_and_disturbs_no_other(expert):
+    """Bytes of another encoding become lone surrogates in a command's arguments."""
+    process = expert._child._process
+    waiting = expert._send(["Who opens the gate?"])
+    with pytest.raises(
+        InputError, match=r"question 2 of 2 is not a text that UTF-8 can write: character 3 of 'Ge\\udcfc"
+    ):
+        expert.ask_many(["What is the limit?", os.fsdecode(b"Ge\xfcbt?")])
+    assert [future.result().text for future in waiting] == ["the mate"]
+    assert expert._child._process is process
+
+
+def test_a_question_longer_than_the_window_is_refused_and_the_others_are_answered(expert):
+    """Cut, it would be answered as another question; the toy reads 2048 tokens."""
+    long, short = expert._send(["Who opens " + "the gate " * 2000 + "?", "Who opens the gate?"])
+    with pytest.raises(
+        InputError, match=r"the question 'Who opens the gate .* is too long: it takes \d{4,} tokens.*2048"
+    ):
+        long.result()
+    assert short.result().text == "the mate"
+
+
 def test_closing_ends_the_child_and_a_question_starts_another(folder):
     """`close` may be called at any time, and twice."""
     expert = Expert.load(folder)

@@ -72,7 +72,7 @@ def test_training_teaches_what_the_base_did_not_know(trained):
 
 
 def test_the_expert_folder_holds_what_others_load(trained):
-    """A PEFT folder with its tokenizer, readable by whoever may look into the run folder; nothing is pickled."""
+    """A PEFT folder with its tokenizer; nothing is pickled."""
     folder, adapter = trained
     names = {path.name for path in (folder / "expert").iterdir()}
     assert names >= {
@@ -86,6 +86,32 @@ def test_the_expert_folder_holds_what_others_load(trained):
     assert adapter.base_model == str(folder / "base")
     gold_sha256 = hashlib.sha256((folder / "golden_dataset.jsonl").read_bytes()).hexdigest()
     assert adapter.gold_sha256 == gold_sha256
+
+
+def test_base_and_expert_are_private_in_an_open_folder_too(recipes, tmp_path):
+    """A run folder that was there before keeps its mode; the folders of weights and logs let nobody else in."""
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o755)
+    job_of(folder, gold()[:3], max_steps=1)
+    with contextlib.chdir(folder):
+        recipes["scratch"].main("stages/base/job.json")
+        recipes["lora"].main("stages/train/job.json")
+    private = ("base", "expert", "stages/base", "stages/train")
+    assert [(folder / name).stat().st_mode & 0o777 for name in private] == [0o700] * 4
+
+
+def test_an_exam_question_that_is_too_long_has_an_empty_answer(trained, recipes, tmp_path, capsys):
+    """It is wrong in the exam and said in the log; the other questions are asked."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained[0], folder)
+    prompts = folder / "stages" / "prompts.jsonl"
+    lines = prompts.read_text().splitlines(keepends=True)
+    prompts.write_text(json.dumps({"id": "long", "question": "Why? " * 2500}) + "\n" + lines[0])
+    with contextlib.chdir(folder):
+        recipes["answer"].run("stages/after/job.json")
+    said = {id_: answer["text"] for id_, answer in answers(folder, "after").items()}
+    assert said == {"long": "", "q0": exam()[0].answer}
+    assert "the question 'Why? Why? " in capsys.readouterr().out
 
 
 def test_the_adapter_names_a_base_that_can_be_found(trained):

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from text2expert import files
 from text2expert.errors import InputError, RunFolderError, RunnerError
 from text2expert.records import Answer
 from text2expert.runners.local import RECIPES, check_installed, child_environment, tail
@@ -39,7 +40,7 @@ class Expert:
         """The expert of a run folder, or of its ``expert/`` folder; also after it was moved.
 
         Raises:
-            RunFolderError: *folder* holds no expert, or the expert's base is gone.
+            RunFolderError: *folder* holds no expert, or the base it was trained on is gone or has been replaced.
             MissingExtraError: torch and its companions are not installed.
         """
         folder = Path(folder)
@@ -53,13 +54,13 @@ class Expert:
                 f"(adapter_config.json: {type(error).__name__})"
             ) from error
         check_installed()
-        return cls(adapter, _find_base(adapter, recorded), config.get("revision"))
+        return cls(adapter, _find_base(adapter, recorded, _base_sha256(adapter)), config.get("revision"))
 
     def ask(self, question: str) -> Answer:
         """The answer to *question*.
 
         Raises:
-            InputError: *question* is not a text, or is empty.
+            InputError: *question* is not a text, is empty, or is longer than the model can read.
             RunnerError: The model cannot be loaded, or its process ended.
         """
         return self.ask_many([question])[0]
@@ -98,9 +99,8 @@ class Expert:
     def _send(self, questions: Sequence[str]) -> "list[Future[Answer]]":
         if isinstance(questions, str):
             raise InputError("ask_many takes a list of questions; for a single one there is ask")
-        for question in questions:
-            if not isinstance(question, str) or not question.strip():
-                raise InputError(f"a question must be a text that is not empty, got {question!r:.80}")
+        for number, question in enumerate(questions, 1):
+            _check(question, "a question" if len(questions) == 1 else f"question {number} of {len(questions)}")
         with self._guard:
             if self._child is None or not self._child.alive:
                 self._child = _Child(self._command(), offline=os.path.isdir(self.base))
@@ -112,17 +112,58 @@ class Expert:
         return command if self.revision is None else [*command, "--revision", self.revision]
 
 
-def _find_base(adapter: Path, recorded: str) -> str:
-    """The base beside the expert when the recorded one is gone: run folders are moved, and trained elsewhere."""
+def _check(question: object, name: str) -> None:
+    if not isinstance(question, str) or not question.strip():
+        raise InputError(f"{name} must be a text that is not empty, got {question!r:.80}")
+    try:
+        question.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{name} is not a text that UTF-8 can write: character {error.start + 1} of {question!r:.80} is a lone "
+            "surrogate, as bytes become that are not UTF-8; give it in UTF-8"
+        ) from error
+
+
+def _find_base(adapter: Path, recorded: str, sha256: str | None) -> str:
+    """The base that the adapter was trained on.
+
+    Run folders are moved and trained elsewhere, and then another run may lie where this one was. So a base is known by
+    its weights (*sha256*), where they were recorded: the one beside the expert comes first, then the recorded path.
+    Else the recorded path comes first.
+    """
+    if not os.path.isabs(recorded):  # a model of the hub
+        return recorded
     beside = adapter.resolve().parent / "base"
-    if os.path.isabs(recorded) and not os.path.isdir(recorded):
-        if not beside.is_dir():
-            raise RunFolderError(
-                f"the base of the expert in {adapter} is gone: it was {recorded}, and there is none in {beside} either; "
-                "move it to one of these places"
-            )
-        return str(beside)
-    return recorded
+    places = [beside, Path(recorded)] if sha256 else [Path(recorded), beside]
+    there = [place for place in dict.fromkeys(places) if place.is_dir()]
+    if not there:
+        raise RunFolderError(
+            f"the base of the expert in {adapter} is gone: it was {recorded}, and there is none in {beside} either; "
+            "move it to one of these places"
+        )
+    for place in there:
+        if sha256 is None or _is_base(place, sha256):
+            return str(place)
+    raise RunFolderError(
+        f"the expert in {adapter} was trained on another base than the one in {' or '.join(map(str, there))} "
+        f"(its model.safetensors should have the SHA-256 {sha256}): move the right one to {beside}, or train again"
+    )
+
+
+def _is_base(folder: Path, sha256: str) -> bool:
+    try:
+        return files.sha256_file(folder / "model.safetensors") == sha256
+    except OSError:
+        return False
+
+
+def _base_sha256(adapter: Path) -> str | None:
+    """What recipes/lora.py recorded of the base; None for an adapter that another tool made, and for large bases."""
+    try:
+        value = json.loads((adapter / "training_args.json").read_bytes()).get("base_sha256")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return value if isinstance(value, str) else None
 
 
 class _Child:
@@ -183,7 +224,11 @@ def _receive(
             continue
         with guard:
             future = waiting.pop(answer["id"])
-        if future.set_running_or_notify_cancel():
+        if not future.set_running_or_notify_cancel():
+            continue
+        if "error" in answer:  # with this question; the others have their answers
+            future.set_exception(InputError(answer["error"]))
+        else:
             future.set_result(Answer(text=answer["text"], confidence=answer["confidence"], seconds=answer["seconds"]))
     words = tail(log)
     code = process.wait()

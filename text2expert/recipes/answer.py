@@ -4,7 +4,8 @@
     python answer.py --serve --base B [--adapter A]     questions on standard input, answers on standard output
 
 Both ways a question is a line {"id", "question"} and its answer a line {"id", "text", "confidence", "seconds"}. Decoding
-is greedy. Confidence is the geometric mean of the probabilities of the tokens written.
+is greedy. Confidence is the geometric mean of the probabilities of the tokens written. A question that leaves no room
+for its answer in the model's window is not cut: when serving, its line is {"id", "error"}; in a job, its answer is empty.
 """
 
 import argparse
@@ -68,6 +69,8 @@ class Answerer:
             dtype=torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float32,
             device_map={"": 0} if on_gpu else None,
         )
+        self.window = getattr(model.config.get_text_config(), "max_position_embeddings", sys.maxsize)
+        self.kept = min(self.max_new_tokens, self.window // 2)  # of a small window, half is the question's
         ends = {self.tokenizer.eos_token_id, trained.get("stop_token_id")} - {None}
         known = model.generation_config.eos_token_id
         ends |= set(known if isinstance(known, list) else [known]) - {None}
@@ -89,9 +92,19 @@ class Answerer:
             choose_threads(lambda: self.model(input_ids=tokens))
 
     def answer(self, questions: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Answers to *questions*, those of similar length together and therefore in another order."""
+        """Answers to *questions*, those of similar length together and therefore in another order.
+
+        A question that is too long gets an "error" instead.
+        """
         prompts = [(prompt_of(self.tokenizer, str(q["question"]), self.system), q["id"]) for q in questions]
-        prompts.sort(key=lambda prompt: -len(prompt[0]))
+        fitting = []
+        for prompt, question in zip(prompts, questions, strict=True):
+            size = len(self.tokenizer(prompt[0], add_special_tokens=False, verbose=False)["input_ids"])
+            if size <= self.window - self.kept:
+                fitting.append(prompt)
+            else:
+                yield {"id": question["id"], "error": self.too_long(str(question["question"]), size)}
+        prompts = sorted(fitting, key=lambda prompt: -len(prompt[0]))
         for start in range(0, len(prompts), self.batch_size):
             yield from self.batch(prompts[start : start + self.batch_size])
 
@@ -102,8 +115,7 @@ class Answerer:
             [prompt for prompt, _ in prompts], add_special_tokens=False, padding=True, return_tensors="pt"
         ).to(self.model.device)
         inputs.pop("token_type_ids", None)
-        room = getattr(self.model.config, "max_position_embeddings", sys.maxsize) - inputs["input_ids"].shape[1]
-        limit = max(1, min(self.max_new_tokens, room))
+        limit = min(self.max_new_tokens, self.window - inputs["input_ids"].shape[1])
         watch = Probabilities()
         with torch.inference_mode():
             written = self.model.generate(**inputs, max_new_tokens=limit, logits_processor=[watch])[
@@ -121,6 +133,13 @@ class Answerer:
             {"id": id_, "text": text.strip(), "confidence": round(mean.exp().item(), 4), "seconds": seconds}
             for (_, id_), text, mean in zip(prompts, texts, means, strict=True)
         ]
+
+    def too_long(self, question: str, size: int) -> str:
+        """What is wrong with a question of *size* tokens, template included."""
+        return (
+            f"the question {question!r:.60} is too long: it takes {size} tokens, and the model has room for "
+            f"{self.window - self.kept} (its window of {self.window} less {self.kept} kept for the answer); shorten it"
+        )
 
     def ends(self) -> list[int]:
         """Ids of the tokens that end an answer."""
@@ -158,6 +177,9 @@ def run(job: str) -> None:
     answerer = Answerer(settings)
     answers: dict[Any, dict[str, Any]] = {}
     for answer in answerer.answer(questions):
+        if "error" in answer:
+            print(answer["error"], flush=True)
+            answer = {"id": answer["id"], "text": "", "confidence": 0.0, "seconds": 0.0}  # noqa: PLW2901
         answers[answer["id"]] = answer
         stage.progress(len(answers), len(questions))
     with open(settings.answers, "w", encoding="utf-8") as file:

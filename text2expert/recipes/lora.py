@@ -7,6 +7,7 @@ alone. A run that was killed goes on from its last checkpoint and ends with the 
 noise and learning rate are functions of the seed and the step, and a checkpoint holds all the rest. Nothing is pickled.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -29,6 +30,9 @@ from safetensors.torch import load_file, save_file
 from stage import Stage, choose_threads, read_jsonl, write_json
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+LARGE = 1_000_000_000
+"""Bytes of weights beyond which a base is not hashed: every loading of its expert would take seconds longer."""
 
 IGNORED = -100
 """The label of a token that is not trained on, as in torch's cross entropy."""
@@ -128,6 +132,8 @@ def main(job: str) -> None:
         "max_new_tokens": 16 + 2 * max(len(row.completion) for row in rows),
         "versions": {name: version(name) for name in ("torch", "transformers", "peft", "accelerate")},
     }
+    if os.path.isdir(settings.base):
+        facts["base_sha256"] = weights_sha256(Path(settings.base))
     save(accelerator.unwrap_model(model), tokenizer, settings, facts, log)
     stage.finish(**facts)
     for folder in checkpoints(stage):
@@ -213,6 +219,15 @@ def train(
 def base_path(settings: Settings) -> str:
     """The base for ``from_pretrained``; a folder as an absolute path, which PEFT records and others can follow."""
     return os.path.abspath(settings.base) if os.path.isdir(settings.base) else settings.base
+
+
+def weights_sha256(base: Path) -> str | None:
+    """The SHA-256 of a base's weights, by which an expert knows its base again; None when hashing them takes long."""
+    weights = base / "model.safetensors"
+    if not weights.is_file() or weights.stat().st_size > LARGE:
+        return None
+    with open(weights, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_base(settings: Settings, accelerator: Accelerator) -> PreTrainedModel:
@@ -477,6 +492,7 @@ def save(
     output = Path(settings.output)
     unfinished = output.with_name(f".{output.name}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)  # private, also in a run folder that was there before and is open to others
     model.save_pretrained(unfinished, save_embedding_layers=False)
     (unfinished / "README.md").unlink(missing_ok=True)  # PEFT's card is a form with nothing filled in
     tokenizer.save_pretrained(unfinished)

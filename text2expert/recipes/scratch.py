@@ -86,6 +86,8 @@ def main(job: str) -> None:
     loss = pretrain(model, tokenizer, texts, questions, stage)
 
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    # Private, also in a run folder that was there before and is open to others.
+    Path(settings.output).mkdir(mode=0o700, exist_ok=True)
     model.save_pretrained(settings.output)
     tokenizer.save_pretrained(settings.output)
     for path in Path(settings.output).iterdir():
