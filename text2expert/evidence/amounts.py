@@ -33,10 +33,14 @@ def _is_turned(pair: Pair, quantity: Quantity, *, denies: bool) -> bool:
     cases = [bool(pair.source.stance(i).cases_of) for i in holding]  # "Do not spray if: it is above 28"
     if cases and all(cases) and not denies and not pair.asks.explicit:
         return True
-    return bool(holding) and quantity.unit.dimension in SPANS and all(
-        pair.source.stance(i).explicit != denies
-        and (denies or any(token.stem in _CONDITIONS for token in pair.source.statements[i].tokens))
-        for i in holding
+    return (
+        bool(holding)
+        and quantity.unit.dimension in SPANS
+        and all(
+            pair.source.stance(i).explicit != denies
+            and (denies or any(token.stem in _CONDITIONS for token in pair.source.statements[i].tokens))
+            for i in holding
+        )
     )
 
 

@@ -5,13 +5,23 @@ from stands in the question or in the statements that the answer may rest on.
 """
 
 import calendar
-import datetime
+import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, pairwise
 from typing import NamedTuple
 
 from text2expert.evidence.pair import Pair
-from text2expert.evidence.quantities import CLOCK, DIMENSIONS, MONTHS, ORDINAL, SPANS, Quantity, Unit, same_quantity, unit_of
+from text2expert.evidence.quantities import (
+    CLOCK,
+    DIMENSIONS,
+    MONTHS,
+    ORDINAL,
+    SPANS,
+    Quantity,
+    Unit,
+    same_quantity,
+    unit_of,
+)
 from text2expert.evidence.statements import Statement
 from text2expert.evidence.tokens import Figure, Token
 from text2expert.evidence.wording import concept, stem, word_set
@@ -35,6 +45,8 @@ _PER = {
 }  # fmt: skip
 _SPAN_NAMES = word_set("second minute hour day week fortnight month quarter year decade")
 _TIME = concept(stem("times"))
+_TERMS = 40
+"""Of so many numbers two are tried together: every two of a long passage would make any number."""
 _FEW = 12
 """A bare number up to this is too often the ratio of two others."""
 _ROUNDED = word_set("about approximately roughly around nearly almost rounded circa approx")
@@ -63,19 +75,17 @@ def follows(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
         return True
     computes = _computes(pair)
     spans = list(_asked_spans(pair.question.tokens)) or list(_own_span(quantity))
-    groups = [_terms(pair, i) for i in pair.pool]
-    for terms in groups:
-        if _any_is(_bounds(terms), quantity, pair) and not quantity.tolerance:
+    for i in pair.pool:
+        if _any_is(_bounds(_terms(pair, i), [f.quantity for f in asked]), quantity, pair) and not quantity.tolerance:
             return True
-        if _any_is(_per_span(pair, terms, spans, quantity), quantity, pair):
+        if spans and _any_is(_per_span(pair, i, spans, quantity), quantity, pair):
             return True
     factors, percents = _factors(pair)
     shown = [f.quantity for f in (*pair.question.figures, *pair.answer.figures) if f.quantity is not quantity]
     if _any_is(_shares(shown, percents + factors, quantity), quantity, pair):
         return True  # of a number that the pair names
-    for terms in groups:
-        if factors and _any_is(_shares(terms, factors, quantity), quantity, pair):
-            return True
+    if factors and any(_any_is(_shares(_terms(pair, i), factors, quantity), quantity, pair) for i in pair.pool):
+        return True
     results = [_shown(pair, quantity, sums=bool(computes))]
     if computes:
         results.append(_products([*brought, *spans], held, quantity))
@@ -133,7 +143,12 @@ def _compound(pair: Pair, quantity: Quantity) -> Quantity | None:
     """The whole of which a number of the answer is a part: the 8 and the 15 of "8 hours and 15 minutes"."""
     figures = [f.quantity for f in pair.answer.figures]
     for one, two in pairwise(figures):
-        if quantity not in (one, two) or one.unit is None or two.unit is None or one.unit.dimension != two.unit.dimension:
+        if (
+            quantity not in (one, two)
+            or one.unit is None
+            or two.unit is None
+            or one.unit.dimension != two.unit.dimension
+        ):
             continue
         if two.start - one.stop <= 5 and two.unit.size < one.unit.size and two.value * two.unit.size < one.unit.size:
             return one._replace(value=one.value + two.value * two.unit.size / one.unit.size, start=-1)
@@ -158,7 +173,7 @@ def _sums(terms: Sequence[Quantity], wanted: Quantity) -> Iterator[float]:
         alike = [q for q in terms if q.unit is not None and q.unit.dimension.startswith(goal + "/")]
         scale = alike[0].unit.size if alike and alike[0].unit is not None else scale
     sizes = list(dict.fromkeys(q.value * (q.unit.size if q.unit is not None else 1.0) / scale for q in alike))
-    for one, two in combinations(sizes, 2):
+    for one, two in combinations(sizes[:_TERMS], 2):
         yield one + two
         yield abs(one - two)
 
@@ -230,7 +245,7 @@ def _products(brought: Sequence[Quantity], held: Sequence[Quantity], wanted: Qua
     for a in brought:
         for b in held:
             yield from _combined(a, b, wanted)
-    for a, b in combinations(held[:24], 2):
+    for a, b in combinations(held[:_TERMS], 2):
         if (a.unit is None) != (b.unit is None) or (
             a.unit is not None and b.unit is not None and a.unit.dimension != b.unit.dimension
         ):
@@ -244,10 +259,11 @@ def _terms(pair: Pair, i: int) -> list[Quantity]:
     return [figure.quantity for figure in pair.source.statements[i].figures]
 
 
-def _bounds(terms: Sequence[Quantity]) -> Iterator[float]:
+def _bounds(terms: Sequence[Quantity], asked: Sequence[Quantity]) -> Iterator[float]:
     """44 ± 0.5 is from 43.5 to 44.5; a percentage is of the value."""
-    for value, slack in pairwise(terms):
-        if slack.tolerance:
+    for value, slack in (*pairwise(terms), *((value, slack) for value in asked for slack in terms if slack.tolerance)):
+        alike = value.unit is None or slack.unit is None or value.unit.dimension == slack.unit.dimension
+        if slack.tolerance and (alike or slack.unit.name == "%"):
             percent = slack.unit is not None and slack.unit.name == "%" and value.unit != slack.unit
             by = value.value * slack.value / 100 if percent else slack.value
             yield value.value - by
@@ -271,8 +287,9 @@ def _own_span(quantity: Quantity) -> Iterator[Quantity]:
             yield Quantity(1.0, below, 0, 0, 0, "1", below.name)
 
 
-def _per_span(pair: Pair, terms: Sequence[Quantity], spans: Sequence[Quantity], wanted: Quantity) -> Iterator[float]:
+def _per_span(pair: Pair, i: int, spans: Sequence[Quantity], wanted: Quantity) -> Iterator[float]:
     """750 mg every 12 hours is 1500 mg a day; 2 tablets three times a day are 6."""
+    terms = _terms(pair, i)
     span_terms = [q for q in terms if q.unit is not None and q.unit.dimension in SPANS]
     rates = [q for q in terms if q.unit is not None and "/" in q.unit.dimension]
     scale = wanted.unit.size if wanted.unit is not None else 1.0
@@ -311,8 +328,9 @@ def _per_span(pair: Pair, terms: Sequence[Quantity], spans: Sequence[Quantity], 
                     yield length / (each.value * each.unit.size)
                 elif goal == {span.unit.dimension: -1}:
                     yield 1 / (each.value * each.unit.size) / scale
-    words = {token.text.lower() for i in pair.pool for token in pair.source.statements[i].tokens}
-    if spans and not words.isdisjoint({"daily", "day"}):  # twice daily
+    if spans and any(
+        token.text.lower() in ("daily", "day") for token in pair.source.statements[i].tokens
+    ):  # twice daily
         for amount, often in combinations(terms, 2):
             if often.unit is None or amount.unit is None:
                 yield from _combined(amount, often, wanted)
@@ -333,8 +351,10 @@ def _factors(pair: Pair) -> tuple[list[float], list[float]]:
         if quantity.unit is not None and quantity.unit.name == "%":
             share = quantity.value / 100
             percents += [share, 1 - share, 1 + share]
-        elif quantity.unit is None and quantity.text[:1].isalpha() and (
-            quantity.value < 1 or quantity.text.lower() in ("twice", "double", "doubled", "triple", "thrice")
+        elif (
+            quantity.unit is None
+            and quantity.text[:1].isalpha()
+            and (quantity.value < 1 or quantity.text.lower() in ("twice", "double", "doubled", "triple", "thrice"))
         ):
             factors += [quantity.value, *([1 - quantity.value] if quantity.value < 1 else [])]
         elif quantity.unit is None and figure.noun == _TIME and figure not in held:  # one and a half times
@@ -364,7 +384,7 @@ def _shares(terms: Sequence[Quantity], factors: Sequence[float], wanted: Quantit
 
 def _shown(pair: Pair, wanted: Quantity, *, sums: bool) -> Iterator[float]:
     """What the answer's other numbers make, each of which is checked for itself: "480 mg divided by 5 mg/kg is 96 kg"."""
-    others = [f.quantity for f in pair.answer.figures if f.quantity is not wanted][:6]
+    others = [f.quantity for f in (*pair.answer.figures, *pair.question.figures) if f.quantity is not wanted][:8]
     if sums or wanted.unit is not None or not wanted.value.is_integer() or wanted.value > _FEW:
         for a, b in combinations(others, 2):
             yield from _combined(a, b, wanted)
@@ -392,7 +412,9 @@ def _totals(pair: Pair, wanted: Quantity) -> Iterator[float]:
     for i in pair.pool:  # 2 tablets three times a day for 10 days
         for a, b, c in combinations(_terms(pair, i)[:6], 3):
             powers = _joined(_joined(_powers(a.unit), _powers(b.unit), 1), _powers(c.unit), 1)
-            if powers == _powers(wanted.unit) and any(q.unit is not None and "/" in q.unit.dimension for q in (a, b, c)):
+            if powers == _powers(wanted.unit) and any(
+                q.unit is not None and "/" in q.unit.dimension for q in (a, b, c)
+            ):
                 sizes = [q.value * (q.unit.size if q.unit is not None else 1.0) for q in (a, b, c)]
                 yield sizes[0] * sizes[1] * sizes[2] / scale
 
@@ -411,7 +433,7 @@ def _keys(i: int, statement: Statement) -> Iterator[tuple[object, Figure]]:
 class _Date(NamedTuple):
     day: Quantity
     year: Quantity | None
-    on: datetime.date | None
+    on: dt.date | None
 
 
 def _dates(made: Sequence[Token]) -> Iterator[_Date]:
@@ -426,7 +448,7 @@ def _dates(made: Sequence[Token]) -> Iterator[_Date]:
         if year is not None and token.quantity.value.is_integer():
             last = calendar.monthrange(int(year.value), month)[1]
             if 1 <= token.quantity.value <= last:
-                on = datetime.date(int(year.value), month, int(token.quantity.value))
+                on = dt.date(int(year.value), month, int(token.quantity.value))
         yield _Date(token.quantity, year, on)
 
 
@@ -445,7 +467,7 @@ def _dated(pair: Pair, quantity: Quantity) -> bool:
     bases = [d.on for part in made for d in _dates(part) if d.on]
     figures = [t.quantity for part in made for t in part if t.quantity is not None]
     spans = [q for q in figures if q.unit is not None and q.unit.dimension in ("time", "calendar") and q.value < 1000]
-    results = {shifted for base in bases for span in spans for shifted in _shifted(base, span)}
+    results = {shifted for base in bases[:_TERMS] for span in spans[:_TERMS] for shifted in _shifted(base, span)}
     if told:
         return any(d.on in results for d in told)
     years = {q.value for q in figures if q.unit is None and 1000 <= q.value < 3000} | {float(b.year) for b in bases}
@@ -456,7 +478,7 @@ def _dated(pair: Pair, quantity: Quantity) -> bool:
     )
 
 
-def _shifted(base: datetime.date, span: Quantity) -> Iterator[datetime.date]:
+def _shifted(base: dt.date, span: Quantity) -> Iterator[dt.date]:
     assert span.unit is not None
     for sign in (1, -1):
         try:
@@ -464,11 +486,11 @@ def _shifted(base: datetime.date, span: Quantity) -> Iterator[datetime.date]:
                 months = base.year * 12 + base.month - 1 + sign * round(span.value * span.unit.size)
                 year, month = divmod(months, 12)
                 day = min(base.day, calendar.monthrange(year, month + 1)[1])
-                end = datetime.date(year, month + 1, day)
+                end = dt.date(year, month + 1, day)
             else:
-                end = base + datetime.timedelta(seconds=sign * span.value * span.unit.size)
+                end = base + dt.timedelta(seconds=sign * span.value * span.unit.size)
             yield end
-            yield end - datetime.timedelta(days=1)  # the last day of the span
+            yield end - dt.timedelta(days=1)  # the last day of the span
         except (ValueError, OverflowError):
             continue
 
@@ -476,16 +498,21 @@ def _shifted(base: datetime.date, span: Quantity) -> Iterator[datetime.date]:
 def _clocked(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
     """A time of day that is a span away from another, or the span between two."""
     terms = [f.quantity for f in (*here, *pair.question.figures)]
-    clocks = [q.value for q in terms if q.unit is CLOCK]
+    clocks = list(dict.fromkeys(q.value for q in terms if q.unit is CLOCK))[:_TERMS]
     asked = {token.text.lower() for token in pair.question.tokens}
     if not clocks or quantity.unit is None:
         return False
     if quantity.unit is CLOCK:
         if asked.isdisjoint(_CLOCKS_ASKED):
             return False
-        spans = [q.value * q.unit.size / 60 for q in terms if q.unit is not None and q.unit.dimension == "time"]
+        spans = [q.value * q.unit.size / 60 for q in terms if q.unit is not None and q.unit.dimension == "time"][
+            :_TERMS
+        ]
         return any(
-            abs((clock + sign * span - quantity.value) % 1440) < 1e-6 for clock in clocks for span in spans for sign in (1, -1)
+            abs((clock + sign * span - quantity.value) % 1440) < 1e-6
+            for clock in clocks
+            for span in spans
+            for sign in (1, -1)
         )
     if quantity.unit.dimension != "time" or asked.isdisjoint(_SPANS_ASKED):
         return False

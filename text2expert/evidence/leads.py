@@ -1,7 +1,7 @@
 """What an item is read with: its list's lead-in, the heading above, and whether these forbid what stands below.
 
-    Do not:                   2. While the pump runs, never:        ## Prohibited
-    - weld on a drum             - open the inner valve             - smoking in the store
+Do not:                   2. While the pump runs, never:        ## Prohibited
+- weld on a drum             - open the inner valve             - smoking in the store
 """
 
 import re
@@ -13,7 +13,10 @@ from text2expert.evidence.wording import BANS, NEGATORS, stem, word_set
 
 _MARKER = re.compile(r"([ \t]*)(>[ \t]*)?([(]?)(?:(\d+(?:\.\d+)*)|([a-z]{1,4})|([^\w\s(]))([.)]*)", re.IGNORECASE)
 _ROMAN = re.compile(r"[ivx]{2,4}")
-_DRESS = re.compile(r"^[\s>#*_\u2022-]*(?:[(]?(?:\d+(?:\.\d+)*|[a-z])[.)]+\s|\d+(?:\.\d+)*\s)?[\s*_]*|[\s*_:.\u2013\u2014-]+$", re.IGNORECASE)
+_DRESS = re.compile(
+    r"^[\s>#*_\u2022-]*(?:[(]?(?:\d+(?:\.\d+)*|[a-z])[.)]+\s|\d+(?:\.\d+)*\s)?[\s*_]*|[\s*_:.\u2013\u2014-]+$",
+    re.IGNORECASE,
+)
 """What surrounds a heading or lead-in: marks, enumerators, emphasis, the colon."""
 _BARE_BAN = re.compile(
     r"(?:please )?(?:do not|don['\u2019]ts?|never|avoid|prohibited|forbidden|not (?:allowed|permitted)|banned|what not to do"
@@ -22,7 +25,9 @@ _BARE_BAN = re.compile(
     re.IGNORECASE,
 )
 """A line that is a ban as a whole, with or without a colon."""
-_BANS = BANS | frozenset(map(stem, word_set("abstain mistake misuse breach offence violation malpractice misconduct dismissal")))
+_BANS = BANS | frozenset(
+    map(stem, word_set("abstain mistake misuse breach offence violation malpractice misconduct dismissal"))
+)
 _BAD = word_set("bad incorrect wrong poor improper unacceptable unsafe dangerous")
 """Stems and words that make a lead-in a ban without a negation."""
 _BAD_WHAT = word_set("practice practices examples example behaviour conduct actions action use uses ways technique")
@@ -105,13 +110,12 @@ def forbids(made: Sequence[Token]) -> bool:
     ban = None
     for i, token in enumerate(made):
         following = made[i + 1].text.lower() if i + 1 < len(made) else ""
-        if token.stem in NEGATORS and token.stem != "without" and following not in _COMPARING:
-            ban = i
-        elif token.stem in _BANS:
-            ban = i
-        elif token.text.lower() in _BAD and (following in ("", ":") or following in _BAD_WHAT):
-            ban = i
-        elif token.text.lower() == "ts" and i and made[i - 1].text.lower() == "don":
+        if (
+            (token.stem in NEGATORS and token.stem != "without" and following not in _COMPARING)
+            or token.stem in _BANS
+            or (token.text.lower() in _BAD and (following in ("", ":") or following in _BAD_WHAT))
+            or (token.text.lower() == "ts" and i and made[i - 1].text.lower() == "don")
+        ):
             ban = i
     if ban is None:
         return False

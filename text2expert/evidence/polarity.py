@@ -37,7 +37,9 @@ def _denials(pair: Pair, clause: Clause, stances: list[Stance]) -> Iterator[Faul
         unfounded = unfounded and not any(prefix + word in pair.source.stems for prefix in _UN)
         if stances and unfounded:
             yield Fault("contradicted", f"the answer denies {clause.shown([word])}, the evidence does not")
-    for stance in stances if not (pair.asks.explicit or pair.asks.bans) else []:  # "When is it not used?" - "In pregnancy."
+    for stance in (
+        stances if not (pair.asks.explicit or pair.asks.bans) else []
+    ):  # "When is it not used?" - "In pregnancy."
         for word in sorted((stance.denied & said.plain) - said.clouded):
             if not any(word in other.plain for other in stances):
                 yield Fault("contradicted", f"the evidence denies {clause.shown([word])}, the answer does not")
@@ -58,7 +60,9 @@ def _of_the_opposite(pair: Pair) -> Iterator[Fault]:
     told = {f"#{f.quantity.value:g}" for f in pair.answer.figures}
     if len(told) != 1:
         return
-    found = [d for near in pair.near(pair.question)[:1] for d in pair.source.stance(near.statement).directions if d.ahead]
+    found = [
+        d for near in pair.near(pair.question)[:1] for d in pair.source.stance(near.statement).directions if d.ahead
+    ]
     for asked in pair.asks.directions:
         alike = {d.ahead for d in found if d.sides & asked.sides}
         against = {d.ahead for d in found if d.opposites & asked.sides}
@@ -80,8 +84,8 @@ def _turned(pair: Pair, said: Direction, clause: Clause, nears: list[Near]) -> I
         for i, s in enumerate(pair.source.statements)
         if telling and i not in places and shared(telling, s.figures) == len(telling)
     ]
-    for share, i in [*nears, *others]:
-        share += shared(clause.figures, pair.source.statements[i].figures)  # where the clause's numbers come from
+    for near, i in [*nears, *others]:
+        share = near + shared(clause.figures, pair.source.statements[i].figures)  # where the clause's numbers come from
         for d in pair.source.stance(i).directions:
             alike, against = d.sides & said.sides, d.opposites & said.sides
             if not alike and not against:

@@ -140,7 +140,9 @@ def unit_of(text: str) -> Unit | None:
     if not all(below):
         return None
     # Anything can be counted per unit: breaths/min, forms per week.
-    top = _UNITS.get(parts[0]) or Unit(parts[0].rstrip("s"), "count" if parts[0] in _TIMES else parts[0].rstrip("s"), 1.0)
+    top = _UNITS.get(parts[0]) or Unit(
+        parts[0].rstrip("s"), "count" if parts[0] in _TIMES else parts[0].rstrip("s"), 1.0
+    )
     size, names, dimensions = top.size, [top.name], [top.dimension]
     for part in below:
         assert part is not None
@@ -182,6 +184,12 @@ WORD_VALUES: dict[str, float] = {
     "two-thirds": 2 / 3, "two thirds": 2 / 3, "one third": 1 / 3, "one-third": 1 / 3,
     "three quarters": 0.75, "three-quarters": 0.75, "one half": 0.5, "one quarter": 0.25,
 }  # fmt: skip
+WORD_VALUES |= {
+    f"{_ONES[i]}{joint}{part}": i / n
+    for part, n in (("fifths", 5), ("sixths", 6), ("eighths", 8), ("tenths", 10), ("quarters", 4), ("thirds", 3))
+    for i in range(2, n)
+    for joint in "- "
+}
 _ORDINALS = {
     "second": 2.0, "third": 3.0, "fourth": 4.0, "fifth": 5.0, "sixth": 6.0, "seventh": 7.0, "eighth": 8.0, "ninth": 9.0,
     "tenth": 10.0, "eleventh": 11.0, "twelfth": 12.0,
@@ -304,8 +312,8 @@ def with_shared_units(text: str, found: list[Quantity]) -> list[Quantity]:
             between = text[this.stop : following.start]
             if len(between) < 12 and _JOINT.fullmatch(between):
                 found[i] = this._replace(unit=following.unit, unit_apart=True)
-    for i in range(1, len(found)):
-        if _TOLERANCE.fullmatch(text[found[i - 1].stop : found[i].start]):
+    for i in range(len(found)):
+        if _TOLERANCE.search(text[max(0, found[i].start - 16) : found[i].start]):
             found[i] = found[i]._replace(tolerance=True)
     return found
 
@@ -314,8 +322,10 @@ def _is_month(unit: Unit | None) -> bool:
     return unit is not None and unit.name in MONTHS
 
 
-_TOLERANCE = re.compile(r"\s*(?:\u00b1|\+/[-\u2212\u2013]|\+[-\u2212\u2013]|plus or minus)\s*")
-_JOINT = re.compile(r"\s*(?:,|to|and|or|-|\u2013|\u2014|,\s*and|,\s*or|x|\u00d7|then|/|\u00b1|\+/[-\u2212\u2013]|plus or minus)\s*(?:to\s+)?")
+_TOLERANCE = re.compile(r"\s*(?:\u00b1|\+/[-\u2212\u2013]|\+[-\u2212\u2013]|plus or minus)\s*$")
+_JOINT = re.compile(
+    r"\s*(?:,|to|and|or|-|\u2013|\u2014|,\s*and|,\s*or|x|\u00d7|then|/|\u00b1|\+/[-\u2212\u2013]|plus or minus)\s*(?:to\s+)?"
+)
 
 
 def _spelled(text: str, start: int, word: str) -> Quantity | None:
@@ -399,9 +409,11 @@ def _written(text: str, start: int) -> Quantity | None:
     if (unit is None or unit.name.startswith("count/")) and (
         money := _MONEY_BEFORE.search(text, max(0, start - 4), start)
     ):
-        coin = _UNITS[money[1].strip().lower()] if money[1].strip().lower() in _UNITS else None
+        coin = _UNITS.get(money[1].strip().lower())
         unit = _per(coin, unit) if coin is not None and unit is not None else coin
-    return Quantity(value, unit, start, end, stop, match.group(), text[start:stop], *_around(text, start, stop))._replace(other_value=other)
+    return Quantity(
+        value, unit, start, end, stop, match.group(), text[start:stop], *_around(text, start, stop)
+    )._replace(other_value=other)
 
 
 def _glued_name(text: str, end: int) -> bool:

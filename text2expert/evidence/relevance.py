@@ -1,13 +1,14 @@
 """Words: the answer must bring nothing new, be of the kind that was asked, and come from what the question is about."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from text2expert.evidence.arithmetic import follows
 from text2expert.evidence.pair import Clause, Fault, Pair, said, shared
 from text2expert.evidence.quantities import SPANS, Quantity, Unit, same_quantity
 from text2expert.evidence.statements import Statement
 from text2expert.evidence.tokens import Figure, Token
-from text2expert.evidence.wording import LIGHT_STEMS, concept, word_set
+from text2expert.evidence.wording import LIGHT_STEMS, OF_BANS, concept, word_set
 
 NEW = 0.5
 """A clause with more than this share of new content words, and at least two of them, brings something new."""
@@ -62,17 +63,17 @@ def _added(pair: Pair) -> Iterator[Fault]:
 
 def _is_named(part: Sequence[Token]) -> bool:
     """Whether a conjunct is a noun with its article: "and the relatives of the hirer"."""
-    return part[0].text.lower() in ("the", "a", "an", "two", "three", "another") if part else False
+    return part[0].text.lower() in _ARTICLES if part else False
 
 
 def _conjuncts(made: Sequence[Token]) -> list[list[Token]]:
     """The parts behind each "and" or "then", as far as the next or a comma."""
     parts: list[list[Token]] = []
     going = False
-    for token in made:
+    for token, following in pairwise([*made, *made[-1:]]):
         if token.boundary:
             going = False
-        elif token.stem in _JOINS:
+        elif token.stem in _JOINS or (token.stem in _BY and following.text.lower() in _ARTICLES):
             parts.append([])
             going = True
         elif going:
@@ -80,6 +81,8 @@ def _conjuncts(made: Sequence[Token]) -> list[list[Token]]:
     return parts
 
 
+_BY = word_set("by with")
+_ARTICLES = word_set("the a an two three another")
 _JOINS = word_set("and then plus besides also afterwards")
 
 
@@ -99,7 +102,8 @@ def _about_something_else(pair: Pair) -> Iterator[Fault]:
         return
     new = asked - pair.source.stems - pair.answer.stems
     known = len(asked - new) + sum(
-        any(_same_kind(f.quantity.unit, n.quantity.unit) for f in pair.source.figures) or shared([n], pair.source.figures)
+        any(_same_kind(f.quantity.unit, n.quantity.unit) for f in pair.source.figures)
+        or shared([n], pair.source.figures)
         for n in numbers
     )  # a number need not be that of the evidence: it may lie beyond a limit
     if len(new) >= 2 and known < KNOWN * (len(asked) + len(numbers)):
@@ -120,8 +124,10 @@ def _carriers(pair: Pair) -> set[int]:
     held = pair.source.statements
     here: set[int] = set()
     for clause in pair.clauses:
-        own = clause.stems - pair.question.stems
-        if not own - LIGHT_STEMS and any(not _stands(figure.quantity, pair.source.figures) for figure in clause.figures):
+        own = clause.stems - pair.question.stems - OF_BANS
+        if not own - LIGHT_STEMS and any(
+            not _stands(figure.quantity, pair.source.figures) for figure in clause.figures
+        ):
             continue  # a computed number stands nowhere
         carried = [0.0 if s.heading else weigh(own & s.stems) + rare * shared(clause.figures, s.figures) for s in held]
         most = max(carried, default=0.0)
@@ -185,20 +191,28 @@ def _of_another_statement(pair: Pair) -> Iterator[Fault]:
     if len(foreign) == len(told) or rows:
         for quantity in foreign:
             alike = [q for q in asked_for or (own if not kinds else []) if _same_kind(q.unit, quantity.unit)]
-            if alike and not follows(pair, quantity, pool) and not any(same_quantity(quantity, n.quantity) for n in numbers):
-                yield Fault("misplaced", f"the answer says {said(quantity)}, what speaks of the question says {said(alike[0])}")
+            if (
+                alike
+                and not follows(pair, quantity, pool)
+                and not any(same_quantity(quantity, n.quantity) for n in numbers)
+            ):
+                yield Fault(
+                    "misplaced", f"the answer says {said(quantity)}, what speaks of the question says {said(alike[0])}"
+                )
                 return
     words = pair.answer.stems - pair.question.stems - LIGHT_STEMS
     if len(words) >= 3 and any(_bounded_alike(pair, i) for i in telling):
         mine = max(len(words & (held[i].stems | held[i].lead)) for i in near)
         other = max((len(words & s.stems) for s in held if not s.heading), default=0)
         if other >= ELSEWHERE * len(words) and other >= 3 * max(1, mine):
-            yield Fault("misplaced", "the answer is what another statement says, not the one that speaks of the question")
+            yield Fault(
+                "misplaced", "the answer is what another statement says, not the one that speaks of the question"
+            )
 
 
 def _of_another_part(pair: Pair) -> Iterator[Fault]:
     """Of several numbers of one kind in a statement, the question names which: "4 minutes by day and 9 at night"."""
-    told = [f for f in pair.answer.figures if f.quantity.unit is not None]
+    told = [f for f in pair.answer.figures if f.quantity.unit is not None or f.noun]
     asked = pair.question.stems | {token.stem for token in pair.question.tokens if token.content}
     for figure in told:
         if len([f for f in told if _same_kind(f.quantity.unit, figure.quantity.unit)]) > 1:
@@ -210,12 +224,18 @@ def _of_another_part(pair: Pair) -> Iterator[Fault]:
                 if any(t.quantity is not None and _same_kind(t.quantity.unit, figure.quantity.unit) for t in part)
             ]
             stems = [frozenset(concept(t.stem) for t in part if t.content) for part in parts]
-            mine = [i for i, part in enumerate(parts) if any(t.quantity and same_quantity(t.quantity, figure.quantity) for t in part)]
+            mine = [
+                i
+                for i, part in enumerate(parts)
+                if any(t.quantity and same_quantity(t.quantity, figure.quantity) for t in part)
+            ]
             if len(parts) < 2 or len(mine) != 1:
                 continue
             # What the first part says, the others may leave out: "the main pump delivers 50 L/min, the reserve pump 20".
             if mine == [0] and any(asked & (stem - stems[0]) - LIGHT_STEMS for stem in stems[1:]):
-                yield Fault("misplaced", f"the answer says {said(figure.quantity)}, the evidence says that of something else")
+                yield Fault(
+                    "misplaced", f"the answer says {said(figure.quantity)}, the evidence says that of something else"
+                )
 
 
 def _parts(made: Sequence[Token]) -> list[list[Token]]:
@@ -276,13 +296,14 @@ def _head_noun(pair: Pair) -> frozenset[str]:
 def _with_what_goes_on(pair: Pair, telling: list[int], *, strictly: bool) -> set[int]:
     """Statements with their lead-ins, their items, and the sentences that go on about them: *strictly*, by a pronoun."""
     held = pair.source.statements
-    near = {*telling, *(i for i, s in enumerate(held) if s.above in telling)}
+    near = set(telling)
+    near |= {i for i, s in enumerate(held) if s.above in near}
     near |= {held[i].above for i in telling if held[i].above >= 0}
     for i in telling:
         for j in range(i + 1, len(held)):
-            if held[j].block != held[i].block:
+            if held[j].block != held[i].block or j in near:
                 break
-            if not any(token.stem in _ANAPHORS for token in held[j].tokens[:3 if strictly else 6]) and (
+            if not any(token.stem in _ANAPHORS for token in held[j].tokens[: 3 if strictly else 6]) and (
                 strictly or held[j - 1].stems.isdisjoint(held[j].stems)
             ):
                 break
@@ -306,7 +327,7 @@ def _kinds_asked(pair: Pair) -> frozenset[str]:
 
 def _same_kind(one: Unit | None, other: Unit | None) -> bool:
     if one is None or other is None:
-        return False
+        return one is other
     return one.dimension == other.dimension or {one.dimension, other.dimension} <= SPANS
 
 

@@ -3,7 +3,17 @@
 from collections.abc import Iterator, Sequence
 
 from text2expert.evidence.tokens import Token
-from text2expert.evidence.wording import BANS, INHERENT, LIGHT_STEMS, NEGATORS, OPPOSITES, PERMITS, concept, word_set
+from text2expert.evidence.wording import (
+    BANS,
+    INHERENT,
+    LIGHT_STEMS,
+    NEGATORS,
+    OF_BANS,
+    OPPOSITES,
+    PERMITS,
+    concept,
+    word_set,
+)
 
 _REACH = 4
 """Content words that a negation governs at most."""
@@ -26,7 +36,6 @@ _PREPOSITIONS = word_set("with without before after until within above below ove
 
 _EXCEPTIONS = word_set("unless except without until only")
 _CONDITIONS = word_set("if when where while whenever")
-_OF_BANS = frozenset(map(concept, BANS | PERMITS)) | LIGHT_STEMS
 
 
 class Direction:
@@ -110,8 +119,10 @@ class Stance:
                 self._place(concept(word), reach, under=under)
                 reach = max(0, reach - 1)
         words = frozenset(concept(made[i].stem) for i in stretch if made[i].content)
-        if (bans and not negations) or (permits and negations == 1 and not any(made[i].stem == "without" for i in stretch)):
-            self.bans.append(words - _OF_BANS)
+        if (bans and not negations) or (
+            permits and negations == 1 and not any(made[i].stem == "without" for i in stretch)
+        ):
+            self.bans.append(words - OF_BANS - LIGHT_STEMS)
         if clouded:
             self.clouded.update(concept(made[i].stem) for i in stretch if made[i].content)
 

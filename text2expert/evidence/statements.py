@@ -156,7 +156,12 @@ def _blocks(text: str) -> list[tuple[str, int, int]]:
         ):
             blocks.append(("heading", start, end))
             going = False
-        elif _ITEM.match(body) and (not going or text[blocks[-1][2] - 1] in ".:;!?" or opens_a_list(text[blocks[-1][1] : blocks[-1][2]]) or not body.lstrip()[0].isalnum()):
+        elif _ITEM.match(body) and (
+            not going
+            or text[blocks[-1][2] - 1] in ".:;!?"
+            or opens_a_list(text[blocks[-1][1] : blocks[-1][2]])
+            or not body.lstrip()[0].isalnum()
+        ):
             blocks.append(("item", start, end))
             going = True
         elif going:
@@ -183,9 +188,18 @@ def _column(cell: str) -> Column:
     bound = _HEADER_BOUND.search(cell)
     return Column(
         next((concept(token.stem) for token in tokens(cell) if token.content), ""),
-        unit_of(unit[1]) if unit else None,
+        _column_unit(cell, unit[1]) if unit else None,
         "" if bound is None else "low" if bound["low"] else "high",
     )
+
+
+def _column_unit(cell: str, unit: str) -> Unit | None:
+    """The unit in a header's brackets, by what stands outside of them: "Price per litre (€)"."""
+    per = _PER_WHAT.search(cell)
+    return (unit_of(f"{unit}/{per[1]}") if per else None) or unit_of(unit)
+
+
+_PER_WHAT = re.compile(r"\bper ((?:square |cubic )?[^\W\d_]+)")
 
 
 def _row(cells: list[str], header: list[Column]) -> tuple[tuple[Token, ...], tuple[Figure, ...]]:

@@ -347,7 +347,9 @@ def _stems(those: frozenset[str]) -> frozenset[str]:
     return frozenset(map(stem, those))
 
 
-BANS = _stems(word_set("forbid prohibit ban prohibition disallow illegal unlawful impermissible inadmissible refrain avoid"))
+BANS = _stems(
+    word_set("forbid prohibit ban prohibition disallow illegal unlawful impermissible inadmissible refrain avoid")
+)
 """Stems that forbid, without a negation, what stands beside them."""
 PERMITS = _stems(word_set("allow permit permission acceptable lawful legal approve possible ok okay"))
 """Stems that make a ban when they are denied."""
@@ -377,3 +379,7 @@ OPPOSITES = _read_pairs()
 def concept(stem_: str) -> str:
     """The first of a stem's synonyms."""
     return _SYNONYM_STEMS.get(stem_, stem_)
+
+
+OF_BANS = frozenset(map(concept, BANS | PERMITS))
+"""The concepts of forbidding and permitting."""
