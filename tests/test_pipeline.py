@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +29,9 @@ from text2expert import (
     RunFolderLockedError,
     Trainer,
 )
+from text2expert.receipt import settings
 from text2expert.records import Chunk, ExamQuestion, GoldRecord, QAPair, Span, Verdict, read_jsonl
+from text2expert.run import RunFolder
 
 PUMPS = """1. PURPOSE
 
@@ -339,6 +342,157 @@ def test_a_failing_step_fails_the_run_with_its_own_error(pumps, tmp_path):
         _gold_only(pumps, tmp_path / "run", teacher=Broken())
     assert not (tmp_path / "run" / "run.json").exists()
     assert _gold_only(pumps, tmp_path / "run").receipt["counts"]["gold"] > 0
+
+
+def test_every_backup_of_an_edited_dataset_is_kept(pumps, tmp_path):
+    out = tmp_path / "run"
+    _gold_only(pumps, out)
+    for seed, who in ((1, "Ada"), (2, "Bob")):
+        with open(out / "golden_dataset.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps({"instruction": f"Who is {who}?", "output": f"{who} is the fitter."}) + "\n")
+        _gold_only(pumps, out, seed=seed)
+    backups = [path.read_text("utf-8") for path in sorted(out.glob("golden_dataset.edited*.jsonl"))]
+    assert ["Ada" in backup for backup in backups].count(True) == 1
+    assert ["Bob" in backup for backup in backups].count(True) == 1
+
+
+def test_killed_while_the_dataset_is_written_nothing_is_taken_for_an_edit(pumps, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    clean = _gold_only(pumps, out)
+
+    def killed(*_):
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        record = RunFolder.record
+        patch.setattr(
+            RunFolder, "record", lambda self, name, made: killed() if "gold" in name else record(self, name, made)
+        )
+        with pytest.raises(TimeoutError):
+            _gold_only(pumps, out, seed=3)
+    again = _gold_only(pumps, out)
+    assert again.receipt["files"] == clean.receipt["files"]
+    assert list(out.glob("*.edited*")) == []
+
+
+def test_the_receipt_says_what_was_changed_by_hand(pumps, tmp_path):
+    out = tmp_path / "run"
+    _gold_only(pumps, out)
+    lines = (out / "golden_dataset.jsonl").read_text("utf-8").splitlines()[2:]
+    lines.append('{"instruction": "Who repairs the gauge?", "output": "The instrument workshop."}')
+    (out / "golden_dataset.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    counts = _gold_only(pumps, out).receipt["counts"]
+    assert (counts["added_by_hand"], counts["removed_by_hand"]) == (1, 2)
+
+
+def test_the_receipt_of_a_given_dataset_names_it_and_claims_no_teacher(pumps, tmp_path):
+    first = _gold_only(pumps, tmp_path / "run")
+    gold = first.folder / "golden_dataset.jsonl"
+    run = Pipeline().run(gold=gold, out=tmp_path / "again", fine_tune=False)
+    assert run.receipt["dataset"]["path"] == str(gold)
+    assert run.receipt["models"]["teacher"] is None
+    assert "teacher" not in run.receipt["settings"]
+    assert len(run.rejected) == 0
+
+
+def test_a_dataset_is_not_adopted_into_its_own_run_folder(pumps, tmp_path):
+    run = _gold_only(pumps, tmp_path / "run")
+    before = _bytes(run.folder)
+    for gold in (run.folder, run.folder / "golden_dataset.jsonl"):
+        with pytest.raises(InputError, match="without gold="):
+            Pipeline().run(gold=gold, out=run.folder, fine_tune=False)
+    assert _bytes(run.folder) == before
+
+
+def test_a_run_without_training_does_not_show_an_earlier_exam(trained, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained.folder, copy)
+    run = Pipeline(seed=4).run(trained.folder.parent / "pumps.txt", out=copy, fine_tune=False)
+    assert run.exam is None
+    assert "taught wordings" not in str(run)
+    assert "of an earlier run" in str(run)
+    assert "exam_result.json" not in run.receipt["files"]
+
+
+def test_line_separators_in_a_text_do_not_part_its_records(tmp_path):
+    text = PUMPS.replace(" is replaced", " is\u2028replaced").replace(" are greased", "\x85are greased")
+    run = _gold_only(Document.from_text(text, id="pumps"), tmp_path / "run")
+    assert len(run.gold) == run.receipt["counts"]["gold"]
+
+
+@pytest.mark.parametrize("name", ["../../evil", "a/b", "x" * 300, ""])
+def test_a_document_cannot_leave_the_run_folder_by_its_id(tmp_path, name):
+    with pytest.raises(InputError, match="file name"):
+        Document.from_text(PUMPS, id=name)
+    document = attrs.evolve(Document.from_text(PUMPS), id=name)
+    with pytest.raises(InputError, match="file name"):
+        _gold_only(document, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["{}", "not json", '{"files": 3}', None])
+def test_a_damaged_or_lost_state_costs_work_and_nothing_else(pumps, tmp_path, damage):
+    run = _gold_only(pumps, tmp_path / "run")
+    state = run.folder / "state.json"
+    state.unlink() if damage is None else state.write_text(damage)
+    assert _gold_only(pumps, run.folder).receipt["files"] == run.receipt["files"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", "x"),
+        ("seed", 1.5),
+        ("seed", -3),
+        ("chunker", "x"),
+        ("teacher", "openai/gpt"),
+        ("teacher", None),
+        ("verifier", 3),
+        ("trainer", "mistral"),
+    ],
+)
+def test_what_is_no_step_is_named_at_once(name, value):
+    with pytest.raises(InputError, match=name):
+        Pipeline(**{name: value})
+
+
+def test_the_default_trainer_has_the_pipelines_seed():
+    assert Pipeline(seed=7).trainer.seed == 7
+
+
+def test_whatever_configures_a_step_is_a_setting_of_it():
+    """Else a changed prompt would bring back old answers."""
+
+    class Prompted:
+        prompt = "Ask about {passage}"
+
+        def __init__(self, examples):
+            self.examples = examples
+            self.client = object()
+
+    class Changed(Prompted):
+        prompt = "Ask well about {passage}"
+
+    one = settings(Prompted([{"q": 1}]))
+    assert one == settings(Prompted([{"q": 1}]))
+    assert one != settings(Prompted([{"q": 2}]))
+    assert one["prompt"] != settings(Changed([{"q": 1}]))["prompt"]
+    json.dumps(one)
+
+
+def test_chunks_too_small_to_teach_are_named_as_the_cause(pumps, tmp_path):
+    from text2expert import Chunker
+
+    with pytest.raises(NothingTaughtError, match="--chunk-size"):
+        _gold_only(pumps, tmp_path / "run", chunker=Chunker(8, 0))
+
+
+def test_an_exam_that_is_the_runs_own_is_not_asked_twice(pumps, tmp_path):
+    first = _gold_only(pumps, tmp_path / "first")
+    run = Pipeline().run(pumps, out=tmp_path / "second", exam=first.folder / "exam.jsonl", fine_tune=False)
+    asked = list(read_jsonl(run.folder / "exam.jsonl", ExamQuestion))
+    assert len({each.id for each in asked}) == len(asked)
+    assert len({each.question for each in asked}) == len(asked)
 
 
 # -- several documents ---------------------------------------------------------------------------------------------

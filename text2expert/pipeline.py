@@ -10,7 +10,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +19,13 @@ import text2expert
 from text2expert import _sync, documents, files
 from text2expert._progress import bar, say
 from text2expert.errors import InputError, NothingTaughtError
-from text2expert.plan import Plan, duration
+from text2expert.plan import Plan
+from text2expert.receipt import Made, receipt, settings
 from text2expert.records import (
-    ROW_TITLES,
     Chunk,
     Document,
     ExamQuestion,
     ExamResult,
-    ExamRowName,
     GoldRecord,
     QAPair,
     Status,
@@ -42,7 +40,6 @@ from text2expert.run import (
     CHUNKS,
     EXAM,
     EXAM_RESULT,
-    EXPERT,
     GOLD,
     PAIRS,
     RECEIPT,
@@ -62,14 +59,14 @@ if TYPE_CHECKING:
 Source = str | Path | Document | Sequence[str | Path | Document]
 """Paths are read as files or folders; raw text is ``Document.from_text(...)``."""
 
-HEADLINE_ROWS: tuple[ExamRowName, ...] = ("held_out", "hand_written", "taught")
-"""The row of the exam that the closing line quotes: the first of these that has questions."""
-
 QUESTIONS_PER_CHUNK = 5
 """Asked of a teacher that has no setting of its own."""
 
-CHUNKS_PER_SECOND = 100.0
-"""That the offline teacher and verifier get through on one core, roughly."""
+CHUNKS_PER_SECOND = 45.0
+"""That the offline teacher and verifier get through on one core (benchmarks/yield_offline.py)."""
+
+SHORT_CHUNK = 60
+"""Characters; where chunks are shorter on average, their size is why nothing could be taught."""
 
 SAMPLE_CHUNKS = 200
 """A plan teaches at most so many chunks, evenly spread over the text, to estimate what the whole will give."""
@@ -106,17 +103,33 @@ class Pipeline:
         chunker: Cuts the text.
         teacher: Anything with `SupportsTeach.ateach`.
         verifier: Anything with `SupportsVerify.averify`; None takes every pair as it comes, marked unverified.
-        trainer: Trains the expert; its base model decides what comes out.
+        trainer: Trains the expert; its base model decides what comes out. The default one has the pipeline's seed.
         questions_per_chunk: Asked of the teacher for each chunk; None leaves it to the teacher's own setting.
-        seed: Decides every draw: exam split, samples, training order.
+        seed: Decides every draw, the exam split above all.
     """
 
+    seed: int = attrs.field(default=0)
     chunker: "Chunker" = attrs.field(factory=_default_chunker)
     teacher: SupportsTeach = attrs.field(factory=_default_teacher)
     verifier: SupportsVerify | None = attrs.field(factory=_default_verifier)
-    trainer: Trainer = attrs.field(factory=Trainer)
+    trainer: Trainer = attrs.field(default=attrs.Factory(lambda self: Trainer(seed=self.seed), takes_self=True))
     questions_per_chunk: int | None = attrs.field(default=None)
-    seed: int = 0
+
+    @seed.validator
+    def _whole(self, attribute: "attrs.Attribute[int]", value: int) -> None:
+        if type(value) is not int or value < 0:
+            raise InputError(f"{attribute.name} must be a whole number from 0, got {value!r}")
+
+    @chunker.validator
+    @teacher.validator
+    @verifier.validator
+    @trainer.validator
+    def _can(self, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        method = {"chunker": "stream", "teacher": "ateach", "verifier": "averify", "trainer": "atrain"}[attribute.name]
+        optional = attribute.name == "verifier" and value is None
+        if not optional and not callable(getattr(value, method, None)):
+            msg = f"{attribute.name} must be an object with a method {method!r}, got {value!r:.80}"
+            raise InputError(msg)
 
     @questions_per_chunk.validator
     def _whole_and_positive(self, attribute: "attrs.Attribute[int | None]", value: int | None) -> None:
@@ -185,22 +198,32 @@ class Pipeline:
         dataset: Dataset | None = None
         if source is not None:
             inputs = await asyncio.to_thread(documents.scan, source)
+            _check_ids(inputs)
             name = _folder_name([document.id for document in inputs])
         else:
             assert gold is not None
             dataset = await asyncio.to_thread(golden.open_dataset, gold, seed=self.seed)
             name = _folder_name([_dataset_name(Path(gold))])
+        place = Path(out) if out is not None else Path(name)
+        if gold is not None and place.resolve() in (Path(gold).resolve(), Path(gold).resolve().parent):
+            msg = (
+                f"{gold} lies in the run folder {place} itself: run on its text again, without gold= (--gold), and the "
+                "dataset is trained on as it is, edited or not; or choose another folder with out= (--out)"
+            )
+            raise InputError(msg)
         started = time.monotonic()
-        folder = RunFolder.create(Path(out) if out is not None else Path(name))
+        folder = RunFolder.create(place)
         with folder.locked():
             # The receipt says "finished": it goes first and comes back last.
             (folder / RECEIPT).unlink(missing_ok=True)
             if dataset is None:
                 made = await self._teach_and_gather(inputs, folder, own_questions)
             else:
-                made = await _adopt(dataset, folder, own_questions)
+                made = await _adopt(dataset, gold, folder, own_questions)
             result = await self._train_and_examine(made, folder) if fine_tune else None
-            files.write_json(folder / RECEIPT, self._receipt(made, result, folder, time.monotonic() - started))
+            seconds = time.monotonic() - started
+            said = receipt(self, made, result, folder, version=text2expert.__version__, seconds=seconds)
+            files.write_json(folder / RECEIPT, said)
         run = Run.load(folder.path)
         say(f"\n{run}")
         return run
@@ -216,7 +239,7 @@ class Pipeline:
         if isinstance(self.teacher, RuleTeacher):  # free, so the sample is really taught
             every = (chunk for document in inputs for chunk in self.chunker.stream(document))
             sample = [chunk for number, chunk in enumerate(every) if number % stride == 0]
-            taught, verdicts = await self._teach(sample, len(sample))
+            taught, verdicts = await self._teach(sample, len(sample), "Planning")
             gold = golden.gather(taught, verdicts, status=self._status, seed=self.seed)
             scale = chunks / max(1, len(sample))
             pairs = round(scale * len(gold.records))
@@ -242,7 +265,7 @@ class Pipeline:
 
     async def _teach_and_gather(
         self, inputs: list[Document], folder: RunFolder, own_questions: list[ExamQuestion]
-    ) -> "_Made":
+    ) -> Made:
         from text2expert import examiner, golden
         from text2expert.golden.split import reseat
 
@@ -255,7 +278,8 @@ class Pipeline:
         gold_from = _made_from("gold", [folder.sha256(PAIRS), folder.sha256(VERDICTS)], [self.seed, self._status])
         gold = await asyncio.to_thread(golden.gather, pairs, verdicts, status=self._status, seed=self.seed)
         if not gold.records:
-            raise NothingTaughtError(_nothing_taught(gold, inputs))
+            per_chunk = sum(document.n_chars for document in inputs) / max(1, _lines(folder / CHUNKS))
+            raise NothingTaughtError(_nothing_taught(gold, inputs, per_chunk))
         _write_gold(gold, folder, gold_from)
         records = golden.load(folder / GOLD)
         # What was added to the training set by hand is no unseen question any more.
@@ -263,11 +287,11 @@ class Pipeline:
         exam, left_out = _exam_of(fair, own_questions, {document.id for document in inputs})
         write_jsonl(folder / EXAM, exam)
         sources = tuple(folder / SOURCE / f"{document.id}.txt" for document in inputs)
-        return _Made(
+        return Made(
             documents=tuple(inputs),
             records=records,
             exam=exam,
-            counts=to_dict(gold.counts),
+            counts={**to_dict(gold.counts), **_by_hand(gold, records)},
             share_taught=examiner.share_taught(_texts(sources), records),
             sources=sources,
             notes=left_out,
@@ -307,8 +331,8 @@ class Pipeline:
         folder.record(VERDICTS, verdicts_from)
         return pairs, verdicts
 
-    async def _teach(self, chunks: Iterable[Chunk], total: int) -> Judged:
-        return await teach_and_judge(chunks, total, self.teacher, self.verifier, self._questions_per_chunk)
+    async def _teach(self, chunks: Iterable[Chunk], total: int, what: str = "Teaching and judging") -> Judged:
+        return await teach_and_judge(chunks, total, self.teacher, self.verifier, self._questions_per_chunk, what)
 
     @property
     def _questions_per_chunk(self) -> int:
@@ -327,7 +351,7 @@ class Pipeline:
 
     # -- from golden dataset to expert -------------------------------------------------------------------------------
 
-    async def _train_and_examine(self, made: "_Made", folder: RunFolder) -> ExamResult:
+    async def _train_and_examine(self, made: Made, folder: RunFolder) -> ExamResult:
         from text2expert import examiner
 
         await self.trainer.atrain(folder / GOLD, folder=folder.path, texts=made.sources, exam=made.exam)
@@ -341,79 +365,17 @@ class Pipeline:
         files.write_json(folder / EXAM_RESULT, to_dict(result))
         return result
 
-    def _receipt(self, made: "_Made", result: ExamResult | None, folder: RunFolder, seconds: float) -> dict[str, Any]:
-        written = (CHUNKS, PAIRS, VERDICTS, GOLD, REJECTED, EXAM, EXAM_RESULT, f"{EXPERT}/adapter_model.safetensors")
-        return {
-            "text2expert": text2expert.__version__,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "documents": [to_dict(document) for document in made.documents],
-            "settings": {name: settings(getattr(self, name)) for name in ("chunker", "teacher", "verifier", "trainer")}
-            | {"questions_per_chunk": self.questions_per_chunk, "seed": self.seed},
-            "models": {
-                "teacher": getattr(self.teacher, "name", type(self.teacher).__qualname__),
-                "verifier": getattr(self.verifier, "name", type(self.verifier).__qualname__),
-                "base": self.trainer.model or "a toy made from the text",
-            },
-            "counts": {**made.counts, "questions": Counter(question.row for question in made.exam)},
-            "share_taught": made.share_taught,
-            "cost_usd": "0",
-            "seconds": round(seconds, 1),
-            "trained": result is not None,
-            "files": {name: sha256 for name in written if (sha256 := folder.sha256(name))},
-            "closing": self._closing(made, result, folder.path, seconds),
-        }
-
-    def _closing(self, made: "_Made", result: ExamResult | None, folder: Path, seconds: float) -> str:
-        """What came of the run, and what to do next."""
-        items = len({record.item or record.instruction for record in made.records})
-        of = "" if made.share_taught is None else f"{100 * made.share_taught:.0f} % of the text is taught, in "
-        lines = [f"{of}{len(made.records):,} pairs of {items:,} questions. It cost $0.00 and {duration(seconds)}."]
-        if result is None:
-            return "\n".join(
-                [*lines, f"The golden dataset is {folder / GOLD}. Next: text2expert run --gold {folder / GOLD}"]
-            )
-        row = next((row for row in HEADLINE_ROWS if result.score(row, "expert")), None)
-        if row is not None:
-            shares = [
-                f"{name} {100 * score.share:.0f} %" for name in result.contestants if (score := result.score(row, name))
-            ]
-            lines.append(f"On {ROW_TITLES[row]}: {', '.join(shares)}.")
-        lines.append(f'Next: text2expert ask {folder} "..."')
-        if self.trainer.embedded:
-            lines.append(
-                "For an expert to rely on, train a real base on a GPU: --base mistralai/Mistral-7B-Instruct-v0.3"
-            )
-        return "\n".join(lines)
-
-
-@attrs.frozen(kw_only=True)
-class _Made:
-    """What the first half of a run hands to the second."""
-
-    documents: tuple[Document, ...]
-    records: list[GoldRecord]
-    exam: list[ExamQuestion]
-    counts: dict[str, Any]
-    share_taught: float | None
-    sources: tuple[Path, ...]
-    notes: tuple[str, ...] = ()
-
-
-def settings(step: Any) -> dict[str, Any]:
-    """What distinguishes one configuration of a step from another, as JSON values: its class and its public fields."""
-    fields = (
-        attrs.asdict(step, recurse=False) if attrs.has(type(step)) else vars(step) if hasattr(step, "__dict__") else {}
-    )
-    plain = {name: value for name, value in fields.items() if _is_plain(value) and not name.startswith("_")}
-    return {"class": f"{type(step).__module__}.{type(step).__qualname__}", **plain}
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float | bool)
-
 
 def _made_from(step: str, inputs: Sequence[Any], configuration: Any) -> str:
     return digest(step, text2expert.__version__, json.dumps([list(inputs), configuration], sort_keys=True))
+
+
+def _check_ids(inputs: Iterable[Document]) -> None:
+    """Ids become file names; those of files are safe, those of documents made by hand may not be."""
+    for document in inputs:
+        if document.id != files.safe_name(document.id):
+            msg = f"document id {document.id!r} cannot be a file name: call it {files.safe_name(document.id)!r}, say"
+            raise InputError(msg)
 
 
 def _folder_name(ids: list[str]) -> str:
@@ -443,17 +405,34 @@ def _texts(sources: Iterable[Path]) -> dict[str, str]:
 def _write_gold(gold: "Gold", folder: RunFolder, made_from: str) -> None:
     """Write the dataset, unless somebody edited it by hand since it was made from just this."""
     lines = "".join(to_line(record) + "\n" for record in gold.records)
-    if folder.sha256(GOLD) != hashlib.sha256(lines.encode()).hexdigest():
+    sha256 = hashlib.sha256(lines.encode()).hexdigest()
+    if folder.sha256(GOLD) != sha256:
         if folder.edited(GOLD) and folder.made_from(GOLD) == made_from:
             say(f"{folder / GOLD} was edited by hand: training on it as it is")
             return
         if folder.edited(GOLD):
-            kept = folder / "golden_dataset.edited.jsonl"
+            kept = _free_name(folder / "golden_dataset.edited.jsonl")
             (folder / GOLD).replace(kept)
             say(f"{folder / GOLD} was edited by hand and is made anew, since text or settings changed; yours is {kept}")
+        folder.expect(GOLD, sha256)  # killed from here on, what is written is not taken for an edit
         files.write_text(folder / GOLD, lines)
     write_jsonl(folder / REJECTED, gold.rejected)
     folder.record(GOLD, made_from)
+
+
+def _by_hand(gold: "Gold", records: Sequence[GoldRecord]) -> dict[str, int]:
+    """How many pairs were added to and removed from the dataset by hand; nothing where none were."""
+    ours, theirs = Counter(map(to_line, gold.records)), Counter(map(to_line, records))
+    counts = {"added_by_hand": (theirs - ours).total(), "removed_by_hand": (ours - theirs).total()}
+    return counts if any(counts.values()) else {}
+
+
+def _free_name(path: Path) -> Path:
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
 
 
 def _lines(path: Path) -> int:
@@ -470,18 +449,23 @@ def _dataset_name(gold: Path) -> str:
 
 
 def _exam_of(
-    split: Iterable[ExamQuestion], own: Iterable[ExamQuestion], ids: set[str]
+    split: Sequence[ExamQuestion], own: Iterable[ExamQuestion], ids: set[str]
 ) -> tuple[list[ExamQuestion], tuple[str, ...]]:
     """The run's own questions and the user's about the documents *ids*, and what is left out."""
+    from text2expert import examiner
+
     own = list(own)
     fitting = [question for question in own if question.document in {"", *ids}]
-    left_out = len(own) - len(fitting)
-    notes = (f"{_count(left_out, 'question')} of your exam are about other documents and were not asked.",)
-    return [*split, *fitting], notes if left_out else ()
+    notes = (
+        f"{len(own) - len(fitting):,} of your exam's {len(own):,} questions are about other documents: not asked.",
+    )
+    return examiner.join_exam(split, fitting), notes if len(fitting) < len(own) else ()
 
 
-def _nothing_taught(gold: "Gold", inputs: Sequence[Document]) -> str:
+def _nothing_taught(gold: "Gold", inputs: Sequence[Document], chunks_of: float) -> str:
     names = ", ".join(document.path or document.id for document in inputs[:3]) + (", ..." if len(inputs) > 3 else "")
+    if chunks_of < SHORT_CHUNK:
+        return f"{names}: chunks of {chunks_of:.0f} characters hold no sentence; give a larger size (--chunk-size 800)"
     advice = (
         "a text of rules, limits, definitions or steps is needed (see text2expert/samples), "
         "or a teacher that reads prose: Pipeline(teacher=...)"
@@ -492,7 +476,9 @@ def _nothing_taught(gold: "Gold", inputs: Sequence[Document]) -> str:
     return f"{names}: nothing was found that can be asked; {advice}"
 
 
-async def _adopt(dataset: "Dataset", folder: RunFolder, own_questions: list[ExamQuestion]) -> _Made:
+async def _adopt(
+    dataset: "Dataset", gold: str | Path | None, folder: RunFolder, own_questions: list[ExamQuestion]
+) -> Made:
     """Put a golden dataset that is there already, and what lies beside it, into the run folder."""
     from text2expert import examiner
 
@@ -516,11 +502,12 @@ async def _adopt(dataset: "Dataset", folder: RunFolder, own_questions: list[Exam
     write_jsonl(folder / EXAM, exam)
     for note in dataset.notes:
         say(note)
-    return _Made(
+    return Made(
         documents=(),
         records=list(dataset.records),
         exam=exam,
         counts={"gold": len(dataset.records)},
+        dataset={"path": str(gold), "sha256": folder.sha256(GOLD)},
         share_taught=examiner.share_taught(_texts(sources), dataset.records) if dataset.sources else None,
         sources=sources,
         notes=(*dataset.notes, *left_out),
@@ -531,7 +518,3 @@ def _own_texts(records: Iterable[GoldRecord]) -> dict[str, str]:
     """What a bare dataset quotes of its sources: the toy base is made from it."""
     quotes = dict.fromkeys(span.text for record in records for span in record.evidence)
     return {"quotes.txt": "\n\n".join(quotes) + "\n"} if quotes else {}
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

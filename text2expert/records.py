@@ -89,8 +89,11 @@ class Document:
         Newlines are made ``"\n"`` and a leading byte order mark is dropped, as they are when a file is read.
 
         Raises:
-            InputError: *text* is empty or only white space, or holds lone surrogates.
+            InputError: *text* is empty or only white space, or holds lone surrogates; *id* cannot be a file name.
         """
+        if id != files.safe_name(id):
+            msg = f"document id {id!r} cannot be a file name: call it {files.safe_name(id)!r}, say"
+            raise InputError(msg)
         text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
         if not text.strip():
             msg = f"document {id!r} is empty: there is nothing to learn in {len(text)} characters of white space"

@@ -17,7 +17,7 @@ import attrs
 
 from text2expert import files
 from text2expert.errors import RunFolderError
-from text2expert.records import ExamResult, GoldRecord, from_dict, read_jsonl
+from text2expert.records import ExamResult, from_dict, read_json_lines
 
 if TYPE_CHECKING:
     from text2expert.expert import Expert
@@ -51,7 +51,7 @@ class RunFolder:
         """
         files.make_folder(path)
         folder = cls(path)
-        if not (path / _STATE).exists():
+        if not folder.is_one():
             try:
                 others = sorted(entry.name for entry in path.iterdir() if entry.name != files.LOCK_NAME)
             except OSError as error:
@@ -72,11 +72,15 @@ class RunFolder:
             RunFolderError: There is none.
         """
         path = Path(path)
-        if not (path / _STATE).is_file():
+        if not cls(path).is_one():
             what = "does not exist" if not path.exists() else f"is not a run folder: it has no {_STATE}"
             msg = f"{path} {what}; give the folder that `text2expert run` made (expert_model_...)"
             raise RunFolderError(msg)
         return cls(path)
+
+    def is_one(self) -> bool:
+        """Whether it is a run folder: its state is there, or, should that be lost, what runs leave behind."""
+        return any((self / name).is_file() for name in (_STATE, RECEIPT, CHUNKS))
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -96,7 +100,11 @@ class RunFolder:
     def edited(self, name: str) -> bool:
         """Whether *name* is there but is not what was written: somebody edited it."""
         entry = self._entry(name)
-        return bool(entry) and self.sha256(name) not in (None, entry["sha256"])
+        return bool(entry) and self.sha256(name) not in (None, entry.get("sha256"), entry.get("expected"))
+
+    def expect(self, name: str, sha256: str) -> None:
+        """Note that *name* is about to be written, with this digest: until it is recorded, it is not taken for an edit."""
+        self._write_state({**self._state(), name: {**self._entry(name), "expected": sha256}})
 
     def made_from(self, name: str) -> str | None:
         """The digest of what *name* was made from, as far as it is recorded."""
@@ -112,11 +120,16 @@ class RunFolder:
         return files.sha256_file(path) if path.is_file() else None
 
     def _entry(self, name: str) -> dict[str, Any]:
-        entry: dict[str, Any] = self._state().get(name, {})
-        return entry
+        entry = self._state().get(name)
+        return entry if isinstance(entry, dict) else {}
 
     def _state(self) -> dict[str, Any]:
-        return dict(_read_json(self / _STATE)["files"])
+        """What is recorded; nothing where the file is damaged or lost, so that everything is made again."""
+        try:
+            state = json.loads((self / _STATE).read_bytes())["files"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return state if isinstance(state, dict) else {}
 
     def _write_state(self, state: dict[str, Any]) -> None:
         files.write_json(self / _STATE, {"format": 1, "files": state})
@@ -126,7 +139,7 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        msg = f"cannot read {path} ({error}); delete it and run again: what is stale is made anew"
+        msg = f"cannot read {path} ({error}); delete it and run the same command again"
         raise RunFolderError(msg) from error
 
 
@@ -174,19 +187,19 @@ class Run:
     @functools.cached_property
     def exam(self) -> ExamResult | None:
         """The exam's table, None where nothing was trained."""
-        path = self.folder / EXAM_RESULT
-        return from_dict(_read_json(path), ExamResult) if path.is_file() else None
+        if not self.receipt["trained"]:
+            return None
+        return from_dict(_read_json(self.folder / EXAM_RESULT), ExamResult)
 
     @property
     def gold(self) -> Any:
-        """The golden dataset: a pandas DataFrame, or a list of `GoldRecord` where pandas is not installed."""
-        return _frame(list(read_jsonl(self.folder / GOLD, GoldRecord)), self.folder / GOLD)
+        """The golden dataset: a pandas DataFrame, or a list of dictionaries where pandas is not installed."""
+        return _frame(self.folder / GOLD)
 
     @property
     def rejected(self) -> Any:
-        """What was not taken and why: a pandas DataFrame, or a list of dictionaries where pandas is not installed."""
-        path = self.folder / REJECTED
-        return _frame([json.loads(line) for line in path.read_text("utf-8").splitlines()], path)
+        """What was not taken and why, in the same form; empty where a dataset was given instead of a text."""
+        return _frame(self.folder / REJECTED)
 
     def __str__(self) -> str:
         from text2expert.examiner import table
@@ -198,9 +211,10 @@ class Run:
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
-def _frame(rows: list[Any], path: Path) -> Any:
+def _frame(path: Path) -> Any:
+    rows = [row for _, row in read_json_lines(path)] if path.is_file() else []
     try:
         import pandas as pd
     except ImportError:
         return rows
-    return pd.DataFrame([json.loads(line) for line in path.read_text("utf-8").splitlines()])
+    return pd.DataFrame(rows)

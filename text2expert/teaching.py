@@ -17,8 +17,9 @@ from text2expert.records import Chunk, QAPair, Span, Verdict
 
 T = TypeVar("T")
 
-WINDOW = 64
-"""Chunks that are taught and judged at a time; their order is kept, so memory is bounded by it."""
+WINDOW = 16
+"""Chunks that are taught and judged at a time; their order is kept, so memory is bounded by it. Steps that calculate
+instead of waiting do so for a whole window before Ctrl-C gets through."""
 
 
 class SupportsTeach(Protocol):
@@ -45,15 +46,20 @@ class Judged(NamedTuple):
 
 
 async def teach_and_judge(
-    chunks: Iterable[Chunk], total: int, teacher: SupportsTeach, verifier: SupportsVerify | None, questions: int
+    chunks: Iterable[Chunk],
+    total: int,
+    teacher: SupportsTeach,
+    verifier: SupportsVerify | None,
+    questions: int,
+    what: str = "Teaching and judging",
 ) -> Judged:
     """Pairs about all *chunks* (*total* of them, at most *questions* items each) and verdicts on them.
 
-    Pairs are numbered ``<chunk id>_qa_<n>``. Whatever a step raises ends the work under way and comes through.
+    *what* is written before the bar. Pairs are numbered ``<chunk id>_qa_<n>``. Whatever a step raises ends the work under way and comes through.
     """
     everything = Judged([], [])
     approved = 0
-    with bar(total, "Teaching and judging", unit="chunk") as progress:
+    with bar(total, what, unit="chunk") as progress:
         async for judged in _in_order(_teach(chunk, teacher, verifier, questions) for chunk in chunks):
             everything.pairs.extend(judged.pairs)
             everything.verdicts.extend(judged.verdicts)
