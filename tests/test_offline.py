@@ -291,7 +291,14 @@ def test_a_ban_reaches_over_the_passage_s_edge():
     assert ask(items, heading="3.1 Prohibited", context="3 Cold store > 3.1 Prohibited") == {}
     assert all("not" in question for question in ask(items, heading="Do not"))
     begun = ask("Open the rear gate after 18:00.\n" + items, context="3 Cold store\nDo not:")
-    assert all("not" in question for question in begun)
+    assert all("not" in question or short == "No" for question, short in begun.items())
+    numbered = ask("13. Store the drum in the boiler room after 18:00.\n14. Open it.\n", context="3 Cold store\nNever:")
+    assert numbered
+    assert all("never" in question for question in numbered)
+    # where the context lacks the lead-in, nothing that looks like an order is one
+    assert ask(items) == {}
+    assert ask("13. Store the blue drum in the boiler room after 18:00.\n14. Open the rear gate by noon.\n") == {}
+    assert ask("The drum is hot.\n" + items).keys() == ask("The drum is hot.").keys()
 
 
 def test_a_list_ends_where_its_lead_in_s_kind_goes_on():

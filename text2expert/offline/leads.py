@@ -24,6 +24,10 @@ class Lead:
     heading: bool = False
 
 
+UNKNOWN = Lead(text="")
+"""That of a passage which begins inside a list, where its context does not tell the lead-in."""
+
+
 @attrs.frozen(kw_only=True)
 class Mark:
     """What stands before an item: its kind ("-", "(a)", "1.1"), its indent and, where it counts, its number."""
@@ -74,13 +78,15 @@ class _Level:
     """The mark of the line that is the lead-in."""
     item: Mark | None = None
     """The mark of its latest item."""
+    cut: bool = False
+    """Whether it stands outside the passage, so that its first item here need not be its first."""
 
 
 class Leads:
     """The lead-ins that are open at a line, outermost first."""
 
     def __init__(self, above: Sequence[Lead] = ()) -> None:
-        self._levels = [_Level(lead, None) for lead in above]
+        self._levels = [_Level(lead, None, cut=True) for lead in above]
         self._paused: list[_Level] = []
 
     @property
@@ -130,7 +136,7 @@ class Leads:
             if item is None:
                 follows = own is not None and own.kind == mark.kind and mark.number == own.number + 1 > 1
                 outside = own is not None and mark.indent < own.indent
-                if not follows and not outside and not (numbered and mark.number != 1):
+                if not follows and not outside and (level.cut or not numbered or mark.number == 1):
                     level.item = mark
                     return
             elif mark.kind == item.kind or (mark.number == item.number + 1 and _alike(mark, item)):
@@ -237,6 +243,8 @@ def listed(leads: Sequence[Lead], body: str, proper: frozenset[str], *, sentence
         sentence: Whether the item is a sentence by itself.
         joint: Whether the items hold only together ("a; and b").
     """
+    if leads == (UNKNOWN,):
+        return Listed(text=body, orders=False)
     *outer, inner = [plain(lead.text) for lead in leads]
     if (
         not inner

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from text2expert.offline.leads import Lead, Leads, Mark, announces, bans, leads_in, mark_of
+from text2expert.offline.leads import UNKNOWN, Lead, Leads, Mark, announces, bans, leads_in, mark_of
 
 
 @attrs.frozen(kw_only=True)
@@ -206,10 +206,8 @@ def lay_out(text: str, headings: Sequence[str] = (), context: str = "") -> Layou
     above = " > ".join(squeeze(heading) for heading in headings)
     around = [line for line in context.splitlines() if squeeze(line) and squeeze(line) not in known | {above}]
     path = _Path([squeeze(heading) for heading in headings])
-    leads = Leads([Lead(text=squeeze(line)) for line in around if len(cells(line)) == 1])
-    cut_off = bool(leads.open)
-    if not cut_off:
-        path.introduce(leads, -1, -1)
+    leads = _leads_above(around, lines, path)
+    cut_off = bool(leads.open) and not leads.open[-1].heading
     blocks: list[_Block] = []
     tables: list[Table] = []
     at = 0
@@ -249,6 +247,29 @@ def lay_out(text: str, headings: Sequence[str] = (), context: str = "") -> Layou
     blocks = _joined(text, blocks)
     units = [unit for number, block in enumerate(blocks) if not block.example for unit in _units(text, block, number)]
     return Layout(units=tuple(units), tables=tuple(tables), listings=tuple(_listings(text, blocks)))
+
+
+def _leads_above(around: Sequence[str], lines: list[_Line], path: "_Path") -> Leads:
+    """The lead-ins of the list that a passage begins in, and the heading that is one."""
+    if above := [Lead(text=squeeze(line)) for line in around if len(cells(line)) == 1]:
+        return Leads(above)
+    leads = Leads()
+    path.introduce(leads, -1, -1)
+    return leads if leads.open or not _begins_inside(lines) else Leads([UNKNOWN])
+
+
+def _begins_inside(lines: list[_Line]) -> bool:
+    """Whether a passage begins with a list's item that need not be its first, or with the end of one."""
+    start = next((at for at, line in enumerate(lines) if line.bare), len(lines))
+    above = ""
+    for line in lines[start:]:
+        mark = mark_of(line.text)
+        if mark is not None:
+            return mark.kind.count(".") < 2 and (above.endswith(".") or not above) and (bool(above) or mark.number != 1)
+        if not line.bare:
+            break
+        above = line.bare
+    return False
 
 
 def _led(block: _Block, leads: Leads, mark: Mark | None, *, indent: int, cut_off: bool) -> _Block:
