@@ -268,3 +268,23 @@ def test_a_row_cut_off_from_its_table_has_caption_and_header(header: str, row: s
             break
     else:
         pytest.fail("no chunk has that row whole")
+
+
+@pytest.mark.parametrize(
+    "lead", ["5.1 The Borrower shall not:", "(1) The Borrower shall not:", "a. Never:", "- Do not:", "2) Avoid:"]
+)
+@pytest.mark.parametrize("mark", ["({})", "* {}"])
+def test_a_marked_line_leads_items_of_another_kind_at_its_own_indent(lead: str, mark: str) -> None:
+    """The commonest form of a contract: each later passage keeps its "shall not"."""
+
+    items = [
+        f"{mark.format(letter)} sell, lend or give away any part of the plant that is numbered {letter};"
+        for letter in "abcdefghijklmnop"
+    ]
+    text = "\n".join(["5 COVENANTS", "", "4.9 The Lender may inspect the plant.", lead, *items])
+    chunks = Chunker(300, 40).split(text)
+    assert len(chunks) > 3
+    said = lead.partition(" ")[2]
+    for chunk in chunks:
+        if "sell, lend" in chunk.text:
+            assert said in chunk.context + chunk.text

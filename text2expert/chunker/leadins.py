@@ -128,7 +128,7 @@ def _of_table(text: str, floor: int, line: int, shown: str) -> str | None:
 def _of_list(lines: _Lines, here: int) -> str:
     """The lead-ins of the list whose item begins on line *here*, the outermost first."""
     indent, bullet, _ = lines.get(here) or ("", "", "")
-    column = len(indent)
+    column, kind = len(indent), _kind(bullet)
     numbered = _NUMBERED.match(bullet) is not None  # a paragraph that may stand by itself
     found: list[str] = []
     below_blank = False
@@ -138,8 +138,10 @@ def _of_list(lines: _Lines, here: int) -> str:
         if not rest:
             below_blank = True
         elif bullet:
-            if len(indent) < column:
-                column = len(indent)
+            # In contracts "5.1 The Borrower shall not:" stands no further out than its "(a)".
+            leads = len(indent) == column and _kind(bullet) != kind and _item_at(lines, up).endswith(":")
+            if len(indent) < column or leads:
+                column, kind = len(indent), _kind(bullet)
                 found.append(_item_at(lines, up))
             below_blank = False
         elif len(indent) <= column:
@@ -156,6 +158,14 @@ def _of_list(lines: _Lines, here: int) -> str:
             below_blank = False
         up += 1
     return "\n".join(reversed(found))
+
+
+def _kind(bullet: str) -> str:
+    """How a list is marked: ``(a)`` for "(c) " and "(iv) ", ``1.`` for "12. ", ``1.1`` for "5.1.2 ", ``-`` for "- "."""
+    kind = re.sub(r"[0-9]+(?:\.[0-9]+)+", "1.1", bullet.strip())
+    for letters, one in (("[0-9]+", "1"), ("[a-z]+", "a"), ("[A-Z]+", "A")):
+        kind = re.sub(letters, one, kind)
+    return kind
 
 
 def _of_plain_lines(lines: _Lines) -> str:
