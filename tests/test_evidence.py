@@ -423,7 +423,7 @@ def test_good_pairs_pass_with_their_quotes():
 
 
 def test_other_domains_are_judged_as_well():
-    """Laboratory, tenancy, kitchen, aviation and others: short texts by the authors, worded far from their passages."""
+    """Laboratory, tenancy, kitchen, aviation and others: texts by the authors, some worded far from their passages."""
     caught, n = defaultdict(int), defaultdict(int)
     for row in OTHER_DOMAINS:
         for pair in row["pairs"]:
@@ -440,3 +440,100 @@ def test_a_pair_takes_about_a_millisecond():
     for case in cases:
         check(*case)
     assert (time.process_time() - start) / len(cases) < 0.01  # ten times what it takes on an idle machine
+
+
+# --- what forbids -----------------------------------------------------------------------------------------------------
+
+ORDERS = ("- Store petrol in the boiler room.", "- Park vans before the fire exit.")
+
+
+@pytest.mark.parametrize(
+    "lead",
+    [
+        "Do not:", "DO NOT", "**Do not:**", "## Do not", "3.3 Prohibited", "- Do not:", "(2) Never:", "> Do not:",
+        "a) The Tenant must not:", "Avoid:", "Refrain from the following:", "Forbidden:", "Don'ts:", "Bad practice:",
+        "Unless the alarm is off, do not:", "Staff must not, under any circumstances:", "No employee may:",
+        "Things to avoid", "The following acts are grounds for dismissal:",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("in_context", [False, True])
+def test_an_order_read_from_a_ban_is_rejected(lead, in_context):
+    items = "\n".join(ORDERS)
+    passage, context = (items, f"Safety\n{lead}") if in_context else (f"The lamp is on.\n\n{lead}\n{items}\n", "")
+    told = check("What must staff do?", "Store petrol in the boiler room.", passage, context=context)
+    assert not told.supported
+
+
+def test_a_nested_ban_ends_with_its_items():
+    passage = (
+        "1. While the pump runs, do not:\n   - open the inner valve.\n2. After the run:\n   - close the outer valve.\n"
+    )
+    held = {passage[s.start : s.end].strip(): s.denied for s in statements(passage)}
+    assert {"- open the inner valve.": True, "- close the outer valve.": False}.items() <= held.items()
+
+
+def test_cases_of_a_ban_are_not_forbidden_themselves():
+    passage = "Do not give the drug if:\n- the patient has a fever;\n- the pulse is above 120 per minute.\n"
+    assert [False, False, False] == [s.denied for s in statements(passage)]
+    assert check("May a patient with a fever get the drug?", "No, it is not given then.", passage).supported
+    assert not check("May a patient with a fever get the drug?", "Yes.", passage).supported
+
+
+SOLVENT = "The Tenant shall not:\n(a) keep more than 60 litres of solvent;\n(b) fix a sign to the wall.\n"
+
+
+@pytest.mark.parametrize(("answer", "supported"), [("No more than 60 litres.", True), ("At least 60 litres.", False)])
+def test_limits_turn_round_in_what_is_forbidden(answer, supported):
+    assert supported == check("How much solvent may the Tenant keep?", answer, SOLVENT).supported
+
+
+# --- arithmetic -------------------------------------------------------------------------------------------------------
+
+DEPOT = (
+    "Pump A delivers 40 L/min, pump B 25 L/min. The pressure is 3.0 ± 0.2 bar. Doors open at 8:15 and close at 17:45. "
+    "Give 750 mg every 12 hours. The lease runs for seven years from 1 April 2025. Members under 18 pay half of the fee of "
+    "£240. The limit is 36 km/h. Filters are changed every fortnight."
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "right", "wrong"),
+    [
+        ("How much do pumps A and B deliver together?", "65 L/min.", "55 L/min."),
+        ("How much more does pump A deliver than pump B?", "15 L/min more.", "20 L/min more."),
+        ("What is the highest pressure?", "3.2 bar.", "3.3 bar."),
+        ("How long are the doors open?", "9.5 hours.", "8.5 hours."),
+        ("What dose is given per day?", "1500 mg a day.", "2000 mg a day."),
+        ("When does the lease end?", "On 31 March 2032.", "On 30 March 2032."),
+        ("What do members under 18 pay?", "£120.", "£140."),
+        ("What is the limit in metres per second?", "10 m/s.", "12 m/s."),
+        ("How often are filters changed?", "Every two weeks.", "Every three weeks."),
+    ],
+)
+def test_what_follows_from_numbers_is_supported_and_nothing_else(question, right, wrong):
+    assert (True, False) == tuple(check(question, answer, DEPOT).supported for answer in (right, wrong))
+
+
+# --- another statement ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("How long are training records kept?", "Half a day."),
+        ("How fast is the brigade at night?", "4 minutes."),
+        ("When does the shift end?", "At 6:45."),
+    ],
+)
+def test_a_value_of_another_statement_or_part_is_misplaced(question, answer):
+    passage = (
+        "Training records are kept until 5 years after the employee leaves. Refresher training takes half a day. "
+        "The brigade takes 4 minutes by day and 9 minutes at night. The shift starts at 6:45 and ends at 15:00."
+    )
+    assert not check(question, answer, passage).supported
+
+
+def test_what_is_added_behind_and_is_judged_by_itself():
+    passage = "Stop the infusion, give chlorphenamine 10 mg, and restart at half the rate."
+    assert check("What is given?", "Chlorphenamine 10 mg.", passage).supported
+    assert not check("What is given?", "Chlorphenamine 10 mg and hydrocortisone.", passage).supported

@@ -12,9 +12,12 @@ was asked). That is what a model verifier is for; this one runs first, so that n
     quotes       a quote's place, however typography and line breaks changed
     wording      English: stems, synonyms, opposites, negations
     quantities   numbers, units, comparators, clock times
-    statements   a text as sentences, bullets and table rows
+    tokens       a text as words, numbers and boundaries
+    leads        what a list's lead-in or a heading forbids
+    statements   a text as sentences, bullets and table rows, each with what it is read with
     stance       what a statement denies and which way it points
     pair         a question and an answer beside their source
+    dates, arithmetic    numbers that follow from others
     amounts, polarity, relevance    what does not fit: numbers; negation and direction; words and the question
     grounding    the one judgement
 """

@@ -4,17 +4,13 @@ Any two numbers of a text make a third, so a result counts only where the pair s
 from stands in the question or in the statements that the answer may rest on.
 """
 
-import calendar
-import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, pairwise
-from typing import NamedTuple
 
+from text2expert.evidence.dates import TERMS, clocked, dated
 from text2expert.evidence.pair import Pair
 from text2expert.evidence.quantities import (
-    CLOCK,
     DIMENSIONS,
-    MONTHS,
     ORDINAL,
     SPANS,
     Quantity,
@@ -45,23 +41,23 @@ _PER = {
 }  # fmt: skip
 _SPAN_NAMES = word_set("second minute hour day week fortnight month quarter year decade")
 _TIME = concept(stem("times"))
-_TERMS = 40
-"""Of so many numbers two are tried together: every two of a long passage would make any number."""
 _FEW = 12
 """A bare number up to this is too often the ratio of two others."""
 _ROUNDED = word_set("about approximately roughly around nearly almost rounded circa approx")
-_DATES_ASKED = word_set("when until till date day deadline expire expires expiry end ends latest earliest by year")
 
 
 def follows(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
     """Whether *quantity*, of the answer, follows from numbers of the question and of the evidence (*here*)."""
-    if _dated(pair, quantity) or _clocked(pair, quantity, here) or _unwritten(pair, quantity):
+    if dated(pair, quantity) or clocked(pair, quantity, here) or _unwritten(pair, quantity):
         return True
     whole = _compound(pair, quantity)
-    if whole is not None and (
-        any(same_quantity(whole, f.quantity) for f in here) or _clocked(pair, whole, here) or follows(pair, whole, here)
-    ):
+    if whole is not None and (any(same_quantity(whole, f.quantity) for f in here) or follows(pair, whole, here)):
         return True
+    return any(_any_is(results, quantity, pair) for results in _ways(pair, quantity, here))
+
+
+def _ways(pair: Pair, wanted: Quantity, here: list[Figure]) -> Iterator[Iterator[float]]:
+    """What the numbers at hand can give, way by way."""
     asked = [f for f in pair.question.figures if not _is_name(f)]
     brought = [
         f.quantity
@@ -71,29 +67,27 @@ def follows(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
         and not any(_told_alike(f.quantity, other.quantity) for other in here)
     ]
     held = [f.quantity for f in here if not _is_name(f)]
-    if any(_any_is(_results(a, b, quantity, held), quantity, pair) for a in brought for b in held):
-        return True
-    computes = _computes(pair)
-    spans = list(_asked_spans(pair.question.tokens)) or list(_own_span(quantity))
-    for i in pair.pool:
-        if _any_is(_bounds(_terms(pair, i), [f.quantity for f in asked]), quantity, pair) and not quantity.tolerance:
-            return True
-        if spans and _any_is(_per_span(pair, i, spans, quantity), quantity, pair):
-            return True
+    yield from (_results(a, b, wanted, held) for a in brought for b in held)
+    spans = list(_asked_spans(pair.question.tokens)) or list(_own_span(wanted))
+    named = [f.quantity for f in (*pair.question.figures, *pair.answer.figures) if f.quantity is not wanted]
     factors, percents = _factors(pair)
-    shown = [f.quantity for f in (*pair.question.figures, *pair.answer.figures) if f.quantity is not quantity]
-    if _any_is(_shares(shown, percents + factors, quantity), quantity, pair):
-        return True  # of a number that the pair names
-    if factors and any(_any_is(_shares(_terms(pair, i), factors, quantity), quantity, pair) for i in pair.pool):
-        return True
-    results = [_shown(pair, quantity, sums=bool(computes))]
+    yield _shares(named, percents + factors, wanted)
+    for i in pair.pool:
+        terms = _terms(pair, i)
+        if not wanted.tolerance:
+            yield _bounds(terms, [f.quantity for f in asked])
+        yield from (_per_span(terms, span, wanted) for span in spans)
+        if spans and any(token.text.lower() in ("daily", "day") for token in pair.source.statements[i].tokens):
+            yield _often(terms, wanted)
+        yield _shares(terms, factors, wanted)
+    computes = _computes(pair)
+    yield _shown(pair, wanted, sums=bool(computes))
     if computes:
-        results.append(_products([*brought, *spans], held, quantity))
+        yield _products([*brought, *spans], held, wanted)
     if computes in ("sum", "total"):
-        results += [_sums([*held, *(f.quantity for f in asked)], quantity)]
+        yield _sums([*held, *(f.quantity for f in asked)], wanted)
     if computes == "total":
-        results.append(_totals(pair, quantity))
-    return any(_any_is(some, quantity, pair) for some in results)
+        yield _totals(pair, wanted)
 
 
 def _is_name(figure: Figure) -> bool:
@@ -173,7 +167,7 @@ def _sums(terms: Sequence[Quantity], wanted: Quantity) -> Iterator[float]:
         alike = [q for q in terms if q.unit is not None and q.unit.dimension.startswith(goal + "/")]
         scale = alike[0].unit.size if alike and alike[0].unit is not None else scale
     sizes = list(dict.fromkeys(q.value * (q.unit.size if q.unit is not None else 1.0) / scale for q in alike))
-    for one, two in combinations(sizes[:_TERMS], 2):
+    for one, two in combinations(sizes[:TERMS], 2):
         yield one + two
         yield abs(one - two)
 
@@ -245,7 +239,7 @@ def _products(brought: Sequence[Quantity], held: Sequence[Quantity], wanted: Qua
     for a in brought:
         for b in held:
             yield from _combined(a, b, wanted)
-    for a, b in combinations(held[:_TERMS], 2):
+    for a, b in combinations(held[:TERMS], 2):
         if (a.unit is None) != (b.unit is None) or (
             a.unit is not None and b.unit is not None and a.unit.dimension != b.unit.dimension
         ):
@@ -260,14 +254,18 @@ def _terms(pair: Pair, i: int) -> list[Quantity]:
 
 
 def _bounds(terms: Sequence[Quantity], asked: Sequence[Quantity]) -> Iterator[float]:
-    """44 ± 0.5 is from 43.5 to 44.5; a percentage is of the value."""
-    for value, slack in (*pairwise(terms), *((value, slack) for value in asked for slack in terms if slack.tolerance)):
-        alike = value.unit is None or slack.unit is None or value.unit.dimension == slack.unit.dimension
-        if slack.tolerance and (alike or slack.unit.name == "%"):
-            percent = slack.unit is not None and slack.unit.name == "%" and value.unit != slack.unit
-            by = value.value * slack.value / 100 if percent else slack.value
-            yield value.value - by
-            yield value.value + by
+    """44 ± 0.5 is from 43.5 to 44.5; a percentage is of the value, and ± 0.5 alone of what is asked about."""
+    for value, slack in (*pairwise(terms), *((value, slack) for value in asked for slack in terms)):
+        if not slack.tolerance:
+            continue
+        if slack.unit is None or value.unit is None or value.unit.dimension == slack.unit.dimension:
+            by = slack.value
+        elif slack.unit.name == "%":
+            by = value.value * slack.value / 100
+        else:
+            continue
+        yield value.value - by
+        yield value.value + by
 
 
 def _asked_spans(made: Sequence[Token]) -> Iterator[Quantity]:
@@ -287,53 +285,63 @@ def _own_span(quantity: Quantity) -> Iterator[Quantity]:
             yield Quantity(1.0, below, 0, 0, 0, "1", below.name)
 
 
-def _per_span(pair: Pair, i: int, spans: Sequence[Quantity], wanted: Quantity) -> Iterator[float]:
-    """750 mg every 12 hours is 1500 mg a day; 2 tablets three times a day are 6."""
-    terms = _terms(pair, i)
-    span_terms = [q for q in terms if q.unit is not None and q.unit.dimension in SPANS]
-    rates = [q for q in terms if q.unit is not None and "/" in q.unit.dimension]
+def _per_span(terms: Sequence[Quantity], span: Quantity, wanted: Quantity) -> Iterator[float]:
+    """750 mg every 12 hours is 1500 mg a day; every 8 hours is three times a day; 50 L/min is 3000 L an hour."""
+    if span.unit is None:
+        return
+    length = span.unit.size
     scale = wanted.unit.size if wanted.unit is not None else 1.0
     goal = _powers(wanted.unit)
-    for span in spans:
-        assert span.unit is not None
-        length = span.unit.size
-        for amount in terms:
-            if amount.unit is not None and (amount.unit.dimension in SPANS or "/" in amount.unit.name):
-                continue
-            size = amount.value * (amount.unit.size if amount.unit is not None else 1.0)
-            own, whole = (q.unit.dimension if q.unit is not None else "count" for q in (amount, wanted))
-            fits, per = own == whole, f"{own}/{span.unit.dimension}" == whole
-            if amount.unit is None and whole.count("/") == 1:  # 2 tablets
-                per = whole.endswith("/" + span.unit.dimension)
-            if not (fits or per):
-                continue
-            for each in span_terms:
-                assert each.unit is not None
-                if each.unit.dimension == span.unit.dimension and each.value:
-                    times = length / (each.value * each.unit.size)
-                    yield size * times / (scale if fits else scale * length)
-            for rate in rates:  # three times a day
-                assert rate.unit is not None
-                if _powers(rate.unit) == {span.unit.dimension: -1} and rate is not amount:
-                    times = rate.value * rate.unit.size * length
-                    yield size * times / (scale if fits else scale * length)
-        for rate in rates:
-            assert rate.unit is not None
-            if _joined(_powers(rate.unit), {span.unit.dimension: 1}, 1) == goal:
-                yield rate.value * rate.unit.size * length / scale
-        for each in span_terms:  # every 8 hours is three times a day
-            assert each.unit is not None
-            if each.unit.dimension == span.unit.dimension and each.value:
-                if not goal:
-                    yield length / (each.value * each.unit.size)
-                elif goal == {span.unit.dimension: -1}:
-                    yield 1 / (each.value * each.unit.size) / scale
-    if spans and any(
-        token.text.lower() in ("daily", "day") for token in pair.source.statements[i].tokens
-    ):  # twice daily
-        for amount, often in combinations(terms, 2):
-            if often.unit is None or amount.unit is None:
-                yield from _combined(amount, often, wanted)
+    rates = [
+        q.value * q.unit.size
+        for q in terms
+        if q.unit is not None and "/" in q.unit.dimension and _is_over(q, span, goal)
+    ]
+    yield from (rate * length / scale for rate in rates)
+    times = [often for q in terms if (often := _times(q, span)) is not None]
+    if not goal:
+        yield from times
+    elif goal == {span.unit.dimension: -1}:
+        yield from (often / length / scale for often in times)
+    for amount in terms:
+        size = amount.value * (amount.unit.size if amount.unit is not None else 1.0)
+        over = _over(amount, span.unit.dimension, wanted)
+        if over is not None:
+            yield from (size * often / (scale * (length if over else 1.0)) for often in times)
+
+
+def _is_over(rate: Quantity, span: Quantity, goal: dict[str, int]) -> bool:
+    """Whether a rate times a span has the wanted dimension."""
+    return _joined(_powers(rate.unit), _powers(span.unit), 1) == goal
+
+
+def _times(quantity: Quantity, span: Quantity) -> float | None:
+    """How often a span has what is told as "every 8 hours" or "three times a day"."""
+    if quantity.unit is None or span.unit is None or not quantity.value:
+        return None
+    if quantity.unit.dimension == span.unit.dimension:
+        return span.unit.size / (quantity.value * quantity.unit.size)
+    if _powers(quantity.unit) == {span.unit.dimension: -1}:
+        return quantity.value * quantity.unit.size * span.unit.size
+    return None
+
+
+def _over(amount: Quantity, span: str, wanted: Quantity) -> bool | None:
+    """Whether an amount is wanted per span (True) or as it is (False); None: it is no such amount."""
+    if amount.unit is not None and (amount.unit.dimension in SPANS or "/" in amount.unit.name):
+        return None
+    own, whole = (q.unit.dimension if q.unit is not None else "count" for q in (amount, wanted))
+    if own == whole:
+        return False
+    counted = amount.unit is None and whole.count("/") == 1 and whole.endswith(f"/{span}")  # 2 tablets
+    return True if counted or whole == f"{own}/{span}" else None
+
+
+def _often(terms: Sequence[Quantity], wanted: Quantity) -> Iterator[float]:
+    """500 mg twice daily is 1 g."""
+    for amount, often in combinations(terms[:TERMS], 2):
+        if often.unit is None or amount.unit is None:
+            yield from _combined(amount, often, wanted)
 
 
 def _factors(pair: Pair) -> tuple[list[float], list[float]]:
@@ -425,100 +433,3 @@ def _keys(i: int, statement: Statement) -> Iterator[tuple[object, Figure]]:
         yield ("label", figure.label), figure
         if statement.above >= 0:
             yield ("list", statement.above), figure
-
-
-# --- dates and times of day -------------------------------------------------------------------------------------------
-
-
-class _Date(NamedTuple):
-    day: Quantity
-    year: Quantity | None
-    on: dt.date | None
-
-
-def _dates(made: Sequence[Token]) -> Iterator[_Date]:
-    """The dates of a text: a day with its month and the year behind it."""
-    for i, token in enumerate(made):
-        month = _month(token.quantity)
-        if token.quantity is None or not month:
-            continue
-        after = [t.quantity for t in made[i + 1 : i + 3] if t.quantity is not None]
-        year = after[0] if after and after[0].unit is None and 1000 <= after[0].value < 3000 else None
-        on = None
-        if year is not None and token.quantity.value.is_integer():
-            last = calendar.monthrange(int(year.value), month)[1]
-            if 1 <= token.quantity.value <= last:
-                on = dt.date(int(year.value), month, int(token.quantity.value))
-        yield _Date(token.quantity, year, on)
-
-
-def _month(quantity: Quantity | None) -> int:
-    name = quantity.unit.name if quantity is not None and quantity.unit is not None else ""
-    return MONTHS.index(name) + 1 if name in MONTHS else 0
-
-
-def _dated(pair: Pair, quantity: Quantity) -> bool:
-    """A date that is a span of the evidence away from one of the evidence or question, or the last day of that span."""
-    told = [d for d in _dates(pair.answer.tokens) if d.on and quantity in (d.day, d.year)]
-    is_year = quantity.unit is None and 1000 <= quantity.value < 3000 and quantity.value.is_integer()
-    if not told and not is_year:
-        return False
-    made = [pair.question.tokens, *(pair.source.statements[i].tokens for i in pair.pool)]
-    bases = [d.on for part in made for d in _dates(part) if d.on]
-    figures = [t.quantity for part in made for t in part if t.quantity is not None]
-    spans = [q for q in figures if q.unit is not None and q.unit.dimension in ("time", "calendar") and q.value < 1000]
-    results = {shifted for base in bases[:_TERMS] for span in spans[:_TERMS] for shifted in _shifted(base, span)}
-    if told:
-        return any(d.on in results for d in told)
-    years = {q.value for q in figures if q.unit is None and 1000 <= q.value < 3000} | {float(b.year) for b in bases}
-    lengths = [q.value * q.unit.size / 12 for q in spans if q.unit is not None and q.unit.dimension == "calendar"]
-    asked = {token.text.lower() for token in pair.question.tokens}
-    return not _DATES_ASKED.isdisjoint(asked) and any(
-        quantity.value in (year + length, year - length) for year in years for length in lengths
-    )
-
-
-def _shifted(base: dt.date, span: Quantity) -> Iterator[dt.date]:
-    assert span.unit is not None
-    for sign in (1, -1):
-        try:
-            if span.unit.dimension == "calendar":
-                months = base.year * 12 + base.month - 1 + sign * round(span.value * span.unit.size)
-                year, month = divmod(months, 12)
-                day = min(base.day, calendar.monthrange(year, month + 1)[1])
-                end = dt.date(year, month + 1, day)
-            else:
-                end = base + dt.timedelta(seconds=sign * span.value * span.unit.size)
-            yield end
-            yield end - dt.timedelta(days=1)  # the last day of the span
-        except (ValueError, OverflowError):
-            continue
-
-
-def _clocked(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
-    """A time of day that is a span away from another, or the span between two."""
-    terms = [f.quantity for f in (*here, *pair.question.figures)]
-    clocks = list(dict.fromkeys(q.value for q in terms if q.unit is CLOCK))[:_TERMS]
-    asked = {token.text.lower() for token in pair.question.tokens}
-    if not clocks or quantity.unit is None:
-        return False
-    if quantity.unit is CLOCK:
-        if asked.isdisjoint(_CLOCKS_ASKED):
-            return False
-        spans = [q.value * q.unit.size / 60 for q in terms if q.unit is not None and q.unit.dimension == "time"][
-            :_TERMS
-        ]
-        return any(
-            abs((clock + sign * span - quantity.value) % 1440) < 1e-6
-            for clock in clocks
-            for span in spans
-            for sign in (1, -1)
-        )
-    if quantity.unit.dimension != "time" or asked.isdisjoint(_SPANS_ASKED):
-        return False
-    wanted = quantity.value * quantity.unit.size / 60
-    return any(abs((two - one) % 1440 - wanted) < 1e-6 for one in clocks for two in clocks if one != two)
-
-
-_CLOCKS_ASKED = word_set("when time latest earliest until till by clock")
-_SPANS_ASKED = word_set("long many much hours minutes longer")

@@ -88,16 +88,13 @@ class Stance:
         reach = negations = 0
         clouded = under
         bans = permits = False
-        apart: set[str] | None = None
+        self._read_conditions([made[i] for i in stretch])
         for i in stretch:
             token = made[i]
             word = token.stem
             clouded = clouded or word in INHERENT
             bans = bans or word in BANS
             permits = permits or (word in PERMITS and reach > 0)
-            apart = self.exceptions if word in _EXCEPTIONS else self.conditions if word in _CONDITIONS else apart
-            if apart is not None and token.content:
-                apart.add(concept(word))
             sides = OPPOSITES.get(token.text.lower()) or OPPOSITES.get(word)
             if sides and not _compares(made, i):
                 governed = negations > 0 if word in NEGATORS else reach > 0
@@ -124,7 +121,15 @@ class Stance:
         ):
             self.bans.append(words - OF_BANS - LIGHT_STEMS)
         if clouded:
-            self.clouded.update(concept(made[i].stem) for i in stretch if made[i].content)
+            self.clouded |= words
+
+    def _read_conditions(self, stretch: list[Token]) -> None:
+        apart: set[str] | None = None
+        for token in stretch:
+            word = token.stem
+            apart = self.exceptions if word in _EXCEPTIONS else self.conditions if word in _CONDITIONS else apart
+            if apart is not None and token.content:
+                apart.add(concept(word))
 
     def _place(self, name: str, reach: int, *, under: bool) -> None:
         if reach == _REACH or (under and not self.scopes[0]):

@@ -1,0 +1,107 @@
+"""Dates and times of day that follow from others: seven years from 1 April 2025, 45 minutes after 7:30."""
+
+import calendar
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from text2expert.evidence.pair import Pair
+from text2expert.evidence.quantities import CLOCK, MONTHS, Quantity
+from text2expert.evidence.tokens import Figure, Token
+from text2expert.evidence.wording import word_set
+
+TERMS = 40
+"""Of so many numbers two are tried together: every two of a long passage would make any number."""
+_DATES_ASKED = word_set("when until till date day deadline expire expires expiry end ends latest earliest by year")
+
+
+class _Date(NamedTuple):
+    day: Quantity
+    year: Quantity | None
+    on: dt.date | None
+
+
+def _dates(made: Sequence[Token]) -> Iterator[_Date]:
+    """The dates of a text: a day with its month and the year behind it."""
+    for i, token in enumerate(made):
+        month = _month(token.quantity)
+        if token.quantity is None or not month:
+            continue
+        after = [t.quantity for t in made[i + 1 : i + 3] if t.quantity is not None]
+        year = after[0] if after and after[0].unit is None and 1000 <= after[0].value < 3000 else None
+        on = None
+        if year is not None and token.quantity.value.is_integer():
+            last = calendar.monthrange(int(year.value), month)[1]
+            if 1 <= token.quantity.value <= last:
+                on = dt.date(int(year.value), month, int(token.quantity.value))
+        yield _Date(token.quantity, year, on)
+
+
+def _month(quantity: Quantity | None) -> int:
+    name = quantity.unit.name if quantity is not None and quantity.unit is not None else ""
+    return MONTHS.index(name) + 1 if name in MONTHS else 0
+
+
+def dated(pair: Pair, quantity: Quantity) -> bool:
+    """A date that is a span of the evidence away from one of the evidence or question, or the last day of that span."""
+    told = [d for d in _dates(pair.answer.tokens) if d.on and quantity in (d.day, d.year)]
+    is_year = quantity.unit is None and 1000 <= quantity.value < 3000 and quantity.value.is_integer()
+    if not told and not is_year:
+        return False
+    made = [pair.question.tokens, *(pair.source.statements[i].tokens for i in pair.pool)]
+    bases = [d.on for part in made for d in _dates(part) if d.on]
+    figures = [t.quantity for part in made for t in part if t.quantity is not None]
+    spans = [q for q in figures if q.unit is not None and q.unit.dimension in ("time", "calendar") and q.value < 1000]
+    results = {shifted for base in bases[:TERMS] for span in spans[:TERMS] for shifted in _shifted(base, span)}
+    if told:
+        return any(d.on in results for d in told)
+    years = {q.value for q in figures if q.unit is None and 1000 <= q.value < 3000} | {float(b.year) for b in bases}
+    lengths = [q.value * q.unit.size / 12 for q in spans if q.unit is not None and q.unit.dimension == "calendar"]
+    asked = {token.text.lower() for token in pair.question.tokens}
+    return not _DATES_ASKED.isdisjoint(asked) and any(
+        quantity.value in (year + length, year - length) for year in years for length in lengths
+    )
+
+
+def _shifted(base: dt.date, span: Quantity) -> Iterator[dt.date]:
+    assert span.unit is not None
+    for sign in (1, -1):
+        try:
+            if span.unit.dimension == "calendar":
+                months = base.year * 12 + base.month - 1 + sign * round(span.value * span.unit.size)
+                year, month = divmod(months, 12)
+                day = min(base.day, calendar.monthrange(year, month + 1)[1])
+                end = dt.date(year, month + 1, day)
+            else:
+                end = base + dt.timedelta(seconds=sign * span.value * span.unit.size)
+            yield end
+            yield end - dt.timedelta(days=1)  # the last day of the span
+        except (ValueError, OverflowError):
+            continue
+
+
+def clocked(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
+    """A time of day that is a span away from another, or the span between two."""
+    terms = [f.quantity for f in (*here, *pair.question.figures)]
+    clocks = list(dict.fromkeys(q.value for q in terms if q.unit is CLOCK))[:TERMS]
+    asked = {token.text.lower() for token in pair.question.tokens}
+    if not clocks or quantity.unit is None:
+        return False
+    if quantity.unit is CLOCK:
+        if asked.isdisjoint(_CLOCKS_ASKED):
+            return False
+        spans = [q.value * q.unit.size / 60 for q in terms if q.unit is not None and q.unit.dimension == "time"][:TERMS]
+        return any(
+            abs((clock + sign * span - quantity.value) % 1440) < 1e-6
+            for clock in clocks
+            for span in spans
+            for sign in (1, -1)
+        )
+    if quantity.unit.dimension != "time" or asked.isdisjoint(_SPANS_ASKED):
+        return False
+    wanted = quantity.value * quantity.unit.size / 60
+    return any(abs((two - one) % 1440 - wanted) < 1e-6 for one in clocks for two in clocks if one != two)
+
+
+_CLOCKS_ASKED = word_set("when time latest earliest until till by clock")
+_SPANS_ASKED = word_set("long many much hours minutes longer")
