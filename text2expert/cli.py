@@ -1,5 +1,6 @@
 """The command line: ``text2expert plan | run | ask | merge | doctor``. What it does, the library does; it only talks."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,8 @@ def ask(folder: Path, questions: tuple[str, ...]) -> None:
             for answer in expert.ask_many(questions):
                 click.echo(answer.text)
             return
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # what is not UTF-8 is refused by the expert, by name
         prompt = "> " if sys.stdin.isatty() else ""
         while True:
             try:

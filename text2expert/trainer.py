@@ -534,6 +534,7 @@ def _longest_answer(records: Sequence[GoldRecord]) -> int:
 def _write_stage(folder: Path, name: str, settings: Mapping[str, Any]) -> str:
     """Write a stage's job.json; its SHA-256, which is the key of all that the stage makes."""
     place = folder / "stages" / name
+    files.make_folder(folder / "stages")  # by itself, since mkdir gives its mode to the last folder alone
     files.make_folder(place)
     files.write_json(place / "job.json", settings)
     return hashlib.sha256((place / "job.json").read_bytes()).hexdigest()
