@@ -83,7 +83,7 @@ class Source:
             statement = self.statements[i]
             stance = Stance(statement.tokens, denied=statement.denied)
             if statement.above >= 0:
-                stance.read_under(self.stance(statement.above), forbidden=statement.denied)
+                stance.read_under(self.stance(statement.above), statement.tokens, forbidden=statement.denied)
             self._stances[i] = stance
         return self._stances[i]
 

@@ -20,7 +20,7 @@ def faults(pair: Pair) -> Iterator[Fault]:
     yield from _of_the_opposite(pair)
     if pair.verdict and pair.polar and not pair.asks.explicit:
         yield from _yes(pair) if pair.verdict == "yes" else _no(pair)
-    if pair.verdict == "yes" and pair.polar and not pair.asks.bans:
+    if pair.verdict == "yes" and pair.polar and not any(words & pair.question.stems for words in pair.asks.bans):
         yield from _yes_to_a_ban(pair)
         yield from _yes_to_an_item(pair)
 

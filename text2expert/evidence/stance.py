@@ -77,9 +77,12 @@ class Stance:
             self._read(made, stretch, under=denied)
         self.scope: frozenset[str] = frozenset().union(*self.scopes)
 
-    def read_under(self, lead: "Stance", *, forbidden: bool) -> None:
+    def read_under(self, lead: "Stance", made: Sequence[Token], *, forbidden: bool) -> None:
         """Take over what a lead-in says for its items: its directions, and a denial whose cases they are."""
-        self.directions += lead.directions
+        first = next((frozenset((concept(token.stem),)) for token in made if token.content), frozenset[str]())
+        self.directions += [
+            Direction(d.word, d.sides, denied=d.denied, beside=d.beside | first, ahead=d.ahead) for d in lead.directions
+        ]
         if not forbidden and lead.explicit:  # "Do not give it if:"
             self.explicit = True
             self.cases_of.extend(lead.scopes)
