@@ -363,6 +363,8 @@ def test_a_fragment_that_opens_a_paragraph_is_its_topic():
         ("The warning limit is 2 bar and the action limit 3 bar.", r"warning limit"),
         ("Test results are reported within 4 days, rare ones within 12 days.", r"within what time|how soon"),
         ("Brass gauges are calibrated every 5 years, steel gauges every year.", r"every year"),
+        ("Each locker holds 24 jackets; the locker on the upper deck holds 12.", r"each locker"),
+        ("Cars are lashed in a gale. Lorries: the driver stays aboard. Vans are parked on the aft deck.", r"vans"),
         # clauses run together
         ("The owner frobs the roof against fire and the lodger frobs a third of the bill within 14 days of demand.", r"."),
         ("The clerk frobs the form and the cashier refunds the deposit within 3 days.", r"."),

@@ -27,6 +27,7 @@ from text2expert.offline.lexicon import (
     DETERMINERS,
     MODALS,
     PREPOSITIONS,
+    THIRD,
     word_set,
 )
 from text2expert.offline.listings import list_facts, table_facts
@@ -287,6 +288,8 @@ def _taken_up(part: str, later: list[str]) -> bool:
     for other in later:
         if _RESTRICTS.match(other):
             return True
+        if re.search(r"\d", part) and re.search(r"\d", other) and set(part.split()) & set(other.split()) & THIRD.keys():
+            return True
         if units & {match.group("u").lower() for match in _AMOUNT.finditer(other)} and not finite(other.split()):
             return True
     return False
@@ -470,10 +473,13 @@ def _under_labels(group: list[Unit]) -> Iterator[Unit]:
         if label and bare(label.group("label")) not in NOTES:
             named = label.group("label")
             barred, topic = bans(named), named if is_label(named, unit.section) else ""
-            if not (topic or barred or finite(named.split()) or is_order(lower_first(named))):
+            stated = bool(finite(named.split())) or is_order(lower_first(named))
+            if not (topic or barred or stated):
                 return
             if not (after and restricted(unit.text, after.text)):
                 yield attrs.evolve(unit, barred=unit.barred or barred)
+            if topic and not unit.opens:
+                return  # how far a label inside a line reaches is not to be seen
             continue
         if unit is group[0] and after and _is_fragment(unit.text):
             topic = unit.text.rstrip(" .")

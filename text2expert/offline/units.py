@@ -32,7 +32,9 @@ class Unit:
     barred: bool = False
     """Whether a heading above it says what is not to be done ("Prohibited")."""
     topic: str = ""
-    """The label that opens its paragraph, where it stands behind it."""
+    """The label that it stands behind in its paragraph."""
+    opens: bool = True
+    """Whether it begins a line."""
     whole: bool = True
     """False where the passage begins or ends inside it."""
 
@@ -304,9 +306,9 @@ def _lead_in(text: str, block: _Block, below: Sequence[_Line]) -> Lead | None:
     body = text[block.start : block.end]
     start, end = next(reversed(list(sentences(body))), (0, len(body)))
     if not leads_in(body):
-        following = next((line for line in below if line.bare), None)
-        mark = mark_of(following.text) if following is not None else None
-        listed = following is not None and mark is not None and (_BULLET.match(following.text) or mark.number == 1)
+        following = next((line.text for line in below if line.bare), "")
+        mark = mark_of(following)
+        listed = mark is not None and (_BULLET.match(following) or mark.number == 1)
         listed = listed or _is_ban(squeeze(body[start:end]))
         if block.bullet or not listed or not announces(squeeze(body[start:end])):
             return None
@@ -319,14 +321,13 @@ def _listings(text: str, blocks: list[_Block]) -> Iterator[Listing]:
         members = list(group)
         if len(leads) != 1 or leads[0].start < 0 or len(members) < 2:
             continue
-        lead = leads[0]
         items = tuple(unmarked(text[block.start : block.end]) for block in members)
         # The last item of a passage may not be the list's last, unless it alone has the full stop.
         closed = items[-1].endswith(".") and not items[0].endswith(".")
         if members[-1] is blocks[-1] and text[members[-1].end :].strip() == "" and not closed:
             continue
         places = tuple((block.start, block.end) for block in members)
-        yield Listing(lead=lead, items=items, places=places, section=members[0].section)
+        yield Listing(lead=leads[0], items=items, places=places, section=members[0].section)
 
 
 def _depth(line: str) -> int:
@@ -458,11 +459,10 @@ def _block(lines: list[_Line], section: str, *, last: bool) -> _Block:
     marker = _BULLET.match(first.text) or _NUMBER.match(first.text) or _LETTERED.match(first.text)
     bullet = bool(_BULLET.match(first.text))
     start = first.start + (marker.end() if marker else len(first.text) - len(first.text.lstrip()))
-    end = lines[-1].end
     whole = not last or bool(_ENDED.search(lines[-1].bare))
     return _Block(
         start=start,
-        end=max(start, end),
+        end=max(start, lines[-1].end),
         section=section,
         bullet=bullet,
         whole=whole,
@@ -489,6 +489,7 @@ def _units(text: str, block: _Block, number: int) -> Iterator[Unit]:
             leads=block.leads,
             joint=block.joint,
             barred=block.barred,
+            opens=not order or not body[body.rfind("\n", 0, start) + 1 : start].strip(),
             whole=(block.whole or order < len(places) - 1) and not (block.begun and order == 0),
         )
 
