@@ -82,7 +82,7 @@ def _shifted(base: dt.date, span: Quantity) -> Iterator[dt.date]:
 
 def clocked(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
     """A time of day that is a span away from another, or the span between two."""
-    terms = [f.quantity for f in (*here, *pair.question.figures)]
+    terms = [f.quantity for f in (*here, *pair.question.figures, *pair.answer.figures) if f.quantity is not quantity]
     clocks = list(dict.fromkeys(q.value for q in terms if q.unit is CLOCK))[:TERMS]
     asked = {token.text.lower() for token in pair.question.tokens}
     if not clocks or quantity.unit is None:
