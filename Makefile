@@ -24,7 +24,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	$(BIN)/text2expert run --input text2expert/samples/respiratory_protocol.txt \
 	  --exam text2expert/samples/exam.jsonl --out expert_model_demo --yes
-	$(BIN)/text2expert ask expert_model_demo "How long does an unrenewed departure from the protocol last?"
+	$(BIN)/text2expert ask expert_model_demo "How often do all bedside staff repeat the airway emergency drill?"
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
