@@ -13,10 +13,10 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from sentence_units import taught  # noqa: E402
+from sentence_units import taught  # noqa: E402 - the folder of the splitter goes on the path first
 
-from text2expert.chunker import Chunker  # noqa: E402
-from text2expert.offline import EvidenceVerifier, RuleTeacher  # noqa: E402
+from text2expert.chunker import Chunker  # noqa: E402 - the folder of the splitter goes on the path first
+from text2expert.offline import EvidenceVerifier, RuleTeacher  # noqa: E402 - the folder of the splitter goes on the path first
 
 
 def main(paths):
