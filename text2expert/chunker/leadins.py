@@ -3,6 +3,7 @@
 The third bullet under "Do not:" says the opposite of what is meant when it is read without its "Do not:".
 """
 
+import functools
 import re
 
 LOOK_BEHIND = 20_000
@@ -23,7 +24,9 @@ _NUMBERED = re.compile(r"[0-9]+\.[0-9]")
 # Written so that the search runs from one blank or bar to the next.
 _COLUMNS = re.compile(r"[ \t|](?:(?<= )(?<![\s.!?:;] ) +(?=\S)|(?<=\t)(?<![\s.!?:;]\t)\t*(?=\S)|(?<=\|)[ \t]*(?=\S))")
 _RULE = re.compile(r"[\s|:+=-]+$")
-_SENTENCE = re.compile(r"[.!?。！？](?P<gap>[\"')\]”’]*\s+)")
+_SENTENCE = re.compile(r"[.!?。！？]([\"')\]”’]*\s+)")
+_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)+")
+_COUNTED = (("1", re.compile("[0-9]+")), ("a", re.compile("[a-z]+")), ("A", re.compile("[A-Z]+")))
 
 
 def lead_in(text: str, floor: int, begin: int) -> str:
@@ -34,12 +37,12 @@ def lead_in(text: str, floor: int, begin: int) -> str:
     if begin <= floor:
         return ""  # it begins with its heading
     # Most passages are plain prose, and this must not cost them more than a glance.
-    near = max(floor, begin - _NEAR)
+    near = begin - _NEAR if begin - _NEAR > floor else floor
     line = text.rfind("\n", near, begin) + 1 or near
     alone = text[line - 2 : line] == "\n\n"
     paragraph = line - 1 if alone else text.rfind("\n\n", near, begin) + 1 or near
     above = text[paragraph - 3 : begin]
-    colon = ":\n" in above or ": \n" in above
+    colon = ":" in above and (":\n" in above or ": \n" in above)
     bullet = _BULLET_ABOVE.search(text, paragraph, begin + 4) is not None
     if not bullet and text[line] in " \t":
         # Indented, it may be a further paragraph of a list item.
@@ -160,11 +163,12 @@ def _of_list(lines: _Lines, here: int) -> str:
     return "\n".join(reversed(found))
 
 
+@functools.lru_cache(1024)
 def _kind(bullet: str) -> str:
     """How a list is marked: ``(a)`` for "(c) " and "(iv) ", ``1.`` for "12. ", ``1.1`` for "5.1.2 ", ``-`` for "- "."""
-    kind = re.sub(r"[0-9]+(?:\.[0-9]+)+", "1.1", bullet.strip())
-    for letters, one in (("[0-9]+", "1"), ("[a-z]+", "a"), ("[A-Z]+", "A")):
-        kind = re.sub(letters, one, kind)
+    kind = _NUMBERS.sub("1.1", bullet.strip())
+    for one, letters in _COUNTED:
+        kind = letters.sub(one, kind)
     return kind
 
 
@@ -234,7 +238,7 @@ def _end(said: str) -> str:
     said = " ".join(said.split())
     sentences, begin = [], 0
     for gap in _SENTENCE.finditer(said):
-        sentences.append(said[begin : gap.start("gap")])
+        sentences.append(said[begin : gap.start(1)])
         begin = gap.end()
     end = said[begin:]
     while sentences and len(sentences[-1]) + len(end) < MAX_ROW and not end.endswith(":"):
