@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from text2expert.evidence.arithmetic import follows
 from text2expert.evidence.pair import Fault, Pair, said
-from text2expert.evidence.quantities import SPANS, Quantity, same_quantity, same_value
+from text2expert.evidence.quantities import ORDINAL, SPANS, Quantity, same_quantity, same_value, unit_of
+from text2expert.evidence.rates import asked_spans
 from text2expert.evidence.statements import Figure
 from text2expert.evidence.wording import LIGHT_STEMS, concept, stem, word_set
 
@@ -44,14 +45,14 @@ def _is_turned(pair: Pair, quantity: Quantity, *, denies: bool) -> bool:
     )
 
 
-_CONDITIONS = word_set("if unless when")
+_CONDITIONS = word_set("if unless when that which who")
 
 
 def _agree(pair: Pair, figure: Figure, other: Figure) -> bool:
     """Whether two numbers are one: a bare number takes a unit only where the evidence uses that unit at all."""
     a, b = figure.quantity, other.quantity
     if not same_quantity(a, b):
-        return False
+        return _per_named_span(pair, a, b)
     if a.unit is not None and b.unit is None:
         return a.unit.name in pair.source.units and not other.noun
     if b.unit_apart and a.unit is None and other.label:
@@ -61,6 +62,21 @@ def _agree(pair: Pair, figure: Figure, other: Figure) -> bool:
             return True  # three times a day
         return figure.noun in pair.source.stems or figure.noun in pair.question.stems
     return True
+
+
+def _per_named_span(pair: Pair, a: Quantity, b: Quantity) -> bool:
+    """Whether the two differ only in a span that the pair names apart: "by 3 % each year" is 3 % a year."""
+    for one, two in ((a, b), (b, a)):
+        if one.unit is None or two.unit is None or not one.unit.name.startswith(two.unit.name + "/"):
+            continue
+        below = unit_of(one.unit.name.removeprefix(two.unit.name + "/"))
+        if below is None or below.dimension not in SPANS or one.value != two.value:
+            continue
+        spans = [*asked_spans(pair.question.tokens), *asked_spans(pair.answer.tokens)]
+        names = {token.stem for token in (*pair.question.tokens, *pair.answer.tokens)}
+        if stem(below.name) in names or any(q.unit == below for q in spans):
+            return True
+    return False
 
 
 def _elsewhere(pair: Pair, figure: Figure) -> list[Figure]:
@@ -89,9 +105,7 @@ def _missing(pair: Pair, figure: Figure, here: list[Figure]) -> Iterator[Fault]:
         other = next((f.quantity for f in here if _counts_the_same(figure, f)), None)
         if other is not None:
             yield Fault("contradicted", f"the answer says {said(quantity)}, the evidence {said(other)}")
-    elif not any(same_quantity(quantity, f.quantity) for f in pair.question.figures) and not follows(
-        pair, quantity, here
-    ):
+    elif not _is_asked(pair, quantity) and not _counts_on(quantity, here) and not follows(pair, quantity, here):
         other = next((f.quantity for f in here if same_value(quantity, f.quantity)), None)
         if other is None:
             elsewhere = any(same_quantity(quantity, f.quantity) for f in pair.source.figures)
@@ -99,6 +113,26 @@ def _missing(pair: Pair, figure: Figure, here: list[Figure]) -> Iterator[Fault]:
             yield Fault("unfounded", f"the answer says {said(quantity)}, which the evidence {told}")
         else:
             yield Fault("contradicted", f"the answer says {said(quantity)}, the evidence {said(other)}")
+
+
+def _is_asked(pair: Pair, quantity: Quantity) -> bool:
+    """Whether the question has the number; it is no answer by itself where a number is asked for."""
+    numbers = [f.quantity for f in pair.question.figures]
+    if not any(same_quantity(quantity, number) for number in numbers):
+        return False
+    opener = next(
+        (token.stem for token in pair.question.tokens if token.stem in ("how", "when", "what", "which", "who")), ""
+    )
+    told = [f.quantity for f in pair.answer.figures]
+    return opener not in ("how", "when") or not all(any(same_quantity(q, number) for number in numbers) for q in told)
+
+
+def _counts_on(quantity: Quantity, here: list[Figure]) -> bool:
+    """Whether an ordinal is the end of a span of the evidence: "the days beyond the fifth", where 5 days are told."""
+    return quantity.unit is ORDINAL and any(
+        f.quantity.value == quantity.value and f.quantity.unit is not None and f.quantity.unit.dimension in SPANS
+        for f in here
+    )
 
 
 def _may_be_unwritten(pair: Pair, figure: Figure) -> bool:

@@ -7,39 +7,34 @@ from stands in the question or in the statements that the answer may rest on.
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, pairwise
 
-from text2expert.evidence.dates import TERMS, clocked, dated
+from text2expert.evidence.cues import Computing, computes
+from text2expert.evidence.dates import clocked, dated
 from text2expert.evidence.pair import Pair
-from text2expert.evidence.quantities import (
-    DIMENSIONS,
-    ORDINAL,
-    SPANS,
-    Quantity,
-    Unit,
-    same_quantity,
-    unit_of,
+from text2expert.evidence.quantities import ORDINAL, SPANS, Quantity, Unit, same_quantity, unit_of
+from text2expert.evidence.rates import (
+    SPAN_NAMES,
+    SPAN_WORDS,
+    TERMS,
+    asked_spans,
+    combined,
+    counts,
+    frequencies,
+    held_for_each,
+    in_proportion,
+    is_percent,
+    joined,
+    made_of,
+    own_span,
+    per_span,
+    powers,
+    shares_of,
+    size,
+    sums,
 )
 from text2expert.evidence.statements import Statement
 from text2expert.evidence.tokens import Figure, Token
 from text2expert.evidence.wording import concept, stem, word_set
 
-_TOTALS = word_set("total altogether plus sum together combined overall totals")
-"""What a question says that asks for a sum."""
-_SUMS = _TOTALS | word_set(
-    "minus difference differ differs left remaining remain remains exceed exceeds extra apart additional"
-)
-"""What it says that asks for a sum or a difference."""
-_COMPARED = word_set(
-    "longer more later shorter less earlier fewer higher lower larger smaller bigger older younger faster slower sooner "
-    "heavier lighter wider narrower deeper warmer colder cheaper dearer greater further farther hotter cooler"
-)
-"""The same, where no number is compared: "how much longer than by day"."""
-_SIGNS = word_set("plus minus altogether divided times multiplied sum total")
-"""What an answer says that shows its working."""
-_PER = {
-    "daily": "day", "weekly": "week", "monthly": "month", "quarterly": "quarter", "yearly": "year", "annually": "year",
-    "annual": "year", "hourly": "hour",
-}  # fmt: skip
-_SPAN_NAMES = word_set("second minute hour day week fortnight month quarter year decade")
 _TIME = concept(stem("times"))
 _FEW = 12
 """A bare number up to this is too often the ratio of two others."""
@@ -48,15 +43,50 @@ _ROUNDED = word_set("about approximately roughly around nearly almost rounded ci
 
 def follows(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
     """Whether *quantity*, of the answer, follows from numbers of the question and of the evidence (*here*)."""
+    return any(_follows(pair, reading, here) for reading in _readings(pair, quantity))
+
+
+def _readings(pair: Pair, quantity: Quantity) -> Iterator[Quantity]:
+    """A number as it is, and in the unit that the question asks for or the answer goes on with: "How many days?" - "35."."""
+    yield quantity
+    if quantity.unit is not None or any(f.noun and f.quantity.start == quantity.start for f in pair.answer.figures):
+        return
+    asked = pair.question.tokens
+    units = [
+        unit_of(following.text)
+        for one, two, following in zip(asked, asked[1:], asked[2:], strict=False)
+        if (one.text.lower(), two.text.lower()) in (("how", "many"), ("number", "of")) or two.text.lower() == "in"
+    ]
+    told = {f.quantity.unit for f in pair.answer.figures if f.quantity.unit is not None}
+    units += told if len(told) == 1 else []
+    for unit in dict.fromkeys(unit for unit in units if unit is not None and _is_spoken_of(pair, unit)):
+        yield quantity._replace(unit=unit, unit_apart=True)
+
+
+def _is_spoken_of(pair: Pair, unit: Unit) -> bool:
+    dimensions = pair.source.dimensions
+    return unit.dimension in dimensions or (unit.dimension == "time" and "clock" in dimensions)
+
+
+def _follows(pair: Pair, quantity: Quantity, here: list[Figure], *, shown: bool = True) -> bool:
+    if quantity.unit_apart and any(same_quantity(quantity, f.quantity) for f in here):
+        return True
     if dated(pair, quantity) or clocked(pair, quantity, here) or _unwritten(pair, quantity):
         return True
     whole = _compound(pair, quantity)
-    if whole is not None and (any(same_quantity(whole, f.quantity) for f in here) or follows(pair, whole, here)):
+    if whole is not None and (
+        any(same_quantity(whole, f.quantity) for f in here) or _follows(pair, whole, here, shown=False)
+    ):
         return True
-    return any(_any_is(results, quantity, pair) for results in _ways(pair, quantity, here))
+    if _as_often(pair, quantity):
+        return True
+    computing = computes(pair)
+    if any(_any_is(results, quantity, pair) for results in _ways(pair, quantity, here, computing)):
+        return True
+    return shown and any(_any_is(results, quantity, pair) for results in _working(pair, quantity, here))
 
 
-def _ways(pair: Pair, wanted: Quantity, here: list[Figure]) -> Iterator[Iterator[float]]:
+def _ways(pair: Pair, wanted: Quantity, here: list[Figure], computing: Computing) -> Iterator[Iterator[float]]:
     """What the numbers at hand can give, way by way."""
     asked = [f for f in pair.question.figures if not _is_name(f)]
     brought = [
@@ -68,26 +98,53 @@ def _ways(pair: Pair, wanted: Quantity, here: list[Figure]) -> Iterator[Iterator
     ]
     held = [f.quantity for f in here if not _is_name(f)]
     yield from (_results(a, b, wanted, held) for a in brought for b in held)
-    spans = list(_asked_spans(pair.question.tokens)) or list(_own_span(wanted))
-    named = [f.quantity for f in (*pair.question.figures, *pair.answer.figures) if f.quantity is not wanted]
+    spans = list(asked_spans(pair.question.tokens)) or list(own_span(wanted))
+    named = [f.quantity for f in pair.question.figures]
+    named += [f.quantity for f in pair.answer.figures if f.quantity.start != wanted.start]
     factors, percents = _factors(pair)
     yield _shares(named, percents + factors, wanted)
     for i in pair.pool:
         terms = _terms(pair, i)
         if not wanted.tolerance:
             yield _bounds(terms, [f.quantity for f in asked])
-        yield from (_per_span(terms, span, wanted) for span in spans)
+        yield from (per_span(terms, span, wanted) for span in spans)
         if spans and any(token.text.lower() in ("daily", "day") for token in pair.source.statements[i].tokens):
             yield _often(terms, wanted)
         yield _shares(terms, factors, wanted)
-    computes = _computes(pair)
-    yield _shown(pair, wanted, sums=bool(computes))
-    if computes:
+        yield _percentages(pair, i, wanted)
+        yield from (in_proportion(a, terms, wanted) for a in brought)
+        if computing.share:
+            yield shares_of(terms, wanted)
+    asked_about = pair.asked()
+    yield from (
+        _percentages(pair, i, wanted)
+        for i, statement in enumerate(pair.source.statements)
+        if brought and i not in pair.pool and not asked_about.isdisjoint(statement.stems)
+    )
+    yield (a.value - b.value for a in brought for b in held if _alike(a, b, wanted))
+    yield _for_each(pair, wanted, brought)
+    yield _further(pair, wanted)
+    if computing.ratio:
+        yield _ratios(held, wanted)
+    if computing.sum or computing.rate:
         yield _products([*brought, *spans], held, wanted)
-    if computes in ("sum", "total"):
-        yield _sums([*held, *(f.quantity for f in asked)], wanted)
-    if computes == "total":
+    if computing.sum:
+        beside = [f.quantity for i in _beside(pair) for f in pair.source.statements[i].figures if not _is_name(f)]
+        yield sums([*held, *(f.quantity for f in asked), *beside], wanted)
+    if computing.total:
         yield _totals(pair, wanted)
+
+
+def _beside(pair: Pair) -> list[int]:
+    """The neighbours, in their paragraph, of the statements that the answer may rest on."""
+    held, pool = pair.source.statements, set(pair.pool)
+    near = {j for i in pool for j in (i - 1, i + 1) if 0 <= j < len(held) and held[j].block == held[i].block}
+    return sorted(near - pool)
+
+
+def _alike(a: Quantity, b: Quantity, wanted: Quantity) -> bool:
+    """Whether three numbers have one unit that is not converted: 9 days, 5 days and 4 days."""
+    return a.unit is not None and a.unit == b.unit == wanted.unit
 
 
 def _is_name(figure: Figure) -> bool:
@@ -98,26 +155,6 @@ def _told_alike(a: Quantity, b: Quantity) -> bool:
     return (a.unit is None) == (b.unit is None) and same_quantity(a, b)
 
 
-def _computes(pair: Pair) -> str:
-    """What the question asks for, or the answer shows being made: "total", "sum" (or difference), "rate", or nothing."""
-    asked = [token.text.lower() for token in pair.question.tokens]
-    told = pair.answer.tokens
-    if not _TOTALS.isdisjoint(asked) or any(pair_ == ("in", "all") for pair_ in pairwise(asked)):
-        return "total"
-    compared = any(
-        word in _COMPARED and following != "than" and before not in ("no", "or", "any", "not", "if")
-        for before, word, following in zip(["", *asked], asked, [*asked[1:], ""], strict=False)
-    )
-    shown = any(
-        one.quantity is not None and two.text.lower() in _COMPARED | {"apart"} for one, two in pairwise(told)
-    )  # "5 minutes longer"
-    signs = any(token.text.lower() in _SIGNS for token in told)
-    if (compared and "how" in asked) or shown or signs or not _SUMS.isdisjoint(asked):
-        return "sum"
-    spans = any(one in ("per", "a", "each", "every") and two in _SPAN_NAMES for one, two in pairwise(asked))
-    return "rate" if spans or any(word in _PER for word in asked) else ""
-
-
 def _unwritten(pair: Pair, quantity: Quantity) -> bool:
     """A span that the evidence names without a number: "every fortnight" is every two weeks, "daily" every 24 hours."""
     if quantity.unit is None or quantity.unit.dimension not in SPANS:
@@ -126,8 +163,8 @@ def _unwritten(pair: Pair, quantity: Quantity) -> bool:
         made = pair.source.statements[i].tokens
         for before, token in pairwise([*made[:1], *made]):
             word = token.text.lower()
-            name = _PER.get(word, word if before.text.lower() in ("every", "each", "per", "a", "one") else "")
-            unit = unit_of(name) if name in _SPAN_NAMES else None
+            name = SPAN_WORDS.get(word, word if before.text.lower() in ("every", "each", "per", "a", "one") else "")
+            unit = unit_of(name) if name in SPAN_NAMES else None
             if unit is not None and same_quantity(quantity, Quantity(1.0, unit, 0, 0, 0, "1", name)):
                 return True
     return False
@@ -153,23 +190,16 @@ def _compound(pair: Pair, quantity: Quantity) -> Quantity | None:
 
 
 def _any_is(results: Iterable[float], wanted: Quantity, pair: Pair) -> bool:
+    """Whether one of *results* is the wanted number: rounded as it is written, where the result has no short form itself."""
     decimals = len(wanted.text.partition(".")[2])
-    rounded = decimals > 0 or any(token.text.lower() in _ROUNDED for token in pair.answer.tokens)
-    slack = 0.5 * 10.0**-decimals if rounded else 0.0
-    return any(abs(result - wanted.value) <= max(slack, 1e-9 * max(1.0, abs(result))) for result in results)
-
-
-def _sums(terms: Sequence[Quantity], wanted: Quantity) -> Iterator[float]:
-    scale = wanted.unit.size if wanted.unit is not None else 1.0
-    goal = wanted.unit.dimension if wanted.unit is not None else ""
-    alike = [q for q in terms if (q.unit.dimension if q.unit is not None else "") == goal]
-    if goal and len(alike) < 2:  # 65 and 24 euros a day
-        alike = [q for q in terms if q.unit is not None and q.unit.dimension.startswith(goal + "/")]
-        scale = alike[0].unit.size if alike and alike[0].unit is not None else scale
-    sizes = list(dict.fromkeys(q.value * (q.unit.size if q.unit is not None else 1.0) / scale for q in alike))
-    for one, two in combinations(sizes[:TERMS], 2):
-        yield one + two
-        yield abs(one - two)
+    about = any(token.text.lower() in _ROUNDED for token in pair.answer.tokens)
+    slack = 0.5 * 10.0**-decimals if about or decimals else 0.0
+    for result in results:
+        off = abs(result - wanted.value)
+        exact = 1e-9 * max(1.0, abs(result))
+        if off <= exact or (off <= slack and (about or abs(result - round(result, decimals + 2)) > exact)):
+            return True
+    return False
 
 
 def _results(a: Quantity, b: Quantity, wanted: Quantity, here: Sequence[Quantity]) -> Iterator[float]:
@@ -182,7 +212,7 @@ def _results(a: Quantity, b: Quantity, wanted: Quantity, here: Sequence[Quantity
     elif wanted.unit in (a.unit, b.unit) and any(q.unit is not None and q.unit.name == "%" for q in (a, b)):
         yield a.value * b.value / 100
     else:
-        yield from _combined(a, b, wanted)
+        yield from combined(a, b, wanted)
     counts = a.unit is None or (
         b.unit is not None and a.unit.dimension in SPANS and a.unit.dimension != b.unit.dimension
     )
@@ -191,59 +221,15 @@ def _results(a: Quantity, b: Quantity, wanted: Quantity, here: Sequence[Quantity
         yield from (c.value + a.value * b.value for c in here if c.unit == b.unit)
 
 
-def _powers(unit: Unit | None) -> dict[str, int]:
-    """A unit's dimensions with their powers: mg/kg/h has no mass left, and time -1; counts are numbers."""
-    powers: dict[str, int] = {}
-    if unit is None:
-        return powers
-    for i, part in enumerate(unit.dimension.split("/")):
-        if part in DIMENSIONS and part != "count":  # tablets and wasps are counted
-            powers[part] = powers.get(part, 0) + (1 if i == 0 else -1)
-    return {part: power for part, power in powers.items() if power}
-
-
-def _combined(a: Quantity, b: Quantity, wanted: Quantity) -> Iterator[float]:
-    """Product and quotients of two numbers, where they have the wanted dimension."""
-    goal = _powers(wanted.unit)
-    if not goal and wanted.unit is not None and wanted.unit.dimension != "count":
-        return  # a percentage or an angle is no bare number here
-    a, b = _in_coin(a, wanted), _in_coin(b, wanted)
-    one, two = _powers(a.unit), _powers(b.unit)
-    scale = wanted.unit.size if wanted.unit is not None else 1.0
-    x = a.value * (a.unit.size if a.unit else 1.0)
-    y = b.value * (b.unit.size if b.unit else 1.0)
-    if _joined(one, two, 1) == goal:
-        yield x * y / scale
-    if y and _joined(one, two, -1) == goal:
-        yield x / y / scale
-    if x and _joined(two, one, -1) == goal:
-        yield y / x / scale
-
-
-def _in_coin(quantity: Quantity, wanted: Quantity) -> Quantity:
-    """Cents as hundredths of the currency that is wanted: they may be of several."""
-    unit, coin = quantity.unit, wanted.unit.dimension if wanted.unit is not None else ""
-    if unit is None or coin not in ("usd", "eur") or unit.dimension.partition("/")[0] != "cent":
-        return quantity
-    return quantity._replace(unit=Unit(unit.name, coin + unit.dimension.removeprefix("cent"), unit.size / 100))
-
-
-def _joined(one: dict[str, int], two: dict[str, int], sign: int) -> dict[str, int]:
-    powers = dict(one)
-    for part, power in two.items():
-        powers[part] = powers.get(part, 0) + sign * power
-    return {part: power for part, power in powers.items() if power}
-
-
 def _products(brought: Sequence[Quantity], held: Sequence[Quantity], wanted: Quantity) -> Iterator[float]:
     for a in brought:
         for b in held:
-            yield from _combined(a, b, wanted)
+            yield from combined(a, b, wanted)
     for a, b in combinations(held[:TERMS], 2):
         if (a.unit is None) != (b.unit is None) or (
             a.unit is not None and b.unit is not None and a.unit.dimension != b.unit.dimension
         ):
-            yield from _combined(a, b, wanted)
+            yield from combined(a, b, wanted)
 
 
 # --- tolerances, intervals, shares ------------------------------------------------------------------------------------
@@ -268,80 +254,11 @@ def _bounds(terms: Sequence[Quantity], asked: Sequence[Quantity]) -> Iterator[fl
         yield value.value + by
 
 
-def _asked_spans(made: Sequence[Token]) -> Iterator[Quantity]:
-    """The spans that are asked about: "per day", "daily", "in a week"."""
-    for before, token in pairwise([*made[:1], *made]):
-        word = token.text.lower()
-        name = _PER.get(word, word if before.text.lower() in ("per", "a", "each", "every", "one") else "")
-        if name in _SPAN_NAMES and (unit := unit_of(name)) is not None:
-            yield Quantity(1.0, unit, 0, 0, 0, "1", name)
-
-
-def _own_span(quantity: Quantity) -> Iterator[Quantity]:
-    """The span that a rate is told for: the day of "1500 mg a day"."""
-    if quantity.unit is not None and "/" in quantity.unit.name:
-        below = unit_of(quantity.unit.name.rpartition("/")[2])
-        if below is not None and below.dimension in SPANS:
-            yield Quantity(1.0, below, 0, 0, 0, "1", below.name)
-
-
-def _per_span(terms: Sequence[Quantity], span: Quantity, wanted: Quantity) -> Iterator[float]:
-    """750 mg every 12 hours is 1500 mg a day; every 8 hours is three times a day; 50 L/min is 3000 L an hour."""
-    if span.unit is None:
-        return
-    length = span.unit.size
-    scale = wanted.unit.size if wanted.unit is not None else 1.0
-    goal = _powers(wanted.unit)
-    rates = [
-        q.value * q.unit.size
-        for q in terms
-        if q.unit is not None and "/" in q.unit.dimension and _is_over(q, span, goal)
-    ]
-    yield from (rate * length / scale for rate in rates)
-    times = [often for q in terms if (often := _times(q, span)) is not None]
-    if not goal:
-        yield from times
-    elif goal == {span.unit.dimension: -1}:
-        yield from (often / length / scale for often in times)
-    for amount in terms:
-        size = amount.value * (amount.unit.size if amount.unit is not None else 1.0)
-        over = _over(amount, span.unit.dimension, wanted)
-        if over is not None:
-            yield from (size * often / (scale * (length if over else 1.0)) for often in times)
-
-
-def _is_over(rate: Quantity, span: Quantity, goal: dict[str, int]) -> bool:
-    """Whether a rate times a span has the wanted dimension."""
-    return _joined(_powers(rate.unit), _powers(span.unit), 1) == goal
-
-
-def _times(quantity: Quantity, span: Quantity) -> float | None:
-    """How often a span has what is told as "every 8 hours" or "three times a day"."""
-    if quantity.unit is None or span.unit is None or not quantity.value:
-        return None
-    if quantity.unit.dimension == span.unit.dimension:
-        return span.unit.size / (quantity.value * quantity.unit.size)
-    if _powers(quantity.unit) == {span.unit.dimension: -1}:
-        return quantity.value * quantity.unit.size * span.unit.size
-    return None
-
-
-def _over(amount: Quantity, span: str, wanted: Quantity) -> bool | None:
-    """Whether an amount is wanted per span (True) or as it is (False); None: it is no such amount."""
-    if amount.unit is not None and (amount.unit.dimension in SPANS or "/" in amount.unit.name):
-        return None
-    own, whole = (q.unit.dimension if q.unit is not None else "count" for q in (amount, wanted))
-    if own == whole:
-        return False
-    counted = amount.unit is None and whole.count("/") == 1 and whole.endswith(f"/{span}")  # 2 tablets
-    return True if counted or whole == f"{own}/{span}" else None
-
-
 def _often(terms: Sequence[Quantity], wanted: Quantity) -> Iterator[float]:
     """500 mg twice daily is 1 g."""
     for amount, often in combinations(terms[:TERMS], 2):
         if often.unit is None or amount.unit is None:
-            yield from _combined(amount, often, wanted)
+            yield from combined(amount, often, wanted)
 
 
 def _factors(pair: Pair) -> tuple[list[float], list[float]]:
@@ -356,7 +273,7 @@ def _factors(pair: Pair) -> tuple[list[float], list[float]]:
     asked += held
     for figure in asked:
         quantity = figure.quantity
-        if quantity.unit is not None and quantity.unit.name == "%":
+        if is_percent(quantity):
             share = quantity.value / 100
             percents += [share, 1 - share, 1 + share]
         elif (
@@ -390,14 +307,164 @@ def _shares(terms: Sequence[Quantity], factors: Sequence[float], wanted: Quantit
             yield from (factor * q.value * size / wanted.unit.size for factor in factors)
 
 
-def _shown(pair: Pair, wanted: Quantity, *, sums: bool) -> Iterator[float]:
-    """What the answer's other numbers make, each of which is checked for itself: "480 mg divided by 5 mg/kg is 96 kg"."""
-    others = [f.quantity for f in (*pair.answer.figures, *pair.question.figures) if f.quantity is not wanted][:8]
-    if sums or wanted.unit is not None or not wanted.value.is_integer() or wanted.value > _FEW:
-        for a, b in combinations(others, 2):
-            yield from _combined(a, b, wanted)
-    if sums:
-        yield from _sums(others, wanted)
+def _percentages(pair: Pair, i: int, wanted: Quantity) -> Iterator[float]:
+    """85 per cent of what the statement, the one before it or the question names; more or less by it where it changes."""
+    held = pair.source.statements
+    told = {f.quantity.value for f in pair.answer.figures if is_percent(f.quantity)}  # then it is no working
+    percents = [q.value / 100 for q in _terms(pair, i) if is_percent(q) and q.value not in told]
+    if not percents or wanted.unit is None or is_percent(wanted):
+        return
+    near = [i, *([i - 1] if i and held[i - 1].block == held[i].block else [])]
+    terms = [q for j in near for q in _terms(pair, j)] + [f.quantity for f in pair.question.figures]
+    wholes = [size(q) for q in terms if q.unit is not None and q.unit.dimension == wanted.unit.dimension]
+    words = {token.stem for token in (*held[i].tokens, *pair.question.tokens)}
+    for share in percents:
+        shares = (share, 1 - share, 1 + share) if not words.isdisjoint(_CHANGES) else (share,)
+        yield from (whole * part / wanted.unit.size for whole in wholes for part in shares)
+
+
+_CHANGES = frozenset(
+    map(
+        stem,
+        word_set("rise raise increase reduce lower cut discount surcharge add more less left remaining rest without"),
+    )
+)
+
+
+def _for_each(pair: Pair, wanted: Quantity, brought: Sequence[Quantity]) -> Iterator[float]:
+    """Six nodes of which each handles 250 requests a second; 4 days beyond the fifth at 60 euros for each further day."""
+    counted = [
+        count
+        for made in (pair.question.tokens, pair.answer.tokens, *(s.tokens for s in pair.source.statements))
+        for count in counts(made)
+    ]
+    scale = wanted.unit.size if wanted.unit is not None else 1.0
+    for i in pair.pool:
+        statement = pair.source.statements[i]
+        names = held_for_each(statement.tokens)
+        if not names:
+            continue
+        terms = _terms(pair, i)
+        many = {count.value for count in counted if not names.isdisjoint(count.names)}
+        many |= {
+            a.value - size(b) / a.unit.size
+            for a in brought
+            for b in terms
+            if a.unit is not None and b.unit is not None and a.unit.dimension == b.unit.dimension and size(a) > size(b)
+        }
+        for amount in terms:
+            alike = (amount.unit and amount.unit.dimension) == (wanted.unit and wanted.unit.dimension)
+            if alike:
+                yield from (size(amount) * number / scale for number in many)
+
+
+def _further(pair: Pair, wanted: Quantity) -> Iterator[float]:
+    """Within 5 minutes, and after a further 10 minutes: 15 minutes. 16 GB, of which 4 are reserved: 12 GB."""
+    held = pair.source.statements
+    for i in pair.pool:
+        made = held[i].tokens
+        words = [token.text.lower() for token in made]
+        parts = any(one == "of" and two in ("which", "them", "these", "whom") for one, two in pairwise(words))
+        goes_on = any(
+            one in _FURTHER or (two.quantity is not None and _FURTHER & set(two.quantity.written.lower().split()))
+            for one, two in zip(["", *words], made, strict=False)
+            if two.quantity is not None
+        )
+        if not (parts or goes_on):
+            continue
+        before = _terms(pair, i - 1) if i and goes_on and held[i - 1].block == held[i].block else []
+        yield from sums([*before, *_terms(pair, i)][:6], wanted)
+
+
+_FURTHER = word_set("further another additional more extra")
+
+
+def _ratios(held: Sequence[Quantity], wanted: Quantity) -> Iterator[float]:
+    """Half as long: 12 months are half of 24."""
+    if wanted.unit is None:
+        for a, b in combinations(held[:TERMS], 2):
+            if (
+                a.unit is not None
+                and b.unit is not None
+                and a.unit.dimension == b.unit.dimension
+                and size(a)
+                and size(b)
+            ):
+                yield size(a) / size(b)
+                yield size(b) / size(a)
+
+
+def _as_often(pair: Pair, quantity: Quantity) -> bool:
+    """Whether a frequency of the answer is one of the evidence: six times a year is every two months."""
+    made = pair.answer.tokens
+    place = next(
+        (i for i, token in enumerate(made) if token.quantity is not None and token.quantity.start == quantity.start), -1
+    )
+    if place < 0:
+        return False
+    own: list[tuple[str, float]] = []
+    counted = False  # an interval of the answer follows from a count of the evidence
+    if quantity.unit is not None and quantity.unit.dimension in SPANS:
+        if place and made[place - 1].text.lower() in ("every", "each") and quantity.value:
+            own.append((quantity.unit.dimension, 1 / size(quantity)))
+        counted = True
+    elif quantity.unit is None or quantity.unit.dimension.startswith("count"):
+        asked = [*asked_spans(pair.question.tokens), *asked_spans(made[place : place + 5])]
+        own += [(q.unit.dimension, quantity.value / q.unit.size) for q in asked if q.unit is not None]
+    told = [often for i in pair.pool for often in frequencies(pair.source.statements[i].tokens)] if own else []
+    return any(
+        dimension == often.dimension and abs(times - often.times) <= 1e-9 * often.times
+        for dimension, times in own
+        for often in told
+        if often.counted or not counted
+    )
+
+
+def _working(pair: Pair, wanted: Quantity, here: list[Figure]) -> Iterator[Iterator[float]]:
+    """What the answer's own numbers make, those that the evidence states or that follow: "480 mg divided by 5 mg/kg is 96 kg"."""
+    if _is_listed(pair.answer.tokens, wanted):
+        return
+    terms: list[Quantity] = []
+    for quantity in [f.quantity for f in pair.answer.figures if f.quantity.start != wanted.start][:8]:
+        told = [f.quantity for f in (*here, *pair.question.figures) if same_quantity(quantity, f.quantity)]
+        with_unit = next((q for q in told if q.unit is not None), None)
+        if told:
+            terms.append(with_unit if quantity.unit is None and with_unit is not None else quantity)
+        elif _follows(pair, quantity, here, shown=False):
+            terms.append(quantity)
+    own = len(terms)
+    terms += [f.quantity for f in pair.question.figures]
+    scale = wanted.unit.size if wanted.unit is not None else 1.0
+    small = wanted.unit is None and wanted.value.is_integer() and wanted.value <= _FEW
+    for a, b in combinations(terms[:8], 2):
+        yield sums((a, b), wanted) if small else made_of(a, b, wanted)
+    if wanted.unit is None and (wanted.value < 1 or wanted.text.lower() in _MULTIPLES):
+        yield _ratios(terms, wanted)
+    alike = [
+        size(q) / scale for q in terms[:own] if (q.unit and q.unit.dimension) == (wanted.unit and wanted.unit.dimension)
+    ]
+    if len(alike) >= 3:
+        yield iter((sum(alike),))
+
+
+_MULTIPLES = word_set("twice thrice double triple")
+
+
+def _is_listed(made: Sequence[Token], wanted: Quantity) -> bool:
+    """Whether a number stands in a list or range with the next or last one: there it is told for itself."""
+    place = next(
+        (i for i, token in enumerate(made) if token.quantity is not None and token.quantity.start == wanted.start), -1
+    )
+    for step in (1, -1):
+        joint, other = (made[i] if 0 <= i < len(made) else None for i in (place + step, place + 2 * step))
+        if joint is None or other is None or other.quantity is None or joint.text.lower() not in _LISTS:
+            continue
+        if (other.quantity.unit and other.quantity.unit.dimension) == (wanted.unit and wanted.unit.dimension):
+            return True
+    return False
+
+
+_LISTS = frozenset((",", "and", "or", "to", "\u2013", "\u2014"))
 
 
 def _totals(pair: Pair, wanted: Quantity) -> Iterator[float]:
@@ -419,8 +486,8 @@ def _totals(pair: Pair, wanted: Quantity) -> Iterator[float]:
             yield sum(alike)
     for i in pair.pool:  # 2 tablets three times a day for 10 days
         for a, b, c in combinations(_terms(pair, i)[:6], 3):
-            powers = _joined(_joined(_powers(a.unit), _powers(b.unit), 1), _powers(c.unit), 1)
-            if powers == _powers(wanted.unit) and any(
+            product = joined(joined(powers(a.unit), powers(b.unit), 1), powers(c.unit), 1)
+            if product == powers(wanted.unit) and any(
                 q.unit is not None and "/" in q.unit.dimension for q in (a, b, c)
             ):
                 sizes = [q.value * (q.unit.size if q.unit is not None else 1.0) for q in (a, b, c)]

@@ -3,15 +3,15 @@
 import calendar
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from text2expert.evidence.pair import Pair
 from text2expert.evidence.quantities import CLOCK, MONTHS, Quantity
+from text2expert.evidence.rates import TERMS
 from text2expert.evidence.tokens import Figure, Token
 from text2expert.evidence.wording import word_set
 
-TERMS = 40
-"""Of so many numbers two are tried together: every two of a long passage would make any number."""
 _DATES_ASKED = word_set("when until till date day deadline expire expires expiry end ends latest earliest by year")
 
 
@@ -51,8 +51,17 @@ def dated(pair: Pair, quantity: Quantity) -> bool:
     made = [pair.question.tokens, *(pair.source.statements[i].tokens for i in pair.pool)]
     bases = [d.on for part in made for d in _dates(part) if d.on]
     figures = [t.quantity for part in made for t in part if t.quantity is not None]
-    spans = [q for q in figures if q.unit is not None and q.unit.dimension in ("time", "calendar") and q.value < 1000]
+    spans = [q for q in figures if _is_span(q)]
     results = {shifted for base in bases[:TERMS] for span in spans[:TERMS] for shifted in _shifted(base, span)}
+    if told and not any(d.on in results for d in told):  # a date and its span in one sentence, wherever that stands
+        for statement in pair.source.statements:
+            results.update(
+                shifted
+                for date in _dates(statement.tokens)
+                for f in statement.figures
+                if date.on is not None and _is_span(f.quantity)
+                for shifted in _shifted(date.on, f.quantity)
+            )
     if told:
         return any(d.on in results for d in told)
     years = {q.value for q in figures if q.unit is None and 1000 <= q.value < 3000} | {float(b.year) for b in bases}
@@ -61,6 +70,10 @@ def dated(pair: Pair, quantity: Quantity) -> bool:
     return not _DATES_ASKED.isdisjoint(asked) and any(
         quantity.value in (year + length, year - length) for year in years for length in lengths
     )
+
+
+def _is_span(quantity: Quantity) -> bool:
+    return quantity.unit is not None and quantity.unit.dimension in ("time", "calendar") and quantity.value < 1000
 
 
 def _shifted(base: dt.date, span: Quantity) -> Iterator[dt.date]:
@@ -81,8 +94,8 @@ def _shifted(base: dt.date, span: Quantity) -> Iterator[dt.date]:
 
 
 def clocked(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
-    """A time of day that is a span away from another, or the span between two."""
-    terms = [f.quantity for f in (*here, *pair.question.figures, *pair.answer.figures) if f.quantity is not quantity]
+    """A time of day that is a span away from another, or the span between two, or the sum of the spans of a statement."""
+    terms = [f.quantity for f in (*here, *pair.question.figures, *pair.answer.figures) if f.quantity != quantity]
     clocks = list(dict.fromkeys(q.value for q in terms if q.unit is CLOCK))[:TERMS]
     asked = {token.text.lower() for token in pair.question.tokens}
     if not clocks or quantity.unit is None:
@@ -90,7 +103,8 @@ def clocked(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
     if quantity.unit is CLOCK:
         if asked.isdisjoint(_CLOCKS_ASKED):
             return False
-        spans = [q.value * q.unit.size / 60 for q in terms if q.unit is not None and q.unit.dimension == "time"][:TERMS]
+        spans = [_minutes(q) for q in terms if q.unit is not None and q.unit.dimension == "time"][:TERMS]
+        spans += [_minutes(one) + _minutes(two) for one, two in pairwise(terms) if _goes_on(one, two)]
         return any(
             abs((clock + sign * span - quantity.value) % 1440) < 1e-6
             for clock in clocks
@@ -99,9 +113,32 @@ def clocked(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
         )
     if quantity.unit.dimension != "time" or asked.isdisjoint(_SPANS_ASKED):
         return False
-    wanted = quantity.value * quantity.unit.size / 60
-    return any(abs((two - one) % 1440 - wanted) < 1e-6 for one in clocks for two in clocks if one != two)
+    wanted = _minutes(quantity)
+    if any(abs((two - one) % 1440 - wanted) < 1e-6 for one in clocks for two in clocks if one != two):
+        return True
+    return any(abs(_open(pair.source.statements[i].tokens) - wanted) < 1e-6 for i in pair.pool)
+
+
+def _minutes(quantity: Quantity) -> float:
+    return quantity.value * (quantity.unit.size if quantity.unit is not None else 1.0) / 60
+
+
+def _goes_on(one: Quantity, two: Quantity) -> bool:
+    """Whether two spans are one: "3 hours 30 minutes"."""
+    if one.unit is None or two.unit is None or one.unit.dimension != "time" or two.unit.dimension != "time":
+        return False
+    return 0 <= two.start - one.stop <= 5 and two.unit.size < one.unit.size
+
+
+def _open(made: Sequence[Token]) -> float:
+    """The minutes that the times of day of a statement enclose: "from 8:30 to 11:00 and from 13:30 to 16:00"."""
+    clocks = [t.quantity.value for t in made if t.quantity is not None and t.quantity.unit is CLOCK]
+    return (
+        sum((end - start) % 1440 for start, end in zip(clocks[::2], clocks[1::2], strict=False))
+        if len(clocks) > 2
+        else 0.0
+    )
 
 
 _CLOCKS_ASKED = word_set("when time latest earliest until till by clock")
-_SPANS_ASKED = word_set("long many much hours minutes longer")
+_SPANS_ASKED = word_set("long many much hours minutes longer window")

@@ -10,7 +10,7 @@ from text2expert.evidence.leads import is_bare_ban, opens_a_list
 from text2expert.evidence.quantities import Quantity, same_quantity
 from text2expert.evidence.stance import Stance
 from text2expert.evidence.statements import Figure, Token, content, figures, statements, tokens
-from text2expert.evidence.wording import LIGHT_STEMS, concept, word_set
+from text2expert.evidence.wording import COMPUTING_STEMS, LIGHT_STEMS, concept, stem, word_set
 
 # The weights and shares of this package were set on two of the three sample documents and left with room on both sides:
 # none is at the edge where a little more turns good pairs away.
@@ -75,6 +75,7 @@ class Source:
         self.stems = frozenset(count)
         self.figures = tuple(figure for statement in self.statements for figure in statement.figures)
         self.units = frozenset(f.quantity.unit.name for f in self.figures if f.quantity.unit is not None)
+        self.dimensions = frozenset(f.quantity.unit.dimension for f in self.figures if f.quantity.unit is not None)
         self._stances: dict[int, Stance] = {}
 
     def stance(self, i: int) -> Stance:
@@ -95,6 +96,11 @@ class Source:
     def unprefixed(self, word: str) -> str:
         """A word without "re", where the passage has only that: "repaint" as "paint"."""
         return word[2:] if word not in self.stems and word.startswith("re") and word[2:] in self.stems else word
+
+    def joined(self, made: Sequence[Token]) -> frozenset[str]:
+        """The words that *made* writes as two and the passage as one: "roll back" for "rollback"."""
+        pairs = (one.text.lower() + two.text.lower() for one, two in pairwise(made) if one.content or two.content)
+        return frozenset(word for word in map(stem, pairs) if word in self.stems)
 
     def weigh(self, stems: Iterable[str]) -> float:
         """What words weigh together: more where few statements have them, least where rewording brings them along."""
@@ -130,12 +136,13 @@ class Pair:
         self.source = held
         self.quoted = quoted
         self.question = Clause(tokens(question))
-        self.question.stems = frozenset(map(held.unprefixed, self.question.stems))
+        self.question.stems = frozenset(map(held.unprefixed, self.question.stems)) | held.joined(self.question.tokens)
         self.asks = self.question.stance
         starts = (i for i, token in enumerate(self.question.tokens) if i == 0 or self.question.tokens[i - 1].boundary)
         self.polar = any(self.question.tokens[i].stem in _POLAR for i in starts)
         """The question can be answered by yes or no."""
         self.answer = Clause(tokens(answer))
+        self.answer.stems |= held.joined(self.answer.tokens)
         first = self.answer.tokens[0].stem if self.answer.tokens else ""
         self.verdict = first if first in ("yes", "no") else ""
         self.clauses = list(_clauses(self.answer.tokens)) or ([self.answer] if self.verdict else [])
@@ -143,8 +150,20 @@ class Pair:
         self.nears = [self.near(clause) for clause in self.clauses]
         """For each clause the statements that it may rest on, the most relevant first."""
         nears = [*self.nears, self.near(self.answer)]
-        self.pool = quoted if quoted is not None else sorted({near.statement for part in nears for near in part})
+        self.pool = (
+            quoted if quoted is not None else self._with_pronouns({near.statement for part in nears for near in part})
+        )
         """The statements that the answer's numbers may come from."""
+
+    def _with_pronouns(self, near: set[int]) -> list[int]:
+        """Statements and those that go on about them by a pronoun: "The velocity is measured. It must lie between ..."."""
+        held = self.source.statements
+        on = {
+            i
+            for i in range(1, len(held))
+            if i - 1 in near and held[i].block == held[i - 1].block and held[i].tokens[0].text.lower() in _PRONOUNS
+        }
+        return sorted(near | on)
 
     def near(self, clause: Clause) -> list[Near]:
         """The statements that a clause may rest on, the most relevant first."""
@@ -186,7 +205,7 @@ class Pair:
             for before, token in pairwise(self.question.tokens)
             if token.content and token.text[0].isupper() and not before.boundary
         }
-        return self.question.stems - LIGHT_STEMS - (names - self.source.stems)
+        return self.question.stems - LIGHT_STEMS - COMPUTING_STEMS - (names - self.source.stems)
 
 
 def shared(some: Sequence[Figure], others: Sequence[Figure]) -> int:
@@ -202,6 +221,7 @@ def said(quantity: Quantity) -> str:
     return " ".join(quantity.written.split()) + unit
 
 
+_PRONOUNS = word_set("it they this these he she")
 _POLAR = word_set("is are was were may can could must should shall will would do does did has have need")
 _CLAUSE_STARTS = word_set(
     "and but or so because although while which who that when if unless after before provided as with using until where then"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from text2expert.evidence.pair import Clause, Fault, Near, Pair, shared
 from text2expert.evidence.stance import Direction, Stance, negates
 from text2expert.evidence.statements import Token
-from text2expert.evidence.wording import LIGHT_STEMS, OPPOSITES, PERMITS, concept, word_set
+from text2expert.evidence.wording import BANS, LIGHT_STEMS, OPPOSITES, PERMITS, concept, word_set
 
 TOLD = 0.8
 """The share of a question's content words that make a statement say what the question asks."""
@@ -18,6 +18,7 @@ def faults(pair: Pair) -> Iterator[Fault]:
         for direction in clause.stance.directions:
             yield from _turned(pair, direction, clause, nears)
     yield from _of_the_opposite(pair)
+    yield from _the_other_way(pair)
     if pair.verdict and pair.polar and not pair.asks.explicit:
         yield from _yes(pair) if pair.verdict == "yes" else _no(pair)
     if pair.verdict == "yes" and pair.polar and not any(words & pair.question.stems for words in pair.asks.bans):
@@ -68,6 +69,20 @@ def _of_the_opposite(pair: Pair) -> Iterator[Fault]:
         against = {d.ahead for d in found if d.opposites & asked.sides}
         if alike and told <= against - alike:
             yield Fault("misplaced", f"the evidence gives that number for the opposite of {asked.word!r}")
+
+
+def _the_other_way(pair: Pair) -> Iterator[Fault]:
+    """An answer that compares the other way round than the question: "How much longer?" - "4 hours shorter."."""
+    made = pair.question.tokens
+    for one, two, three in zip(made, made[1:], made[2:], strict=False):
+        if one.stem != "how" or two.text.lower() not in ("much", "many", "far"):
+            continue
+        sides = OPPOSITES.get(three.text.lower(), frozenset())
+        for said in pair.answer.stance.directions:
+            if said.opposites & sides and not said.sides & sides:
+                yield Fault(
+                    "contradicted", f"the question asks how {two.text} {three.text}, the answer says {said.word!r}"
+                )
 
 
 def _turned(pair: Pair, said: Direction, clause: Clause, nears: list[Near]) -> Iterator[Fault]:
@@ -139,13 +154,19 @@ PERMITTING = frozenset(map(concept, PERMITS))
 
 
 def _takes_back(made: Sequence[Token]) -> bool:
-    """Whether the first clause behind a "Yes" is denied: "Yes, it is never done"."""
+    """Whether the first clause behind a "Yes" is denied: "Yes, it is never done", "Yes, no one may", "Yes, it is forbidden"."""
     for i, token in enumerate(made):
         if (token.boundary and i) or token.stem in _TURNS:
             return False
+        if token.stem in BANS or (i < 3 and (token.stem == "nobody" or _is_no_one(made, i))):
+            return True
         if token.stem in ("not", "never", "cannot"):
             return negates(made, i)
     return False
+
+
+def _is_no_one(made: Sequence[Token], i: int) -> bool:
+    return made[i].stem == "no" and i + 1 < len(made) and made[i + 1].text.lower() == "one"
 
 
 _TURNS = word_set("but except unless only if when while although as provided")

@@ -152,6 +152,12 @@ def unit_of(text: str) -> Unit | None:
     return Unit("/".join(names), "/".join(dimensions), size)
 
 
+def counted_word(unit: Unit) -> str:
+    """What a unit counts per another: the breath of breaths/min; empty for any other unit."""
+    name, _, below = unit.name.partition("/")
+    return name if below and name not in _UNITS and name != "count" else ""
+
+
 def _per(coin: Unit, counted: Unit) -> Unit:
     """A currency per what is counted per: £ and "a year" make £ a year."""
     return Unit(
@@ -212,6 +218,7 @@ _DIGITS = re.compile(
     (?P<ordinal>(?:st|nd|rd|th)\b)?""",
     re.VERBOSE,
 )
+_IN_A_NAME = re.compile(r"-[^\W\d_]")
 _PART_OF = re.compile(r"[ \n](?:of[ \n])?(?:an?|one)(?=[ \n])")
 _AFTER_CONJUNCTION = word_set(
     "the a an all this that these those it they he she we you no every any both is has have its their more again"
@@ -279,7 +286,8 @@ _BOUND_AFTER = re.compile(
     re.IGNORECASE,
 )
 _RELATION_AFTER = re.compile(
-    r"[ \n]+(?:\w+[ \n]+)?(?P<relation>before|after|ago|from|prior|earlier|later|late|early)\b", re.IGNORECASE
+    r"(?:['\u2019](?:[ \n]+\w+){1,2})?[ \n]+(?:\w+[ \n]+)?(?P<relation>before|after|ago|from|prior|earlier|later|late|early)\b",
+    re.IGNORECASE,
 )
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _LOOK = 40  # characters on each side that can hold a comparator
@@ -299,7 +307,9 @@ def quantities(text: str) -> list[Quantity]:
 def number_at(text: str, start: int, first: str) -> Quantity | None:
     """The number that starts at *start*, where *first* is its first word, digit, sign or fraction; None: no number."""
     if first[0].isalpha():
-        return _spelled(text, start, first) if first.lower() in NUMBER_STARTS else None
+        word = first.lower()
+        named = word in _ORDINALS and _IN_A_NAME.match(text, start + len(first))  # second-hand, third-party
+        return _spelled(text, start, first) if word in NUMBER_STARTS and not named else None
     return _written(text, start)
 
 

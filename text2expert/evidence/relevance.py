@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from text2expert.evidence.arithmetic import follows
+from text2expert.evidence.cues import computes
 from text2expert.evidence.pair import Clause, Fault, Pair, said, shared
 from text2expert.evidence.quantities import SPANS, Quantity, Unit, same_quantity
 from text2expert.evidence.statements import Statement
@@ -212,6 +213,8 @@ def _of_another_statement(pair: Pair) -> Iterator[Fault]:
 
 def _of_another_part(pair: Pair) -> Iterator[Fault]:
     """Of several numbers of one kind in a statement, the question names which: "4 minutes by day and 9 at night"."""
+    if computes(pair):
+        return
     told = [f for f in pair.answer.figures if f.quantity.unit is not None or f.noun]
     asked = pair.question.stems | {token.stem for token in pair.question.tokens if token.content}
     for figure in told:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from text2expert.evidence.quantities import NUMBER_STARTS, Quantity, number_at, with_shared_units
+from text2expert.evidence.quantities import NUMBER_STARTS, Quantity, counted_word, number_at, with_shared_units
 from text2expert.evidence.wording import FUNCTION, concept, stem
 
 
@@ -91,8 +91,16 @@ _BOUNDARIES = frozenset(";:.,()\u2013\u2014?!")
 
 
 def content(made: Sequence[Token]) -> frozenset[str]:
-    """The content words of *made*, as concepts."""
-    return frozenset(concept(token.stem) for token in made if token.content)
+    """The content words of *made*, as concepts; what is counted per unit ("250 requests per second") is one."""
+    found = {concept(token.stem) for token in made if token.content}
+    for token in made:
+        if (
+            token.quantity is not None
+            and token.quantity.unit is not None
+            and (word := counted_word(token.quantity.unit))
+        ):
+            found.add(concept(stem(word)))
+    return frozenset(found)
 
 
 def figures(made: Sequence[Token]) -> tuple[Figure, ...]:
@@ -110,9 +118,12 @@ def figures(made: Sequence[Token]) -> tuple[Figure, ...]:
         if before is not None and before.content:
             label = concept(before.stem)
         after = made[i + 1] if i + 1 < len(made) and token.quantity.unit is None else None
-        noun = concept(after.stem) if after is not None and after.content else ""
+        noun = concept(after.stem) if after is not None and after.content and after.stem not in _OPERATORS else ""
         found.append(Figure(token.quantity, label, noun))
     return tuple(found)
+
+
+_OPERATORS = frozenset(map(stem, ("plus", "minus", "divided", "multiplied", "less")))
 
 
 def _is_enumerator(made: Sequence[Token], i: int) -> bool:

@@ -40,6 +40,12 @@ LIGHT = word_set("""
     """)
 """Words that a rewording brings along: they say little about what is being said."""
 
+COMPUTING = word_set(
+    "total totals altogether together sum combined combine overall difference differ plus minus percentage share proportion "
+    "fraction compare compared comparison"
+)
+"""Words of a question that asks for something computed: they need not occur in the evidence."""
+
 _IRREGULAR = {
     form: base
     for base, forms in (
@@ -356,6 +362,7 @@ PERMITS = _stems(word_set("allow permit permission acceptable lawful legal appro
 INHERENT = BANS | _stems(_INHERENT_WORDS) | _INHERENT_WORDS
 """Stems that say no without a negation: a negated answer may rest on them."""
 LIGHT_STEMS = _stems(LIGHT)
+COMPUTING_STEMS = _stems(COMPUTING)
 _SYNONYM_STEMS = {stem(word): stem(head) for word, head in _SYNONYMS.items()}
 
 
