@@ -329,14 +329,6 @@ def exam_of(**rows):
     ]
 
 
-def test_prompts_give_ids_and_questions_and_no_answer():
-    exam = exam_of(taught=2)
-    assert [
-        {"id": "taught_0", "question": "taught 0"},
-        {"id": "taught_1", "question": "taught 1"},
-    ] == Examiner().prompts(exam)
-
-
 def test_the_result_counts_right_answers_by_row_and_contestant():
     exam = exam_of(taught=10, held_out=5)
     answers = {

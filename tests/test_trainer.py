@@ -39,6 +39,17 @@ def test_a_job_can_be_carried(tmp_path):
             assert (tmp_path / "run" / path).is_file()
 
 
+def test_a_contestant_sees_ids_and_questions_and_no_answer(tmp_path):
+    """Before and after training, from one file."""
+    _, settings = job_of(tmp_path / "run", questions=exam()[:2])
+    assert settings["before"]["prompts"] == settings["after"]["prompts"]
+    prompts = (tmp_path / "run" / settings["before"]["prompts"]).read_text(encoding="utf-8")
+    assert [json.loads(line) for line in prompts.splitlines()] == [
+        {"id": "q0", "question": "How often is the bilge pump checked?"},
+        {"id": "q1", "question": "At what interval is the bilge pump inspected?"},
+    ]
+
+
 def test_without_questions_there_is_no_exam(tmp_path):
     """Training alone takes two stages."""
     job, _ = job_of(tmp_path / "run")

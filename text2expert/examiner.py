@@ -395,11 +395,7 @@ class NearestQuestion:
 
 @attrs.frozen(kw_only=True)
 class Examiner:
-    """Asks every contestant the same questions and counts."""
-
-    def prompts(self, exam: Iterable[ExamQuestion]) -> list[dict[str, str]]:
-        """What a contestant gets to see: ids and questions."""
-        return [{"id": question.id, "question": question.question} for question in exam]
+    """Grades what every contestant answered to the same questions, and counts; `Trainer.job` has them asked."""
 
     def result(
         self,
