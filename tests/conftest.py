@@ -20,3 +20,26 @@ def no_keys(monkeypatch):
     for name in list(os.environ):
         if re.search(r"API_KEY|TOKEN$|SECRET", name):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def pumps(tmp_path):
+    """The path of a short procedure."""
+    from pumps import PUMPS
+
+    path = tmp_path / "pumps.txt"
+    path.write_text(PUMPS, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished run with a barely trained expert, shared by the tests that only look at it."""
+    from pumps import PUMPS, QUICK
+
+    from text2expert import Pipeline
+
+    folder = tmp_path_factory.mktemp("trained")
+    source = folder / "pumps.txt"
+    source.write_text(PUMPS, encoding="utf-8")
+    return Pipeline(trainer=QUICK).run(source, out=folder / "run")
