@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from text2expert.errors import InputError, MissingExtraError, RunFolderError, RunnerError
-from text2expert.records import Job, Stage
+from text2expert.records import ExamQuestion, Job, Stage, read_jsonl
 from text2expert.runners import local
 from text2expert.runners.local import Local
+from text2expert.trainer import Trainer
 
 FINISH = """
 import hashlib, json, os, pathlib, sys, time
@@ -142,27 +143,117 @@ def test_a_stage_without_results_is_an_error(recipe):
         run(recipe("pass"))
 
 
-def test_keys_do_not_reach_a_stage(recipe, monkeypatch):
-    """What looks like a key, token or password stays here; other variables go along."""
-    secrets = ("OPENAI_API_KEY", "HF_TOKEN", "MY_SECRET_NAME", "AWS_ACCESS_KEY_ID", "DB_PASSWORD")
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    for name in (*secrets, "TOKENIZERS_PARALLELISM", "KEYBOARD"):
+OTHER_KEYS = (
+    "DEEPSEEK_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "VAST_API_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "MY_SECRET_NAME",
+    "DB_PASSWORD",
+    "PGPASSWORD",
+    "MYSQL_PWD",
+    "GITHUB_PAT",
+)
+
+
+def set_keys(monkeypatch, **more):
+    """Give this process a key under each name, and return them all."""
+    keys = {name: f"value-of-{name.lower()}" for name in OTHER_KEYS} | more
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    return keys
+
+
+def held_in(folder, values):
+    """The *values* that any file in *folder*, or its name, holds."""
+    contents = [str(path).encode() + b"\n" + path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    assert contents
+    return {value for value in values if any(value.encode() in content for content in contents)}
+
+
+REPORT = "json.dump({name: len(value) for name, value in os.environ.items()}, open('environment.json', 'w')); finish()"
+
+
+def environment_of(job, **settings):
+    """The names in a stage's environment, and how long their values are."""
+    run(job, **settings)
+    return json.loads((Path(job.folder) / "environment.json").read_text())
+
+
+def test_only_the_hubs_token_reaches_a_stage(recipe, monkeypatch):
+    """Its recipe loads a gated base with it; what else looks like a key, token or password stays here."""
+    keys = set_keys(monkeypatch, HF_TOKEN="hf_of_a_person", HUGGING_FACE_HUB_TOKEN="hf_of_old")
+    others = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "TOKENIZERS_PARALLELISM", "KEYBOARD", "PATH")
+    for name in others[:-1]:
         monkeypatch.setenv(name, "false")
-    job = recipe("json.dump(dict(os.environ), open('environment.json', 'w')); finish()")
-    run(job, threads=3)
-    environment = json.loads((Path(job.folder) / "environment.json").read_text())
-    assert not set(secrets) & set(environment)
-    assert {"TOKENIZERS_PARALLELISM", "KEYBOARD", "PATH"} <= set(environment)
-    assert environment["OMP_NUM_THREADS"] == "3"
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    job = recipe(REPORT)
+    environment = environment_of(job, threads=3)
+    assert environment["HF_TOKEN"] == len("hf_of_a_person")
+    assert set(keys) & set(environment) == {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
+    assert {*others, "OMP_NUM_THREADS"} <= set(environment)
     assert "HF_HUB_OFFLINE" not in environment
+    assert held_in(Path(job.folder), keys.values()) == set()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "goes"),
+    [
+        ("", True),
+        ("https://huggingface.co", True),
+        ("https://huggingface.co/", True),
+        ("http://huggingface.co", False),
+        ("https://huggingface.co.mirror.example", False),
+        ("https://huggingface.co@mirror.example", False),
+        ("https://mirror.example/huggingface.co", False),
+    ],
+)
+def test_the_hubs_token_goes_to_the_hub_alone(recipe, monkeypatch, endpoint, goes):
+    """Its library would send it to whatever host HF_ENDPOINT names, and without encryption too."""
+    set_keys(monkeypatch, HF_TOKEN="hf_of_a_person", HF_ENDPOINT=endpoint)
+    environment = environment_of(recipe(REPORT))
+    assert ("HF_TOKEN" in environment) is goes
+    assert environment["HF_ENDPOINT"] == len(endpoint)
+
+
+def test_a_real_training_writes_no_key(finished, tmp_path, monkeypatch):
+    """With a base that is not made here, so that every stage has the hub's token."""
+    keys = set_keys(monkeypatch, HF_TOKEN="hf_of_a_person")
+    folder = tmp_path / "run"
+    trainer = Trainer(finished.folder / "base", max_steps=1)
+    job = trainer.job(
+        folder,
+        finished.folder / "golden_dataset.jsonl",
+        (),
+        list(read_jsonl(finished.folder / "exam.jsonl", ExamQuestion))[:3],
+    )
+    run(job)
+    assert {stage.name for stage in job.stages} == {"before", "train", "after"}
+    assert (folder / "expert" / "adapter_model.safetensors").is_file()
+    assert held_in(folder, keys.values()) == set()
+
+
+def test_a_gated_base_is_said_to_need_a_licence_and_a_token(recipe):
+    """In the words of the hub's library."""
+    with pytest.raises(
+        RunnerError, match=r"the base is gated, so accept its licence .* set HF_TOKEN .* run again to go on"
+    ):
+        run(recipe("sys.exit('OSError: You are trying to access a gated repo.')"))
 
 
 def test_a_job_that_makes_its_base_asks_no_hub(recipe, monkeypatch):
     """The embedded default works without a network, and does not wait for one either."""
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    job = recipe("open('offline.txt', 'w').write(os.environ['HF_HUB_OFFLINE']); finish()", names=("base", "train"))
+    monkeypatch.setenv("HF_TOKEN", "hf_of_a_person")
+    recording = (
+        "json.dump([os.environ.get(name) for name in ('HF_HUB_OFFLINE', 'HF_TOKEN')], open('hub.json', 'w')); finish()"
+    )
+    job = recipe(recording, names=("base", "train"))
     run(job)
-    assert (Path(job.folder) / "offline.txt").read_text() == "1"
+    assert json.loads((Path(job.folder) / "hub.json").read_text()) == ["1", None]
 
 
 def test_recipes_find_their_siblings(recipe, tmp_path):

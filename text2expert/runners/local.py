@@ -31,7 +31,17 @@ POLL_SECONDS = 0.25
 
 LOG_LINES = 20
 
-_SECRET = re.compile(r"(^|_)(API_?KEY|KEY|KEY_ID|TOKEN|PASSWORD|PASSWD|CREDENTIALS?)$|SECRET", re.IGNORECASE)
+_SECRET = re.compile(
+    r"((^|_)KEYS?|APIKEY|KEY_ID|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|_(PASS|PWD|PAT|AUTH))$|SECRET",
+    re.IGNORECASE,
+)
+
+_HUB = "https://huggingface.co"
+_HUB_KEYS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+"""The hub's own keys, by the names that its library reads; the second is the older one."""
+
+_HUB_SETTINGS = ("HF_HUB_DISABLE_IMPLICIT_TOKEN",)
+"""Settings of its library that are called like keys."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +49,8 @@ class Local:
     """Runs the stages of a job on this machine, one after another.
 
     A stage is a process group of its own and ends with this process, however that ends. It gets this process's
-    environment without anything that looks like a key or a password.
+    environment without anything that looks like a key or a password, but for HF_TOKEN, which a gated base takes
+    (`child_environment`).
 
     Args:
         threads: CPU threads for a stage; None lets it measure which number is fastest.
@@ -76,9 +87,9 @@ class Local:
         if not waiting:
             return
         self.check()
-        environment = child_environment(self.threads)
-        if any(stage.name == "base" for stage in job.stages):
-            environment["HF_HUB_OFFLINE"] = "1"  # the base is made here: there is nothing to fetch, and nothing to ask
+        # A base that is made here leaves nothing to fetch, and nothing to ask.
+        makes_base = any(stage.name == "base" for stage in job.stages)
+        environment = child_environment(self.threads, offline=makes_base)
         for stage in waiting:
             await self._run(folder, stage, environment)
 
@@ -187,10 +198,24 @@ def check_installed() -> None:
         )
 
 
-def child_environment(threads: int | None) -> dict[str, str]:
-    """This process's environment for a recipe: no keys, tokens or passwords, since a recipe calls no paid service."""
-    environment = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
+def child_environment(threads: int | None, *, offline: bool = False) -> dict[str, str]:
+    """This process's environment for a recipe, without keys, tokens and passwords, since a recipe calls no paid service.
+
+    What a recipe does fetch is its base. So the hub's token goes along, for the hub's own library to send, unless
+    HF_ENDPOINT names another host: that library would send it there. A token for such a host is stored by
+    ``hf auth login``, which asks the host itself, and is read by the library from its own file.
+
+    Args:
+        threads: CPU threads; None leaves the choice to the recipe.
+        offline: All that the recipe needs lies on this machine: it gets no token and asks no hub.
+    """
+    kept: set[str] = set(_HUB_SETTINGS)
+    if not offline and os.environ.get("HF_ENDPOINT", "").rstrip("/") in ("", _HUB):
+        kept.update(_HUB_KEYS)
+    environment = {name: value for name, value in os.environ.items() if name in kept or not _SECRET.search(name)}
     environment["PYTHONUNBUFFERED"] = "1"  # a log that ends where the process ended
+    if offline:
+        environment["HF_HUB_OFFLINE"] = "1"
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)
     return environment
@@ -210,11 +235,15 @@ def _visible(line: str) -> str:
     return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
 
 
-_FULL = {
+_ADVICE = {
     r"No space left on device|\bos error 28\b": "the disk is full, so free some space and run again to go on",
     r"Disk quota exceeded|\bos error 122\b": "your disk quota is used up, so free some space and run again to go on",
+    r"\bgated repo\b": (
+        "the base is gated, so accept its licence on its page of the Hugging Face hub, set HF_TOKEN to a token that may "
+        "read it (where HF_ENDPOINT names another host: `hf auth login`) and run again to go on"
+    ),
 }
-"""Signs in a log that it was the disk, in the words of Python and of Rust's libraries, and what to do."""
+"""Signs in a log of what a person has to mend, in the words of Python and of the libraries, and what to do."""
 
 
 def _failure(name: str, code: int, log: Path) -> str:
@@ -224,5 +253,5 @@ def _failure(name: str, code: int, log: Path) -> str:
         if -code == signal.SIGKILL:
             how += " (perhaps for lack of memory: choose a smaller base or batch_size)"
     words = tail(log)
-    advice = next((advice for sign, advice in _FULL.items() if re.search(sign, words)), "run again to go on")
+    advice = next((advice for sign, advice in _ADVICE.items() if re.search(sign, words)), "run again to go on")
     return f"stage {name!r} {how}; the end of its log {log}:\n{words}\nwhat was finished is kept: {advice}"
