@@ -19,7 +19,6 @@ from text2expert.evidence.rates import (
     combined,
     counts,
     frequencies,
-    held_for_each,
     in_proportion,
     is_percent,
     joined,
@@ -49,6 +48,11 @@ def follows(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
 def _readings(pair: Pair, quantity: Quantity) -> Iterator[Quantity]:
     """A number as it is, and in the unit that the question asks for or the answer goes on with: "How many days?" - "35."."""
     yield quantity
+    if quantity.unit is not None:  # "1,400 litres" a day, where the question says "a day"
+        for span in asked_spans(pair.question.tokens):
+            rate = unit_of(f"{quantity.unit.name}/{span.unit.name}") if span.unit is not None else None
+            if rate is not None and rate.dimension in pair.source.dimensions:
+                yield quantity._replace(unit=rate)
     if quantity.unit is not None or any(f.noun and f.quantity.start == quantity.start for f in pair.answer.figures):
         return
     asked = pair.question.tokens
@@ -78,7 +82,7 @@ def _follows(pair: Pair, quantity: Quantity, here: list[Figure], *, shown: bool 
         any(same_quantity(whole, f.quantity) for f in here) or _follows(pair, whole, here, shown=False)
     ):
         return True
-    if _as_often(pair, quantity):
+    if _as_often(pair, quantity) or _is_about(pair, quantity, here):
         return True
     computing = computes(pair)
     if any(_any_is(results, quantity, pair) for results in _ways(pair, quantity, here, computing)):
@@ -89,12 +93,13 @@ def _follows(pair: Pair, quantity: Quantity, here: list[Figure], *, shown: bool 
 def _ways(pair: Pair, wanted: Quantity, here: list[Figure], computing: Computing) -> Iterator[Iterator[float]]:
     """What the numbers at hand can give, way by way."""
     asked = [f for f in pair.question.figures if not _is_name(f)]
+    names = {count.value: count.names for count in counts(pair.question.tokens)}
     brought = [
         f.quantity
         for f in asked
         # "which two conditions", or a condition that the evidence states itself
-        if not (f.noun and f.noun not in pair.source.stems)
-        and not any(_told_alike(f.quantity, other.quantity) for other in here)
+        if not (f.noun and names.get(f.quantity.value, frozenset((f.noun,))).isdisjoint(pair.source.stems))
+        and not any(_told_alike(f.quantity, other.quantity) and f.noun in ("", other.noun) for other in here)
     ]
     held = [f.quantity for f in here if not _is_name(f)]
     yield from (_results(a, b, wanted, held) for a in brought for b in held)
@@ -121,6 +126,9 @@ def _ways(pair: Pair, wanted: Quantity, here: list[Figure], computing: Computing
         for i, statement in enumerate(pair.source.statements)
         if brought and i not in pair.pool and not asked_about.isdisjoint(statement.stems)
     )
+    yield _steps(pair, wanted, brought)
+    if wanted.unit is not None and wanted.unit.dimension == "points":  # they are differences by nature
+        yield sums(held, wanted)
     yield (a.value - b.value for a in brought for b in held if _alike(a, b, wanted))
     yield _for_each(pair, wanted, brought)
     yield _further(pair, wanted)
@@ -163,10 +171,12 @@ def _unwritten(pair: Pair, quantity: Quantity) -> bool:
         made = pair.source.statements[i].tokens
         for before, token in pairwise([*made[:1], *made]):
             word = token.text.lower()
-            name = SPAN_WORDS.get(word, word if before.text.lower() in ("every", "each", "per", "a", "one") else "")
+            every = before.text.lower() in ("every", "each", "per", "a", "one")
+            often = before.quantity.value if before.quantity is not None and before.quantity.unit is ORDINAL else 0.0
+            name = SPAN_WORDS.get(word, word if every or often else "")
             unit = unit_of(name) if name in SPAN_NAMES else None
-            if unit is not None and same_quantity(quantity, Quantity(1.0, unit, 0, 0, 0, "1", name)):
-                return True
+            if unit is not None and same_quantity(quantity, Quantity(often or 1.0, unit, 0, 0, 0, "1", name)):
+                return True  # "every second day" is every 2 days
     return False
 
 
@@ -192,10 +202,13 @@ def _compound(pair: Pair, quantity: Quantity) -> Quantity | None:
 def _any_is(results: Iterable[float], wanted: Quantity, pair: Pair) -> bool:
     """Whether one of *results* is the wanted number: rounded as it is written, where the result has no short form itself."""
     decimals = len(wanted.text.partition(".")[2])
-    about = any(token.text.lower() in _ROUNDED for token in pair.answer.tokens)
-    slack = 0.5 * 10.0**-decimals if about or decimals else 0.0
+    half = 0.5 * 10.0**-decimals
     for result in results:
         off = abs(result - wanted.value)
+        if off > half:
+            continue
+        about = any(token.text.lower() in _ROUNDED for token in pair.answer.tokens)
+        slack = half if about or decimals else 0.0
         exact = 1e-9 * max(1.0, abs(result))
         if off <= exact or (off <= slack and (about or abs(result - round(result, decimals + 2)) > exact)):
             return True
@@ -333,15 +346,11 @@ _CHANGES = frozenset(
 
 def _for_each(pair: Pair, wanted: Quantity, brought: Sequence[Quantity]) -> Iterator[float]:
     """Six nodes of which each handles 250 requests a second; 4 days beyond the fifth at 60 euros for each further day."""
-    counted = [
-        count
-        for made in (pair.question.tokens, pair.answer.tokens, *(s.tokens for s in pair.source.statements))
-        for count in counts(made)
-    ]
+    counted = [count for made in (pair.question.tokens, pair.answer.tokens) for count in counts(made)]
+    counted += pair.source.counts
     scale = wanted.unit.size if wanted.unit is not None else 1.0
     for i in pair.pool:
-        statement = pair.source.statements[i]
-        names = held_for_each(statement.tokens)
+        names = pair.source.held_for_each[i]
         if not names:
             continue
         terms = _terms(pair, i)
@@ -376,6 +385,24 @@ def _further(pair: Pair, wanted: Quantity) -> Iterator[float]:
         yield from sums([*before, *_terms(pair, i)][:6], wanted)
 
 
+def _steps(pair: Pair, wanted: Quantity, brought: Sequence[Quantity]) -> Iterator[float]:
+    """What something comes to that changes by a number: 18 months, extended by 6; 48 %, which may change by 5 points."""
+    for i in pair.pool:
+        made = pair.source.statements[i].tokens
+        for j, token in enumerate(made):
+            step = token.quantity
+            if (
+                step is None
+                or step.unit is None
+                or not any(before.text.lower() in _STEPS for before in made[max(0, j - 4) : j])
+            ):
+                continue
+            plain = step._replace(unit=Unit("%", "percent", 1.0)) if step.unit.dimension == "points" else step
+            for base in (*brought, *(t.quantity for t in made if t.quantity is not None and t is not token)):
+                yield from sums((base, plain), wanted)
+
+
+_STEPS = word_set("by plus minus")
 _FURTHER = word_set("further another additional more extra")
 
 
@@ -420,13 +447,31 @@ def _as_often(pair: Pair, quantity: Quantity) -> bool:
     )
 
 
+def _is_about(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
+    """Whether a span is roughly one of the evidence: "about 26 weeks" are 6 months, where the pair says that it is rounded."""
+    if quantity.unit is None or quantity.unit.dimension not in _DAYS:
+        return False
+    if _ROUNDED.isdisjoint(token.text.lower() for part in (pair.question, pair.answer) for token in part.tokens):
+        return False
+    days = size(quantity) * _DAYS[quantity.unit.dimension]
+    return any(
+        abs(size(f.quantity) * _DAYS[f.quantity.unit.dimension] - days) <= 0.03 * days
+        for f in here
+        if f.quantity.unit is not None and f.quantity.unit.dimension in _DAYS
+    )
+
+
+_DAYS = {"time": 1 / 86400, "calendar": 365.25 / 12}
+
+
 def _working(pair: Pair, wanted: Quantity, here: list[Figure]) -> Iterator[Iterator[float]]:
     """What the answer's own numbers make, those that the evidence states or that follow: "480 mg divided by 5 mg/kg is 96 kg"."""
     if _is_listed(pair.answer.tokens, wanted):
         return
     terms: list[Quantity] = []
     for quantity in [f.quantity for f in pair.answer.figures if f.quantity.start != wanted.start][:8]:
-        told = [f.quantity for f in (*here, *pair.question.figures) if same_quantity(quantity, f.quantity)]
+        stated = (*here, *pair.question.figures, *(pair.source.figures if quantity.unit is not None else ()))
+        told = [f.quantity for f in stated if same_quantity(quantity, f.quantity)]
         with_unit = next((q for q in told if q.unit is not None), None)
         if told:
             terms.append(with_unit if quantity.unit is None and with_unit is not None else quantity)
@@ -445,6 +490,9 @@ def _working(pair: Pair, wanted: Quantity, here: list[Figure]) -> Iterator[Itera
     ]
     if len(alike) >= 3:
         yield iter((sum(alike),))
+    ones = sum(token.text.lower() in ("a", "an", "one") for token in pair.answer.tokens)
+    if len(alike) >= 2 and wanted.unit is None:  # a supervisor, two welders and five workers
+        yield iter((sum(alike) + ones,))
 
 
 _MULTIPLES = word_set("twice thrice double triple")

@@ -15,7 +15,7 @@ _TOTALS = word_set(
 """What a question says that asks for a sum."""
 _SUMS = _TOTALS | word_set(
     "minus difference differ differs left remaining remain remains exceed exceeds extra apart additional additionally beyond "
-    "further vary varies spread gap margin rest available free net deducting subtracting itself"
+    "further start beginning save saves vary varies spread gap margin rest available free net deducting subtracting itself"
 )
 """What it says that asks for a sum or a difference."""
 _COMPARED = word_set(

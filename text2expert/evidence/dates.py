@@ -101,7 +101,7 @@ def clocked(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
     if not clocks or quantity.unit is None:
         return False
     if quantity.unit is CLOCK:
-        if asked.isdisjoint(_CLOCKS_ASKED):
+        if asked.isdisjoint(_CLOCKS_ASKED | _SPANS_ASKED):
             return False
         spans = [_minutes(q) for q in terms if q.unit is not None and q.unit.dimension == "time"][:TERMS]
         spans += [_minutes(one) + _minutes(two) for one, two in pairwise(terms) if _goes_on(one, two)]

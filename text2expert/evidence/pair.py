@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from text2expert.evidence.leads import is_bare_ban, opens_a_list
-from text2expert.evidence.quantities import Quantity, same_quantity
+from text2expert.evidence.quantities import Quantity, Unit, same_quantity
+from text2expert.evidence.rates import Counted, counts, held_for_each
 from text2expert.evidence.stance import Stance
-from text2expert.evidence.statements import Figure, Token, content, figures, statements, tokens
+from text2expert.evidence.statements import Figure, Statement, Token, content, figures, statements, tokens
 from text2expert.evidence.wording import COMPUTING_STEMS, LIGHT_STEMS, concept, stem, word_set
 
 # The weights and shares of this package were set on two of the three sample documents and left with room on both sides:
@@ -20,6 +21,8 @@ LEAD = 0.4
 """What a word weighs that stands in the heading or lead-in of a statement, and not in the statement."""
 ASKED = 0.7
 """What a word of the question weighs beside one of the answer when statements are ranked."""
+BEYOND = 0.5
+"""What a number of the question weighs in a statement with a limit in its unit."""
 NEAR = 0.5
 """A statement whose relevance is this share of the best one's is evidence for numbers."""
 TOP = 0.7
@@ -76,6 +79,8 @@ class Source:
         self.figures = tuple(figure for statement in self.statements for figure in statement.figures)
         self.units = frozenset(f.quantity.unit.name for f in self.figures if f.quantity.unit is not None)
         self.dimensions = frozenset(f.quantity.unit.dimension for f in self.figures if f.quantity.unit is not None)
+        if "clock" in self.dimensions:
+            self.stems |= _TIMES_OF_DAY
         self._stances: dict[int, Stance] = {}
 
     def stance(self, i: int) -> Stance:
@@ -87,6 +92,16 @@ class Source:
                 stance.read_under(self.stance(statement.above), statement.tokens, forbidden=statement.denied)
             self._stances[i] = stance
         return self._stances[i]
+
+    @cached_property
+    def counts(self) -> list[Counted]:
+        """What the passage counts."""
+        return [count for statement in self.statements for count in counts(statement.tokens)]
+
+    @cached_property
+    def held_for_each(self) -> list[frozenset[str]]:
+        """For each statement the words for one of which its amounts are told."""
+        return [held_for_each(statement.tokens) for statement in self.statements]
 
     def overlapping(self, start: int, end: int) -> list[int]:
         """The statements that a place in the passage touches."""
@@ -106,6 +121,10 @@ class Source:
         """What words weigh together: more where few statements have them, least where rewording brings them along."""
         weight, rare = self.weight, self.rare
         return sum(weight[w] if w in weight else rare * (LIGHT if w in LIGHT_STEMS else 1) for w in stems)
+
+
+_TIMES_OF_DAY = frozenset(map(stem, word_set("morning afternoon evening night noon midday midnight early late")))
+"""What a time of day may be told as."""
 
 
 def _as_heading(line: str) -> str:
@@ -174,7 +193,7 @@ class Pair:
             if not stems.isdisjoint(statement.lead):
                 score += LEAD * weigh((stems & statement.lead) - statement.stems)
             scored.append(score)
-        best = max(scored, default=0.0)
+        best = max((s for s, held in zip(scored, self.source.statements, strict=True) if not held.header), default=0.0)
         if best <= 0:
             return []
         found = [Near(score / best, i) for i, score in enumerate(scored) if score >= NEAR * best]
@@ -194,7 +213,7 @@ class Pair:
         return [
             weigh(stems & s.stems)
             + (0.0 if stems.isdisjoint(s.lead) else LEAD * weigh((stems & s.lead) - s.stems))
-            + (rare * shared(numbers, s.figures) if numbers else 0.0)
+            + (rare * (shared(numbers, s.figures) or _fitting(numbers, s)) if numbers else 0.0)
             for s in self.source.statements
         ]
 
@@ -213,6 +232,26 @@ def shared(some: Sequence[Figure], others: Sequence[Figure]) -> int:
     if not some or not others:
         return 0
     return sum(any(same_quantity(figure.quantity, other.quantity) for other in others) for figure in some)
+
+
+def _fitting(some: Sequence[Figure], statement: Statement) -> float:
+    """How well numbers fit a statement that has not themselves: inside of its range they belong to it, beyond its limit perhaps."""
+    if not statement.figures:
+        return 0.0
+    best = 0.0
+    for number in (figure.quantity for figure in some):
+        for low, high in statement.ranges:
+            if _kind(number) == _kind(low) == _kind(high) and low.value <= number.value <= high.value:
+                return 1.0
+        if number.unit is not None and any(
+            f.quantity.bound and _kind(f.quantity) == _kind(number) for f in statement.figures
+        ):
+            best = BEYOND
+    return best
+
+
+def _kind(quantity: Quantity) -> Unit | None:
+    return quantity.unit
 
 
 def said(quantity: Quantity) -> str:

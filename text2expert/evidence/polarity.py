@@ -23,6 +23,7 @@ def faults(pair: Pair) -> Iterator[Fault]:
         yield from _yes(pair) if pair.verdict == "yes" else _no(pair)
     if pair.verdict == "yes" and pair.polar and not any(words & pair.question.stems for words in pair.asks.bans):
         yield from _yes_to_a_ban(pair)
+        yield from _yes_without(pair)
         yield from _yes_to_an_item(pair)
 
 
@@ -137,6 +138,22 @@ def _yes_to_a_ban(pair: Pair) -> Iterator[Fault]:
         for banned in [*stance.bans, *(scope - LIGHT_STEMS for scope in stance.cases_of)]:
             if banned and banned <= asked and (stance.exceptions - conditions - banned).isdisjoint(brought):
                 yield Fault("contradicted", f"the answer says yes, the evidence forbids {pair.question.shown(banned)}")
+
+
+def _yes_without(pair: Pair) -> Iterator[Fault]:
+    """A yes to "without X" where the evidence says "only with X"."""
+    made = pair.question.tokens
+    lacking = next((i for i, token in enumerate(made) if token.stem == "without"), -1)
+    missed = (
+        {concept(token.stem) for token in made[lacking + 1 :] if token.content} - LIGHT_STEMS if lacking >= 0 else set()
+    )
+    for near in pair.near(pair.question)[:1] if missed else []:
+        statement = pair.source.statements[near.statement]
+        if (
+            any(token.stem == "only" for token in statement.tokens)
+            and missed <= pair.source.stance(near.statement).exceptions
+        ):
+            yield Fault("contradicted", f"the answer says yes, the evidence wants {pair.question.shown(missed)}")
 
 
 def _yes_to_an_item(pair: Pair) -> Iterator[Fault]:

@@ -320,12 +320,18 @@ def with_shared_units(text: str, found: list[Quantity]) -> list[Quantity]:
         dated = i and _is_month(found[i - 1].unit) and len(this.text) == 4  # "31 March 2032, seven years after"
         if this.unit is None and not dated and following.unit is not None and following.unit not in (CLOCK, ORDINAL):
             between = text[this.stop : following.start]
-            if len(between) < 12 and _JOINT.fullmatch(between):
+            if len(between) < 12 and _JOINT.fullmatch(between) and not _is_labelled(text, this, following.unit):
                 found[i] = this._replace(unit=following.unit, unit_apart=True)
     for i in range(len(found)):
         if _TOLERANCE.search(text[max(0, found[i].start - 16) : found[i].start]):
             found[i] = found[i]._replace(tolerance=True)
     return found
+
+
+def _is_labelled(text: str, quantity: Quantity, unit: Unit) -> bool:
+    """Whether a number is that of a unit: "on day 220, 60 days before" are no 220 days."""
+    before = text[max(0, quantity.start - 12) : quantity.start].split()
+    return bool(before) and before[-1].isalpha() and unit_of(before[-1]) == unit
 
 
 def _is_month(unit: Unit | None) -> bool:
@@ -415,6 +421,8 @@ def _written(text: str, start: int) -> Quantity | None:
     if end < len(text) and text[end].isalpha() and _glued_name(text, end):
         return None
     value, other = _value(match.group())
+    if value.is_integer() and not match["ordinal"] and (half := _AND_A_HALF.match(text, end)):  # 11 and a half hours
+        value, end = value + 0.5, half.end()
     unit, stop = (ORDINAL, end) if match["ordinal"] else _unit_after(text, end)
     if (unit is None or unit.name.startswith("count/")) and (
         money := _MONEY_BEFORE.search(text, max(0, start - 4), start)
@@ -422,7 +430,7 @@ def _written(text: str, start: int) -> Quantity | None:
         coin = _UNITS.get(money[1].strip().lower())
         unit = _per(coin, unit) if coin is not None and unit is not None else coin
     return Quantity(
-        value, unit, start, end, stop, match.group(), text[start:stop], *_around(text, start, stop)
+        value, unit, start, end, stop, text[start:end], text[start:stop], *_around(text, start, stop)
     )._replace(other_value=other)
 
 

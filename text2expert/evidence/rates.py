@@ -217,6 +217,8 @@ def frequencies(made: Sequence[Token]) -> Iterator[Often]:
         if name not in SPAN_NAMES or (span := unit_of(name)) is None:
             continue
         times = next((t.quantity.value for t in reversed(made[max(0, i - 5) : i]) if _counts_times(t)), None)  # type: ignore[union-attr]
+        if times is None and any(t.text.lower() == "once" for t in made[max(0, i - 4) : i]):
+            times = 1.0
         if times is None and before in _ONE:
             continue  # "a week later"
         yield Often(span.dimension, (times or 1.0) / span.size, counted=times is not None)

@@ -6,7 +6,7 @@ from itertools import pairwise
 from text2expert.evidence.arithmetic import follows
 from text2expert.evidence.cues import computes
 from text2expert.evidence.pair import Clause, Fault, Pair, said, shared
-from text2expert.evidence.quantities import SPANS, Quantity, Unit, same_quantity
+from text2expert.evidence.quantities import DIMENSIONS, SPANS, Quantity, Unit, same_quantity
 from text2expert.evidence.statements import Statement
 from text2expert.evidence.tokens import Figure, Token
 from text2expert.evidence.wording import LIGHT_STEMS, OF_BANS, concept, word_set
@@ -110,13 +110,18 @@ def _about_something_else(pair: Pair) -> Iterator[Fault]:
     if len(new) >= 2 and known < KNOWN * (len(asked) + len(numbers)):
         yield Fault("misplaced", f"the question asks about {pair.question.shown(new)}, and the evidence does not")
     here = _carriers(pair)
-    if not here:
+    if not here or _is_computed(pair):
         return
     whole = pair.source.weigh(asked) + pair.source.rare * len(numbers)
     about = pair.speaks_of(asked)
     most = max(about[i] for i in here)
     if max(about) >= TOLD * whole and (most < ABOUT * whole or most < BELONGS * max(about)):
         yield Fault("misplaced", "the answer comes from a statement that is not about what the question asks")
+
+
+def _is_computed(pair: Pair) -> bool:
+    """Whether a number of the answer stands nowhere: then it was found to follow, from numbers that were weighed there."""
+    return any(not (f.noun or f.label) and not _stands(f.quantity, pair.source.figures) for f in pair.answer.figures)
 
 
 def _carriers(pair: Pair) -> set[int]:
@@ -343,9 +348,10 @@ _LENGTH = word_set("length foot inch yard mile seamile")
 _MASS = word_set("mass ton pound stone ounce")
 _SPEED = word_set("speed mph kmh rpm")
 _ANY: frozenset[str] = frozenset()
+_SIZES = DIMENSIONS - _TIME  # a fee may be high and a range of pressures wide
 _MEASURES = {
     "long": _TIME | _LENGTH, "soon": _TIME, "often": _ANY, "many": _ANY, "much": _ANY, "large": _ANY, "big": _ANY,
-    "high": _LENGTH | word_set("percent"), "deep": _LENGTH, "wide": _LENGTH, "far": _LENGTH | _TIME, "heavy": _MASS,
+    "high": _SIZES, "deep": _LENGTH, "wide": _SIZES, "far": _LENGTH | _TIME, "heavy": _MASS,
     "old": _TIME, "hot": word_set("celsius fahrenheit kelvin"),
 }  # fmt: skip
 """What is asked for by "how ...", as dimensions; empty: any number."""
@@ -405,6 +411,10 @@ def _measured(pair: Pair, wanted: frozenset[str]) -> bool:
         not wanted
         or not units
         or any(
-            unit is None or unit.dimension in wanted or (wanted is _SPEED and "/" in unit.dimension) for unit in units
+            unit is None
+            or unit.dimension in wanted
+            or unit.dimension.partition("/")[0] in wanted & _SIZES
+            or (wanted is _SPEED and "/" in unit.dimension)
+            for unit in units
         )
     )

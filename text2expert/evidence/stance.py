@@ -34,6 +34,8 @@ _BEFORE_NUMBER = word_set("more less fewer above below over under exceeds exceed
 _PREPOSITIONS = word_set("with without before after until within above below over under inside outside")
 
 
+_HELD_OFF = word_set("without before until")
+"""What a ban turns round: not "before it is dry" is "after it is dry"."""
 _EXCEPTIONS = word_set("unless except without until only")
 _CONDITIONS = word_set("if when where while whenever")
 
@@ -92,6 +94,8 @@ class Stance:
         clouded = under
         bans = permits = False
         self._read_conditions([made[i] for i in stretch])
+        self._read_exclusion(made, stretch)
+        self._read_ellipsis(made, stretch)
         for i in stretch:
             token = made[i]
             word = token.stem
@@ -101,7 +105,7 @@ class Stance:
             sides = OPPOSITES.get(token.text.lower()) or OPPOSITES.get(word)
             if sides and not _compares(made, i):
                 governed = negations > 0 if word in NEGATORS else reach > 0
-                governed = governed or (under and word == "without")
+                governed = governed or (under and word in _HELD_OFF)
                 self.directions.append(
                     Direction(token.text, sides, denied=governed, beside=_beside(made, i), ahead=_ahead(made, i))
                 )
@@ -133,6 +137,31 @@ class Stance:
             apart = self.exceptions if word in _EXCEPTIONS else self.conditions if word in _CONDITIONS else apart
             if apart is not None and token.content:
                 apart.add(concept(word))
+
+    def _read_ellipsis(self, made: Sequence[Token], stretch: list[int]) -> None:
+        """Read a negation that stands last as one of what comes before: "pencils are allowed, pens are not"."""
+        last = stretch[-1] if stretch else 0
+        if last > 1 and made[last].stem == "not" and made[last - 1].stem in _AUXILIARIES:
+            self.scopes.append({concept(made[i].stem) for i in stretch if made[i].content})
+            self.explicit = True
+
+    def _read_exclusion(self, made: Sequence[Token], stretch: list[int]) -> None:
+        """Take "nobody but a conservator may touch it", or "only a conservator", for a ban on touching it, with an exception."""
+        first = stretch[0] if stretch else -1
+        before = [token.text.lower() for token in made[max(0, first - 2) : max(0, first)]]
+        nobody = before[-1:] == ["nobody"] or before == ["no", "one"]
+        opens = first >= 0 and made[first].stem == "only" and (first == 0 or made[first - 1].boundary)
+        if not opens and not (nobody and made[first].stem in ("but", "except")):
+            return
+        parts: list[set[str]] = [set()]
+        for i in stretch:
+            if made[i].stem in _AUXILIARIES and len(parts) == 1:
+                parts.append(set())
+            elif made[i].content:
+                parts[-1].add(concept(made[i].stem))
+        if len(parts) > 1:
+            self.exceptions |= parts[0]
+            self.bans.append(frozenset(parts[1]) - LIGHT_STEMS)
 
     def _place(self, name: str, reach: int, *, under: bool) -> None:
         if reach == _REACH or (under and not self.scopes[0]):

@@ -1,10 +1,11 @@
 """A text as statements: sentences, bullets and table rows, as tokens, with what must be read along with each."""
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from text2expert.evidence.leads import Lead, Leads, forbids, is_bare_ban, opens_a_list
-from text2expert.evidence.quantities import Bound, Unit, under_denial, unit_of
+from text2expert.evidence.quantities import Bound, Quantity, Unit, under_denial, unit_of
 from text2expert.evidence.tokens import Figure, Token, content, figures, tokens
 from text2expert.evidence.wording import NEGATORS, concept
 
@@ -35,6 +36,10 @@ class Statement(NamedTuple):
     block: int = 0
     """Equal for the sentences of one paragraph or item."""
     heading: bool = False
+    header: bool = False
+    """It is the first row of a table, without a number."""
+    ranges: tuple[tuple[Quantity, Quantity], ...] = ()
+    """The two ends of each "3 to 6"."""
     above: int = -1
     """The place of its lead-in among the statements; -1 where it has none."""
 
@@ -71,7 +76,20 @@ def statements(text: str) -> tuple[Statement, ...]:
             cells = _CELL.findall(text[start:end])
             made, own = _row(cells, header)
             words = content(made)
-            found.append(Statement(start, end, made, words, own, header_stems | heading, block=block))
+            is_header = not header and not own
+            found.append(
+                Statement(
+                    start,
+                    end,
+                    made,
+                    words,
+                    own,
+                    header_stems | heading,
+                    block=block,
+                    header=is_header,
+                    ranges=_ranges(made),
+                )
+            )
             if not header:
                 header = [_column(cell) for cell in cells]
                 header_stems = words
@@ -116,6 +134,18 @@ def statements(text: str) -> tuple[Statement, ...]:
 
 
 _DENIALS = NEGATORS - {"without"}
+
+
+def _ranges(made: Sequence[Token]) -> tuple[tuple[Quantity, Quantity], ...]:
+    """The ranges of a statement: "3 to 6"."""
+    return tuple(
+        (one.quantity, two.quantity)
+        for one, joint, two in zip(made, made[1:], made[2:], strict=False)
+        if one.quantity is not None and two.quantity is not None and joint.text in _TO
+    )
+
+
+_TO = frozenset(("to", "\u2013", "\u2014"))
 
 
 def _depth(heading: str) -> int:
@@ -195,7 +225,7 @@ def _column(cell: str) -> Column:
 
 def _column_unit(cell: str, unit: str) -> Unit | None:
     """The unit in a header's brackets, by what stands outside of them: "Price per litre (€)"."""
-    per = _PER_WHAT.search(cell)
+    per = _PER_WHAT.search(cell.replace(unit, ""))
     return (unit_of(f"{unit}/{per[1]}") if per else None) or unit_of(unit)
 
 
