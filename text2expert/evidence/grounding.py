@@ -1,5 +1,6 @@
 """The door: quote located, faults looked for, one judgement."""
 
+from collections.abc import Sequence
 from itertools import chain
 
 import attrs
@@ -11,7 +12,7 @@ from text2expert.evidence.quotes import locate
 
 @attrs.frozen(kw_only=True)
 class Grounding:
-    """What the check found. ``start`` and ``end`` are offsets of the quote in the passage, None without a quote."""
+    """What the check found. ``start`` and ``end`` are offsets of the (first) quote in the passage, None without a quote."""
 
     grounded: bool
     no_hallucination: bool
@@ -26,24 +27,27 @@ class Grounding:
         return self.grounded and self.no_hallucination and self.complete
 
 
-def check(question: str, answer: str, passage: str, *, quote: str | None = None, context: str = "") -> Grounding:
+def check(
+    question: str, answer: str, passage: str, *, quote: str | Sequence[str] | None = None, context: str = ""
+) -> Grounding:
     """Whether *passage* supports *answer* as the answer to *question*.
 
     Args:
         question: The question as asked.
         answer: The answer to judge.
         passage: The text that the answer must come from.
-        quote: What the answer rests on, word for word from *passage*; None: the whole passage.
+        quote: What the answer rests on, word for word from *passage*, or several such; None: the whole passage.
         context: What is read along with the passage and not quoted: heading path, a list's lead-in, a table's header.
 
     Returns:
         The judgement, with one sentence that says what did not fit. Equal inputs give equal judgements.
     """
-    place: tuple[int, int] | None = None
-    if quote is not None:
-        place = locate(quote, passage)
+    quotes = (quote,) if isinstance(quote, str) else quote or ()
+    places: list[tuple[int, int]] = []
+    for one in quotes:
+        place = locate(one, passage)
         if place is None:
-            short = " ".join(quote.split())
+            short = " ".join(one.split())
             short = short if len(short) <= 60 else short[:57] + "..."
             return Grounding(
                 grounded=False,
@@ -51,9 +55,11 @@ def check(question: str, answer: str, passage: str, *, quote: str | None = None,
                 complete=True,
                 reason=f"the quote is not in the passage: {short!r}",
             )
+        places.append(place)
     held = source(context, passage)
-    fault = _first_fault(Pair(question, answer, held, None if place is None else held.overlapping(*place)))
-    start, end = place or (None, None)
+    quoted = sorted({i for place in places for i in held.overlapping(*place)}) if places else None
+    fault = _first_fault(Pair(question, answer, held, quoted))
+    start, end = places[0] if places else (None, None)
     if fault is None:
         return Grounding(grounded=True, no_hallucination=True, complete=True, start=start, end=end)
     misplaced = fault.kind == "misplaced"

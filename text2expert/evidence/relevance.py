@@ -88,8 +88,8 @@ _JOINS = word_set("and then plus besides also afterwards")
 
 
 def _beside_the_quote(pair: Pair) -> Iterator[Fault]:
-    own = pair.answer.stems - pair.question.stems - LIGHT_STEMS
-    if pair.quoted is None or not (own or pair.answer.figures):
+    own = pair.answer.stems - pair.question.stems
+    if pair.quoted is None or not (own - LIGHT_STEMS or pair.answer.figures):
         return
     held = [pair.source.statements[i] for i in pair.quoted]
     if not any(own & (s.stems | s.lead) or shared(pair.answer.figures, s.figures) for s in held):
@@ -223,6 +223,8 @@ def _of_another_part(pair: Pair) -> Iterator[Fault]:
     told = [f for f in pair.answer.figures if f.quantity.unit is not None or f.noun]
     asked = pair.question.stems | {token.stem for token in pair.question.tokens if token.content}
     for figure in told:
+        if shared((figure,), pair.question.figures):
+            continue
         if len([f for f in told if _same_kind(f.quantity.unit, figure.quantity.unit)]) > 1:
             return
         for near in pair.near(pair.question)[:1]:
@@ -385,6 +387,9 @@ def of_another_kind(pair: Pair) -> Iterator[Fault]:
         yield Fault("misplaced", f"the answer says {pair.verdict} where {opener!r} was asked")
     if opener in ("who", "whom", "whose"):
         timed = pair.answer.tokens[0].stem in _BEFORE_NUMBER and any(t.quantity for t in pair.answer.tokens[1:3])
+        timed = timed and not any(
+            t.text == "," for t in pair.answer.tokens
+        )  # "Within 10 minutes, the nurse records it"
         if timed or (pair.answer.figures and not pair.answer.stems):
             yield Fault("misplaced", f"the question asks {opener}, and the answer is a number")
     elif opener == "how" and following and following[0] in _MEASURES:

@@ -36,6 +36,7 @@ LIGHT = word_set("""
     contain answer reply response respond question really actually exactly precisely able want various main basic overall period during away
     second minute hour day week month year metre meter kilometre centimetre millimetre litre liter millilitre gram kilogram
     milligram microgram tonne degree percent percentage knot inch foot mile
+    definition meaning word phrase term stand stands column row table entry heading
     document documents handbook procedure policy manual protocol guide section text passage according
     """)
 """Words that a rewording brings along: they say little about what is being said."""
@@ -220,7 +221,7 @@ cost charge fee fine price
 }
 
 _PAIRS = """
-above over exceed higher greater | below under lower beneath lesser
+above over exceed higher greater | below lower beneath lesser
 increase raise rise elevate upward grow gain lengthen extend | reduce decrease lower fall drop lessen downward lose shorten shrink
 maximum highest largest greatest most longest ceiling latest | minimum lowest smallest least shortest floor
 more | less fewer

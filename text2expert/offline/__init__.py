@@ -208,8 +208,8 @@ class EvidenceVerifier:
             )
         passage = "\n".join(chunk.text for chunk in sources)
         context = "\n".join(chunk.context for chunk in sources if chunk.context)
-        quote = pair.evidence[0].text if len(pair.evidence) == 1 else None
-        found = evidence.check(pair.question, pair.answer, passage, quote=quote, context=context)
+        quotes = [span.text for span in pair.evidence]
+        found = evidence.check(pair.question, pair.answer, passage, quote=quotes, context=context)
         return Verdict(
             qa_id=pair.qa_id,
             grounded=found.grounded,
