@@ -1,5 +1,6 @@
 """Gathering: what becomes of the pairs that teachers wrote."""
 
+import itertools
 import random
 import time
 
@@ -92,15 +93,20 @@ def test_blank_questions_and_answers_are_rejected():
     assert [("q_0", "rejected"), ("q_1", "rejected")] == [(each.qa_id, each.cause) for each in gold.rejected]
 
 
-def test_gathering_takes_time_in_proportion_to_the_pairs():
+NAMES = ["".join(letters) + "o" for letters in itertools.product("bcdfghjklmnpqrtv", repeat=4)]
+
+
+@pytest.mark.parametrize("evidence", [(), (span(0, 50),)], ids=["without evidence", "one fact"])
+@pytest.mark.parametrize("subject", ["one name of its own", "three of few names"])
+def test_gathering_takes_time_in_proportion_to_the_pairs(subject, evidence):
     """Also where all questions are of one template and have one answer: four times the pairs, not sixteen times the work."""
     shuffler = random.Random(7)
-    words = [f"w{n}" for n in range(300)]
 
     def seconds(count):
+        names = NAMES[:count] if "one" in subject else [" ".join(shuffler.sample(NAMES[:300], 3)) for _ in range(count)]
         pairs = [
-            pair(f"q_{n}", f"How long does the {' '.join(shuffler.sample(words, 3))} departure last?", item=f"i{n}")
-            for n in range(count)
+            pair(f"q_{n}", f"How long does the {name} departure last?", item=f"i{n}", evidence=evidence)
+            for n, name in enumerate(names)
         ]
         verdicts = approve(pairs)
         started = time.process_time()

@@ -5,7 +5,6 @@ question that they share. Knows records and nothing of teachers, verdicts or exa
 """
 
 import heapq
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -210,51 +209,67 @@ def repetitions(records: Sequence[GoldRecord], *, duplicates: bool = True) -> It
 def _near_duplicates(records: Sequence[GoldRecord]) -> Iterator[Repetition]:
     """Records that ask in nearly the same words what an earlier record of another item asks.
 
-    Candidates come from an inverted index over the rarest words of each question: two sets with a Jaccard index of t or
-    more share one of the first ``n - ceil(t * n) + 1`` (prefix filtering; Chaudhuri, Ganti, Kaushik, ICDE 2006), which
-    keeps the work near linear.
+    Of two questions that are one, the one has every concept of the other (see `_ask_the_same`), its rarest too. So each
+    record is filed under its rarest concept and looked for under each of its own: work stays near linear, also where
+    thousands of questions differ in one word. Records with evidence are filed under their fact, outside of which their
+    like can only be without evidence and have the same concepts.
     """
-    words = [frozenset(wording(question(record)).split()) for record in records]
-    frequency = Counter(word for each in words for word in each)
-    kept: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    concepts = [_concepts(_words(record)) for record in records]
+    frequency = Counter(each for own in concepts for each in own)
+    rarest = [min(own, key=lambda each: (frequency[each], each), default="") for own in concepts]
+    same = [(_answer(record), *sorted(_figures(record))) for record in records]
+    filed: dict[tuple[str, str, tuple[str, ...]], list[int]] = defaultdict(list)
     for place, record in enumerate(records):
-        own = words[place]
-        figures = " ".join(sorted(word for word in own if any(letter.isdigit() for letter in word)))
-        rarest = sorted(own, key=lambda word: (frequency[word], word))
-        prefix = rarest[: len(own) - math.ceil(SAME_QUESTION * len(own)) + 1]
-        keys = [(word, figures, _answer(record)) for word in prefix]
-        twin = next(
-            (
-                records[other]
-                for key in keys
-                for other in kept[key]
-                if records[other].item != record.item
-                and len(own & words[other]) >= SAME_QUESTION * len(own | words[other])
-                and _ask_the_same(record, records[other], own - words[other], words[other] - own)
-            ),
-            None,
-        )
-        if twin is None:
-            for key in keys:
-                kept[key].append(place)
-        else:
-            reason = f"nearly the same question as {twin.qa_id or 'an earlier record'}, with the same answer"
-            yield Repetition(record=record, cause="duplicate", reason=reason)
+        filed[record.fact if record.evidence else "", rarest[place], same[place]].append(place)
+    alike: dict[int, set[int]] = defaultdict(set)
+    """Record -> the earlier ones that it repeats."""
+    for place, record in enumerate(records):
+        under = {("", rarest[place])}
+        if record.evidence:
+            under |= {(record.fact, each) for each in (*concepts[place], "")}
+        for where, each in under:
+            for other in filed.get((where, each, same[place]), ()):
+                if other != place and concepts[other] <= concepts[place] and _ask_the_same(record, records[other]):
+                    alike[max(place, other)].add(min(place, other))
+    dropped: set[int] = set()
+    for place in sorted(alike):
+        kept = alike[place] - dropped
+        if kept:
+            dropped.add(place)
+            reason = (
+                f"nearly the same question as {records[min(kept)].qa_id or 'an earlier record'}, with the same answer"
+            )
+            yield Repetition(record=records[place], cause="duplicate", reason=reason)
 
 
-def _ask_the_same(one: GoldRecord, other: GoldRecord, extra: frozenset[str], others: frozenset[str]) -> bool:
-    """Whether two questions with the same answer and figures, that differ in these words alone, are one question.
+def _ask_the_same(one: GoldRecord, other: GoldRecord) -> bool:
+    """Whether two questions of different items, with the same answer and figures, are one question in nearly the same words.
 
     Nearly the same words prove nothing: "the dose for adults" is not "the dose for children", and a table's cells are asked
     about in the same words but one. So no word may stand against another, none may say no or turn a direction, and where
     one question says more than the other, both must stand on the same evidence.
     """
-    if (extra | others) & NEGATORS or any(stem(word) in OPPOSITES for word in extra | others):
+    words, others = _words(one), _words(other)
+    if one.item == other.item or len(words & others) < SAME_QUESTION * len(words | others):
         return False
-    more, less = (frozenset(concept(stem(word)) for word in side - _LITTLE_WORDS) for side in (extra, others))
+    if (words ^ others) & NEGATORS or any(stem(word) in OPPOSITES for word in words ^ others):
+        return False
+    more, less = _concepts(words - others), _concepts(others - words)
     if one.evidence and other.evidence:
         return one.fact == other.fact and (more <= less or less <= more)
     return more == less
+
+
+def _words(record: GoldRecord) -> frozenset[str]:
+    return frozenset(wording(question(record)).split())
+
+
+def _figures(record: GoldRecord) -> Iterator[str]:
+    return (word for word in _words(record) if any(letter.isdigit() for letter in word))
+
+
+def _concepts(words: frozenset[str]) -> frozenset[str]:
+    return frozenset(concept(stem(word)) for word in words - _LITTLE_WORDS)
 
 
 def _answer(record: GoldRecord) -> str:
