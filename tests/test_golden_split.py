@@ -1,16 +1,18 @@
 """The exam split: what is held out, and what that leaves to train on."""
 
 import math
+from collections import Counter
 
 import attrs
 import pytest
-from hypothesis import given
-from teachings import SETTINGS, TEMPLATES, approve, many_items, overlap_by_half, pair, teachings, unseen
+from hypothesis import example, given
+from hypothesis import strategies as st
+from teachings import SETTINGS, TEMPLATES, approve, many_items, overlap_by_half, pair, span, teachings, unseen
 
 from text2expert import golden
 from text2expert.errors import InputError
 from text2expert.golden.facts import item_of
-from text2expert.records import wording
+from text2expert.records import digest, wording
 
 
 @given(teachings(), SETTINGS)
@@ -144,12 +146,107 @@ def test_a_question_is_not_unseen_for_naming_its_section_in_another_way():
     assert [each.question for each in unseen if stem(each.question) in trained] == []
 
 
-def test_pairs_with_one_wording_train_fully():
-    """A model teacher asks each question once: nothing is held out of what cannot be asked otherwise."""
-    pairs = [pair(f"q_{n}", f"What is p{n}?", f"{n}", item=f"i{n}", kind="question") for n in range(30)]
-    gold = golden.gather(pairs, approve(pairs), never_asked=0.0)
-    assert 30 == len(gold.records)
-    assert {"taught": 30} == dict(gold.counts.questions)
+# -- as a model teaches: free questions, rewordings of them, no templates ----------------------------------------------
+
+
+def model_pairs(sizes):
+    """Items as a model teaches them, far apart in the text, one for each of *sizes*: how many wordings it has."""
+    return [
+        pair(
+            f"chunk_{number // 5:06d}_qa_{4 * (number % 5) + form}",
+            TEMPLATES[form].format(f"property p{number}"),
+            f"It is {number} units.",
+            short_answer=f"{number} units",
+            evidence=(span(100 * number, 100 * number + 60),),
+            item=digest(str(number))[:16],
+            kind="question",
+        )
+        for number, size in enumerate(sizes)
+        for form in range(size)
+    ]
+
+
+def by_item(records):
+    return Counter(record.item for record in records)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_each_rewording_one_is_asked_and_the_others_train(seed):
+    """Of four wordings three stay, of two one, and a question without a second wording is not asked in other words."""
+    sizes = [1, 2, 4] * 10
+    pairs = model_pairs(sizes)
+    gold = golden.gather(pairs, approve(pairs), never_asked=0.0, seed=seed)
+    left, asked = by_item(gold.records), by_item(unseen(gold.exam))
+    assert {"taught": 30, "held_out": 20} == gold.counts.questions
+    items = [digest(str(number))[:16] for number in range(len(sizes))]
+    assert [(1, 0), (1, 1), (3, 1)] * 10 == [(left[item], asked[item]) for item in items]
+
+
+def test_an_exam_that_is_full_costs_no_more_wordings():
+    pairs = model_pairs([4] * 50)
+    gold = golden.gather(pairs, approve(pairs), never_asked=0.0, questions=20)
+    assert {3: 20, 4: 30} == Counter(by_item(gold.records).values())
+
+
+@st.composite
+def model_teachings(draw):
+    """Items of one, two and four wordings, some of which share wordings, evidence or their item's name with others."""
+    pairs = []
+    for number in range(draw(st.integers(1, 12))):
+        subject = draw(st.sampled_from([f"property p{number}", "the pump", "the spare pump"]))
+        start = draw(st.sampled_from([100 * number, 0, 20]))
+        item = draw(st.sampled_from([f"item{number}", f"item{number // 2}"]))
+        for form in draw(st.permutations(range(6)))[: draw(st.sampled_from([1, 2, 4]))]:
+            pairs.append(
+                pair(
+                    f"q_{len(pairs)}",
+                    TEMPLATES[form].format(subject),
+                    "24 hours",
+                    evidence=(span(start, start + 40),),
+                    item=item,
+                    kind="question",
+                )
+            )
+    return pairs
+
+
+@given(model_teachings(), SETTINGS)
+def test_whatever_a_model_shares_between_items_what_is_asked_in_other_words_is_fair(pairs, arguments):
+    """No such wording is trained, under any item; its item is, in one of its own; and at most one of an item is asked."""
+    gold = golden.gather(pairs, approve(pairs), **arguments)
+    trained = {wording(record.instruction) for record in gold.records}
+    left = by_item(gold.records)
+    held_out = [each for each in gold.exam if each.row == "held_out"]
+    assert not trained & {wording(each.question) for each in held_out}
+    assert all(left[each.item] >= 1 for each in held_out)
+    assert max(by_item(held_out).values(), default=0) <= 1
+    assert {each.row for each in gold.exam} <= {"taught", "held_out", "never_asked"}
+    assert gold.counts.add_up()
+
+
+@given(st.integers(10, 60), st.integers(0, 50))
+@example(10, 0)
+def test_where_nothing_has_a_second_wording_facts_are_held_out_all_the_same(count, seed):
+    """Else the exam would ask nothing that was not trained on."""
+    pairs = model_pairs([1] * count)
+    gold = golden.gather(pairs, approve(pairs), seed=seed)
+    rows = gold.counts.questions
+    assert {"taught", "never_asked"} == set(rows)
+    assert count == len(gold.records) + rows["never_asked"]
+    assert rows["never_asked"] <= count // 2
+    assert not {record.fact for record in gold.records} & {each.fact for each in unseen(gold.exam)}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "arguments"),
+    [([1] * 30, {"never_asked": 0.0}), ([1] * 30, {"questions": 0}), ([1] * 9, {"never_asked": 1e-9}), ([1], {})],
+    ids=["not wanted", "no exam", "more than a tenth", "a single pair"],
+)
+def test_pairs_with_one_wording_train_fully_where_no_fact_can_be_spared(sizes, arguments):
+    pairs = model_pairs(sizes)
+    gold = golden.gather(pairs, approve(pairs), **arguments)
+    assert len(sizes) == len(gold.records)
+    assert not unseen(gold.exam)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan, math.inf])

@@ -40,6 +40,8 @@ def split_records(
     """Divide *records* into a training set and an exam of four rows (`text2expert.records.ExamRowName`).
 
     - ``never_asked``: facts drawn with probability *never_asked* are held out whole, never more than half of the records.
+      Where the exam would ask nothing unseen, because no item has a second wording and no fact was drawn, one is held
+      out that costs a tenth of the questions or less.
     - ``new_template``: of each rule with at least four templates (``kind`` is ``rule:template``) one template is held out.
     - ``held_out``: of items drawn with probability *held_out* one wording is held out; at least one stays in training.
       An item with a single wording trains fully.
@@ -66,6 +68,8 @@ def split_records(
     draw.hold_out_facts(never_asked)
     draw.hold_out_templates()
     draw.hold_out_wordings(held_out)
+    if never_asked and not draw.held:
+        draw.hold_out_one_fact()
     return draw.split()
 
 
@@ -98,19 +102,28 @@ class _Draw:
             self.training[item].discard(words)
 
     def hold_out_facts(self, share: float) -> None:
+        room = len(self.owners) // 2
+        for fact, wordings in self._facts():
+            if len(self.held) >= self.limit:
+                break
+            if len(wordings) <= room - len(self.held) and drawn(self.seed, f"never_asked {fact}", share):
+                for words in wordings:
+                    self.hold_out(words, "never_asked")
+
+    def hold_out_one_fact(self) -> None:
+        cheap = (wordings for _, wordings in self._facts() if 10 * len(wordings) <= len(self.owners))
+        for words in next(cheap, ()) if self.limit else ():
+            self.hold_out(words, "never_asked")
+
+    def _facts(self) -> list[tuple[str, set[str]]]:
+        """Facts and their wordings, in the order in which they are drawn."""
         facts: dict[str, set[str]] = defaultdict(set)
         for record, words in zip(self.records, self.wordings, strict=True):
             facts[record.fact].add(words)
-        room = len(self.owners) // 2
         # A table may be one fact; it would fill the row alone, so it comes last.
-        for fact in sorted(
-            facts, key=lambda fact: (5 * len(facts[fact]) > self.limit, self.order("never_asked", fact))
-        ):
-            if len(self.held) >= self.limit:
-                break
-            if len(facts[fact]) <= room - len(self.held) and drawn(self.seed, f"never_asked {fact}", share):
-                for words in facts[fact]:
-                    self.hold_out(words, "never_asked")
+        return sorted(
+            facts.items(), key=lambda fact: (5 * len(fact[1]) > self.limit, self.order("never_asked", fact[0]))
+        )
 
     def hold_out_templates(self) -> None:
         rules: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
