@@ -487,33 +487,6 @@ def test_limits_turn_round_in_what_is_forbidden(answer, supported):
     assert supported == check("How much solvent may the Tenant keep?", answer, SOLVENT).supported
 
 
-# --- arithmetic -------------------------------------------------------------------------------------------------------
-
-DEPOT = (
-    "Pump A delivers 40 L/min, pump B 25 L/min. The pressure is 3.0 ± 0.2 bar. Doors open at 8:15 and close at 17:45. "
-    "Give 750 mg every 12 hours. The lease runs for seven years from 1 April 2025. Members under 18 pay half of the fee of "
-    "£240. The limit is 36 km/h. Filters are changed every fortnight."
-)
-
-
-@pytest.mark.parametrize(
-    ("question", "right", "wrong"),
-    [
-        ("How much do pumps A and B deliver together?", "65 L/min.", "55 L/min."),
-        ("How much more does pump A deliver than pump B?", "15 L/min more.", "20 L/min more."),
-        ("What is the highest pressure?", "3.2 bar.", "3.3 bar."),
-        ("How long are the doors open?", "9.5 hours.", "8.5 hours."),
-        ("What dose is given per day?", "1500 mg a day.", "2000 mg a day."),
-        ("When does the lease end?", "On 31 March 2032.", "On 30 March 2032."),
-        ("What do members under 18 pay?", "£120.", "£140."),
-        ("What is the limit in metres per second?", "10 m/s.", "12 m/s."),
-        ("How often are filters changed?", "Every two weeks.", "Every three weeks."),
-    ],
-)
-def test_what_follows_from_numbers_is_supported_and_nothing_else(question, right, wrong):
-    assert (True, False) == tuple(check(question, answer, DEPOT).supported for answer in (right, wrong))
-
-
 # --- another statement ------------------------------------------------------------------------------------------------
 
 
@@ -537,3 +510,41 @@ def test_what_is_added_behind_and_is_judged_by_itself():
     passage = "Stop the infusion, give chlorphenamine 10 mg, and restart at half the rate."
     assert check("What is given?", "Chlorphenamine 10 mg.", passage).supported
     assert not check("What is given?", "Chlorphenamine 10 mg and hydrocortisone.", passage).supported
+
+
+# --- exclusions -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("question", "yes"),
+    [
+        ("May the registrar touch a damaged vase?", False),
+        ("May a conservator touch a damaged vase?", True),
+        ("Are pens allowed?", False),
+        ("Are pencils allowed?", True),
+        ("May visitors enter the plant room?", False),
+        ("May it be lifted without the consent of the owner?", False),
+    ],
+)
+def test_a_yes_to_what_is_left_out_is_caught(question, yes):
+    passage = (
+        "Nobody but a conservator may touch a damaged vase. Pencils are allowed, pens are not. "
+        "Only the technician may enter the plant room. It may be lifted only with the consent of the owner."
+    )
+    assert yes == check(question, "Yes.", passage).supported
+
+
+def test_a_comparison_turned_round_is_caught():
+    passage = "Works take 4 hours on weekdays and 8 hours at weekends."
+    asked = "How much longer do works take at weekends than on weekdays?"
+    assert check(asked, "4 hours longer.", passage).supported
+    assert not check(asked, "4 hours shorter.", passage).supported
+
+
+def test_an_answer_may_rest_on_several_quotes():
+    passage = "The tank holds 40 litres. The lid is red. It is emptied every 3 days."
+    quotes = ["The tank holds 40 litres.", "It is emptied every 3 days."]
+    found = check("How large is the tank?", "40 litres.", passage, quote=quotes)
+    assert (True, 0, 25) == (found.supported, found.start, found.end)
+    assert not check("How large is the tank?", "40 litres.", passage, quote=["The lid is red."]).supported
+    assert not check("How large is the tank?", "40 litres.", passage, quote=[*quotes, "It leaks."]).grounded

@@ -26,7 +26,7 @@ _BARE_BAN = re.compile(
 )
 """A line that is a ban as a whole, with or without a colon."""
 _BANS = BANS | frozenset(
-    map(stem, word_set("abstain mistake misuse breach offence violation malpractice misconduct dismissal"))
+    map(stem, word_set("abstain desist mistake misuse breach offence offense violation malpractice misconduct dismissal barred contraindicated unacceptable pitfall"))
 )
 _BAD = word_set("bad incorrect wrong poor improper unacceptable unsafe dangerous")
 """Stems and words that make a lead-in a ban without a negation."""
@@ -107,6 +107,15 @@ def forbids(made: Sequence[Token]) -> bool:
 
     A lead-in that ends in a condition forbids something else, and what follows are its cases: "Do not enter if:".
     """
+    ban = ban_in(made)
+    if ban is None:
+        return False
+    behind = [token.text.lower() for token in made[ban + 1 :] if not token.boundary]
+    return _CASES.isdisjoint(behind[-6:])
+
+
+def ban_in(made: Sequence[Token]) -> int | None:
+    """Where a text forbids something, the last such word; None where it forbids nothing."""
     ban = None
     for i, token in enumerate(made):
         following = made[i + 1].text.lower() if i + 1 < len(made) else ""
@@ -117,7 +126,4 @@ def forbids(made: Sequence[Token]) -> bool:
             or (token.text.lower() == "ts" and i and made[i - 1].text.lower() == "don")
         ):
             ban = i
-    if ban is None:
-        return False
-    behind = [token.text.lower() for token in made[ban + 1 :] if not token.boundary]
-    return _CASES.isdisjoint(behind[-6:])
+    return ban

@@ -18,7 +18,7 @@ FUNCTION = word_set("""
     one ones who whom whose which what when where why how whether if then than so as of to in into on onto at by for from
     with about between among through during over under per via within upon against toward towards along across around
     is are was were be been being am do does did done doing have has had having will would shall should can could may
-    might must ought need and or but nor either both each every any all some such same other others another own very
+    might must ought need and or but nor either neither both each every any all some such same other others another own very
     too also just even still yet already again ever here there up down out off because since while although though
     despite spite whatever whichever however therefore thus hence otherwise instead rather much many more most less least
     few fewer several only not no never none nothing nobody without unless except until till before after above below beyond

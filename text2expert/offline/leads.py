@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import attrs
 
+from text2expert.evidence.leads import ban_in, is_bare_ban
+from text2expert.evidence.tokens import tokens
 from text2expert.offline.clauses import bare, finite, is_subject, lower_first
 from text2expert.offline.lexicon import BE, DETERMINERS, MODALS, PRONOUNS, THIRD, word_set
 
@@ -166,15 +168,13 @@ def _alike(mark: Mark, item: Mark) -> bool:
 
 # --- reading an item under its lead-in --------------------------------------------------------------------------------
 
-_BANS = re.compile(
-    r"\b(?:not|never|no|nor|nobody|none|nothing|neither|without|cannot|\w+n[’']ts?|forb[aio]d\w*|prohibit\w*|bann?(?:ed|s)?|avoid\w*|"
-    r"refrain\w*|abstain\w*|desist|unless|except\w*|exclu[ds]\w+|exempt\w*|only|mistakes?|incorrect\w*|wrong\w*|bad|poor|breach\w*|violat\w+|"
-    r"offences?|offenses?|misconduct|misuse|illegal|unlawful|unacceptable|inadmissible|impermissible|disallowed|barred|dismissal|"
-    r"pitfalls?|myths?|misconceptions?|anti-?patterns?|contraindicat\w+|instead|rather|rejected|refused|obsolete|superseded|former\w*|"
-    r"counter-?examples?|examples?|grounds|stop|cease)\b",
+_DOUBTFUL = re.compile(
+    r"\b(?:no|not|without|nor|unless|except\w*|exclu[ds]\w+|exempt\w*|only|bad|poor|incorrect\w*|wrong\w*|unsafe|improper\w*|dangerous|pitfalls?|myths?|"
+    r"misconceptions?|anti-?patterns?|instead|rather|rejected|refused|obsolete|superseded|former\w*|(?:counter-?)?examples?|grounds|stop|"
+    r"cease)\b",
     re.IGNORECASE,
 )
-"""Words by which a lead-in may turn its items into what is not to be done, or not the rule."""
+"""Words by which a lead-in may make its items something else than the rule, though it forbids nothing."""
 _ORDERED_NOT = frozenset({"do not", "don't", "don’t", "never"})
 _PLAIN = word_set(
     "following follows follow steps step procedure procedures rules rule checks check actions action points tasks measures precautions duties instructions order "
@@ -207,8 +207,11 @@ def leads_in(text: str) -> bool:
 
 
 def bans(text: str) -> bool:
-    """Whether what stands under the lead-in or heading *text* may be the opposite of a rule."""
-    return bool(_BANS.search(text))
+    """Whether what stands under the lead-in or heading *text* may be the opposite of a rule.
+
+    What a ban is, the evidence check says; here it is enough that the text may turn its items round.
+    """
+    return bool(_DOUBTFUL.search(text)) or is_bare_ban(text) or ban_in(tokens(text)) is not None
 
 
 def announces(text: str) -> bool:

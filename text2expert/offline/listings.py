@@ -36,6 +36,7 @@ def table_facts(table: Table) -> list[Fact]:
         if _names_one(table, row, key) and len(row.cells) == len(table.header)
         for column in range(min(key, 1) + 1 if key else 1, len(table.header))
         if row.cells[column] not in _BLANK
+        and not _ELSEWHERE.match(row.cells[column])
         and table.header[column]
         and table.header.count(table.header[column]) == 1
         and not contains(row.cells[key], row.cells[column])
@@ -45,6 +46,8 @@ def table_facts(table: Table) -> list[Fact]:
 _DO_OR_NOT = re.compile(r"(?:do|don[’']?t|do not|dos|don[’']?ts|never|avoid|right|wrong)", re.IGNORECASE)
 """A column of what to do or not to do: what it holds says nothing of the row's other cells."""
 _COUNTERS = frozenset({"no", "nr", "item", "#", "number", "s/n", ""})
+_ELSEWHERE = re.compile(r"(?:see|as|cf\.?|ditto|same|refer) (?!much|many|soon|long)|ditto$", re.IGNORECASE)
+"""A cell that points to another place is no answer."""
 _BLANK = frozenset({"", "-", "–", "—", "n/a", "N/A"})
 
 

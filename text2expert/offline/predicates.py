@@ -8,6 +8,7 @@ import attrs
 from text2expert.offline.adjuncts import FREQUENCY, TIMED
 from text2expert.offline.clauses import bare, upper_first
 from text2expert.offline.lexicon import BE, FIRM, MODALS, PREPOSITIONS, PRONOUNS, THIRD, VERBS, is_participle, word_set
+from text2expert.offline.soundness import spreads
 from text2expert.offline.statements import BOUND, NUM, Fact, Reading, agent, content, generic, pointing
 
 _PLACE_VERBS = word_set(
@@ -109,24 +110,28 @@ def _tail_facts(reading: Reading) -> Iterator[Fact]:
         )
     ):
         return
-    if clause.passive and re.search(r" and \w+(?:ed|en|wn|nt|ld|pt)\b", tail):
-        return  # "is washed if it stings and reported at once": the last predicate may be the main clause's
+    if spreads(clause):
+        return
     anchored = reading.anchored or len(content(slots["stmt"])) < 3
+    timed = any(pattern.search(rest) for pattern in TIMED)
     if (
         opener in {"if", "when", "whenever"}
         and not re.search(r"\bonly\b", rest)
         and not re.search(r", (?:except|unless)", tail)
     ):
-        timed = any(pattern.search(rest) for pattern in TIMED)
         yield scene.fact("case" if timed else "when", tail, anchored=anchored, **slots)
         condition = " ".join(words[1:])
         order = clause.form == "imperative" and not clause.negation and not only
         if order and not pointing(condition) and len(content(condition)) >= 3 and "," not in condition:
             action = f"{clause.verb} {rest}".strip()
             yield scene.fact(
-                "condition-order", action, anchored=len(content(condition)) < 4, condition=f"{opener} {condition}"
+                "condition-order",
+                action,
+                anchored=len(content(condition)) < 4 or len(content(action)) < 2,
+                condition=f"{opener} {condition}",
             )
-    elif opener in {"before", "after", "once", "as", "while", "whilst"}:
+    elif opener in {"before", "after", "once", "as"} | (frozenset() if timed else {"while", "whilst"}):
+        # not "for 10 minutes while the line is walked": there the time answers "how long"
         yield scene.fact("timing", tail, anchored=anchored, **slots)
     elif opener == "until":
         yield scene.fact("until", tail, anchored=anchored, **slots)
@@ -145,13 +150,17 @@ def _copula_facts(reading: Reading) -> Iterator[Fact]:
     bare_thing = len(content(clause.subject)) < 2 and not clause.subject.startswith("the ")
     if bare_thing or _BARE_AMOUNT.match(clause.subject):
         return
+    definite = clause.subject.startswith("the ") and not PREPOSITIONS & set(clause.subject.split())
+    anchored = reading.anchored or (
+        definite and not any(map(str.isupper, clause.subject))
+    )  # "the normalised ratio": whose?
     if clause.auxiliary in {"must", "should", "shall"}:
         match = re.match(rf"^be (?P<t>(?:{BOUND} )?{NUM}.*)$", rest)
         if match:
             yield scene.fact(
                 "required-value",
                 match.group("t") + reading.more + reading.added,
-                anchored=reading.anchored,
+                anchored=anchored,
                 subject=subject,
             )
         return
@@ -176,7 +185,7 @@ def _copula_facts(reading: Reading) -> Iterator[Fact]:
         rf"; |: |,? and the \w[\w -]* {NUM}", rest
     ):
         short = rest + reading.more + reading.added
-        yield scene.fact("value", short, anchored=reading.anchored, subject=subject, be=clause.auxiliary)
+        yield scene.fact("value", short, anchored=anchored, subject=subject, be=clause.auxiliary)
     elif re.match(r"^the [^;:,]+$", rest) and not clause.tail and not clause.front and not pointing(rest):
         if clause.subject.split()[0].lower() in {"one", "the", "each", "every"} or len(content(rest)) < 2:
             return
@@ -297,6 +306,8 @@ def _object_facts(reading: Reading) -> Iterator[Fact]:
         if bare(verb) not in VERBS | {"have"} or not rest:
             return
     name = verb or clause.verb
+    if name == "have" and clause.form == "present":
+        return  # "What do hoses have?" asks for anything
     first = bare(rest.split()[0]) if rest else ""
     loose = PREPOSITIONS | {
         "to",

@@ -32,7 +32,7 @@ from text2expert.offline.lexicon import (
 )
 from text2expert.offline.listings import list_facts, table_facts
 from text2expert.offline.predicates import predicate_facts, treatment_facts
-from text2expert.offline.soundness import NOTES, fused, is_label, restricted
+from text2expert.offline.soundness import NOTES, fused, is_label, restricted, spreads
 from text2expert.offline.statements import (
     NUM,
     PERSONAL,
@@ -101,6 +101,8 @@ def _read(clause: Clause, scene: Scene, *, partial: bool) -> Reading | None:
     ):
         return None
     if clause.rest.startswith(("and ", "or ")) or _compares(clause.subject) or fused(clause):
+        return None
+    if spreads(clause) and clause.tail.split()[0].lower() in _ADDED:
         return None
     first = bare(clause.rest.split()[0]) if clause.rest else ""
     if clause.form == "imperative" and clause.verb in _TRANSITIVE and (not first or first in PREPOSITIONS):
@@ -310,7 +312,8 @@ def _conditional(condition: tuple[str, str, str], scene: Scene) -> Iterator[Fact
         return
     slot = f"{opener} {lower_first(premise, scene.proper)}"
     kind = "condition-order" if order else "condition"
-    yield scene.fact(kind, consequence, anchored=len(content(premise)) < 4, condition=slot)
+    anchored = len(content(premise)) < 4 or (order and len(content(consequence)) < 2)
+    yield scene.fact(kind, consequence, anchored=anchored, condition=slot)
 
 
 def _definitions(body: str, scene: Scene) -> Iterator[Fact]:

@@ -39,6 +39,11 @@ def fused(clause: Clause) -> bool:
     )
 
 
+def spreads(clause: Clause) -> bool:
+    """Whether the last predicate of the tail may be the main clause's: "is washed if it stings and reported at once"."""
+    return clause.passive and bool(re.search(r" and \w+(?:ed|en|wn|nt|ld|pt)\b", clause.tail))
+
+
 def starts_object(words: list[str], at: int) -> bool:
     """Whether a determiner stands at *at*, as behind a verb that was taken for a noun."""
     return at < len(words) and bare(words[at]) in {"the", "a", "an", "its", "their", "his", "her", "each", "every"}

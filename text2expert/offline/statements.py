@@ -139,6 +139,12 @@ _HAZY = re.compile(
     re.IGNORECASE,
 )
 """Words that send the reader to another place of the text."""
+_UNNAMED = re.compile(
+    rf"(?:(?:if|when|where|whenever|unless) )?(?:(?:fewer|more|less) than |at (?:least|most) |only |over |under )?{NUM}%? "
+    r"(?:is|are|was|were|can|may|must|has|have|should|shall|cannot)\b",
+    re.IGNORECASE,
+)
+"""A number of something that only the sentence before names: "fewer than four are present"."""
 _OPENERS = SUBORDINATORS | RELATIVES | {"before", "after", "so"}
 
 
@@ -170,7 +176,7 @@ def pointing(text: str) -> bool:
             return True
     if words and bare(words[-1]) in {"that", "those", "others", "one", "ones", "so"}:
         return True
-    return bool(_HAZY.search(text + " ."))
+    return bool(_HAZY.search(text + " .") or _UNNAMED.match(text))
 
 
 def generic(subject: str) -> bool:
