@@ -7,6 +7,13 @@
     ├── RunFolderError                 not a run folder, or a folder that cannot be written
     │   └── RunFolderLockedError       another process is at work on it
     ├── RunnerError                    a stage of a training job failed
+    ├── ProviderError                  a model's provider said no, and would say it again
+    │   ├── AuthenticationFailed       the key is missing or was not accepted
+    │   └── OutOfBalance               the account is empty or at its own spending limit
+    ├── ProviderUnavailable            it cannot answer now: overloaded, rate limited, unreachable
+    ├── AnswerLost                     a request that was perhaps served, and billed, but whose answer did not arrive
+    ├── BudgetExhausted                the next request could cross a budget
+    ├── LedgerError                    the ledger cannot be read or written, or another process has it
     └── MissingExtraError(ImportError) an optional part of the package is not installed
 
 Every message says what was wrong, where, and what to do next.
@@ -39,6 +46,41 @@ class RunFolderLockedError(RunFolderError):
 
 class RunnerError(Text2ExpertError):
     """A stage of a job failed; the message names the stage and ends with the last lines of its log."""
+
+
+class ProviderError(Text2ExpertError):
+    """A provider refused a request for good: sent again as it is, it would be refused again."""
+
+
+class AuthenticationFailed(ProviderError):  # noqa: N818 - as providers call it
+    """The key is missing or was not accepted. It stops the run."""
+
+
+class OutOfBalance(ProviderError):  # noqa: N818
+    """The account is empty or has reached its own spending limit. It stops the run."""
+
+
+class ProviderUnavailable(Text2ExpertError):  # noqa: N818
+    """A provider cannot answer now and bills nothing: sent again later, the request may pass."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None, overloaded: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds that the provider asks to wait; None where it does not say."""
+        self.overloaded = overloaded
+        """Whether fewer requests at a time would help (429, 503, 529)."""
+
+
+class AnswerLost(Text2ExpertError):  # noqa: N818
+    """A request went out and no whole answer came back: it was perhaps billed, so its whole hold is booked."""
+
+
+class BudgetExhausted(Text2ExpertError):  # noqa: N818
+    """The next request could cross a budget, and nothing that is still under way can change that."""
+
+
+class LedgerError(Text2ExpertError):
+    """The ledger cannot be read or written, or another process has it."""
 
 
 class MissingExtraError(Text2ExpertError, ImportError):

@@ -5,17 +5,14 @@ places is not taken on trust: every span is looked up in its chunk, and a pair w
 before a verifier sees it.
 """
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 import attrs
 
 from text2expert._progress import bar
+from text2expert._tasks import in_order
 from text2expert.records import Chunk, QAPair, Span, Verdict
-
-T = TypeVar("T")
 
 WINDOW = 16
 """Chunks that are taught and judged at a time; their order is kept, so memory is bounded by it. Steps that calculate
@@ -60,7 +57,7 @@ async def teach_and_judge(
     everything = Judged([], [])
     approved = 0
     with bar(total, what, unit="chunk") as progress:
-        async for judged in _in_order(_teach(chunk, teacher, verifier, questions) for chunk in chunks):
+        async for judged in in_order((_teach(chunk, teacher, verifier, questions) for chunk in chunks), WINDOW):
             everything.pairs.extend(judged.pairs)
             everything.verdicts.extend(judged.verdicts)
             approved += sum(verdict.approved for verdict in judged.verdicts)
@@ -76,8 +73,8 @@ async def judge(pairs: Iterable[QAPair], chunks: Iterable[Chunk], verifier: Supp
         of_chunk.setdefault(pair.sources[0], []).append(pair)
     verdicts: list[Verdict] = []
     with bar(len(of_chunk), "Judging", unit="chunk") as progress:
-        async for some in _in_order(
-            _judge(of_chunk[chunk.id], chunk, verifier) for chunk in chunks if chunk.id in of_chunk
+        async for some in in_order(
+            (_judge(of_chunk[chunk.id], chunk, verifier) for chunk in chunks if chunk.id in of_chunk), WINDOW
         ):
             verdicts += some
             progress.update()
@@ -130,19 +127,3 @@ def _lost(pair: QAPair) -> Verdict:
         qa_id=pair.qa_id, grounded=False, no_hallucination=False, complete=False, by="text2expert",
         reason="its evidence is nowhere in the passage that it was written from",
     )  # fmt: skip
-
-
-async def _in_order(work: Iterable[Coroutine[Any, Any, T]]) -> AsyncIterator[T]:
-    """Results of *work* in its order, at most `WINDOW` under way; the rest is cancelled when one fails."""
-    waiting: deque[asyncio.Task[T]] = deque()
-    try:
-        for coroutine in work:
-            waiting.append(asyncio.create_task(coroutine))
-            if len(waiting) == WINDOW:
-                yield await waiting.popleft()
-        while waiting:
-            yield await waiting.popleft()
-    finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
