@@ -5,7 +5,6 @@ good places the one is taken whose text sorts last: a choice by content and not 
 cuts fall back into step with what they were.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -262,9 +261,7 @@ class _Cutter:
         while complete and last > begin and text[last - 1].isspace():
             last -= 1
         cuts: list[Span] = []
-        near: list[Span] = []
-        starts, ends = [head[0] for head in heads], [head[1] for head in heads]
-        boundaries = Boundaries(text, begin, stop)
+        boundaries = Boundaries(text, begin, stop, heads)
         while begin < last:
             limit = begin + size if ruler is None else max(begin + 1, ruler.reach(text, begin, last, size))
             if limit >= last and complete:
@@ -276,9 +273,7 @@ class _Cutter:
                 break
             if last - limit < span // 5:
                 limit = max(last - span // 5, begin + 1)  # leave more than a crumb for the last chunk
-            if heads:
-                near = heads[bisect_right(ends, begin) : bisect_right(starts, limit)]
-            end = boundaries.end_of(begin, limit, covered, near)
+            end = boundaries.end_of(begin, limit, covered)
             if not end:
                 # Nothing new fits behind so much overlap: begin after what is covered.
                 begin = skip_space(text, covered, last)
@@ -287,7 +282,7 @@ class _Cutter:
             covered = end
             # An overlap in tokens is as many characters as that share of the chunk.
             overlap = self._overlap if ruler is None else self._overlap * span // size
-            begin = boundaries.start_after(begin, end, span, overlap, near)
+            begin = boundaries.start_after(begin, end, span, overlap)
         self._at = begin + base
         self._covered = covered + base
         return cuts

@@ -4,9 +4,11 @@ Everything here looks at a few hundred characters around the place in question, 
 one whose following text sorts last: it is then the same place whatever the passages before it were.
 """
 
+import functools
 import re
 import unicodedata
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 
 Span = tuple[int, int]
 
@@ -60,18 +62,21 @@ def skip_space(text: str, begin: int, stop: int) -> int:
 
 
 class Boundaries:
-    """Where the passages of a section, ``text[begin:stop]``, may begin and end."""
+    """Where the passages of a section, ``text[begin:stop]`` with the headings *heads*, may begin and end."""
 
-    def __init__(self, text: str, begin: int, stop: int) -> None:
+    def __init__(self, text: str, begin: int, stop: int, heads: Sequence[Span]) -> None:
         self._text = text
+        self._heads = heads
+        # In order, both of them.
+        self._head_starts, self._head_ends = [head[0] for head in heads], [head[1] for head in heads]
         wide = not text.isascii() and any(text.find(sign, begin, stop) >= 0 for sign in _WIDE_STOPS)
         self._sentences = (_WIDE_SENTENCE if wide else _SENTENCE).finditer
         self._paragraphs = _WIDE_BOUNDARY if wide else _BOUNDARY
 
-    def end_of(self, begin: int, limit: int, covered: int, heads: list[Span]) -> int:
+    def end_of(self, begin: int, limit: int, covered: int) -> int:
         """Where a passage from *begin* ends: at most at *limit*, with something after *covered* in it.
 
-        *heads* are the headings around. 0 if a word would have to be cut that need not be.
+        0 if a word would have to be cut that need not be.
         """
         text = self._text
         span = limit - begin
@@ -79,14 +84,18 @@ class Boundaries:
         if low <= covered or text[low - 1].isspace():
             low = max(low, skip_space(text, covered, limit) + 1)  # something new, not white space alone
         after_heads: list[int] = []
-        if heads:
-            for start, _ in reversed(heads):
-                if max(begin + span // 2, covered + 1) < start <= limit and (end := _trimmed(text, start)) > covered:
+        if self._heads:
+            starts, ends = self._head_starts, self._head_ends
+            number = coming = bisect_right(starts, limit)
+            least = max(begin + span // 2, covered + 1)
+            while number and (start := starts[number - 1]) > least:
+                if (end := _trimmed(text, start)) > covered:
                     return end
-            after_heads = [end for _, end in heads]
+                number -= 1
+            after_heads = ends[bisect_right(ends, begin) : coming]
         end = (
             self._paragraph_end(low, limit, after_heads)
-            or self._sentence_end(low, limit, heads)
+            or self._sentence_end(low, limit)
             or self._line_end(low, limit, after_heads)
         )
         return _trimmed(text, end) if end else _word_end(text, begin, limit, covered)
@@ -102,16 +111,18 @@ class Boundaries:
             place = text.find("\n\n", place + 2, limit + 2)
         return end
 
-    def _sentence_end(self, low: int, limit: int, heads: list[Span]) -> int:
+    def _sentence_end(self, low: int, limit: int) -> int:
         text = self._text
         best, end, best_is_item = "", 0, False
-        for match in self._sentences(text, low - 1, limit + 200):
+        # White space across the limit must be seen to its end, and nothing else behind it.
+        stop = skip_space(text, limit, limit + 199) + 1
+        for match in self._sentences(text, low - 1, stop):
             place, follow = match.span(match.lastindex or 0)  # the white space behind the sentence
             if place > limit:
                 break
             key = text[follow : follow + 24]
             is_item = text[place] == "\n" and _ITEM.match(text, follow) is not None
-            if (key > best if is_item is best_is_item else is_item) and not (heads and _within(place, heads)):
+            if (key > best if is_item is best_is_item else is_item) and not self._in_heading(place):
                 best, end, best_is_item = key, place, is_item
         return end
 
@@ -126,7 +137,7 @@ class Boundaries:
             place = text.find("\n", place + 1, limit + 1)
         return end
 
-    def start_after(self, begin: int, end: int, span: int, overlap: int, heads: list[Span]) -> int:
+    def start_after(self, begin: int, end: int, span: int, overlap: int) -> int:
         """Where the passage after ``text[begin:end]`` begins: *overlap* or so before *end*, at the best boundary there.
 
         *span* is how long a passage may be here.
@@ -135,11 +146,14 @@ class Boundaries:
         if not overlap:
             return skip_space(text, end, len(text))
         aim = end - overlap
-        low = max(begin + 1, aim - min(overlap * 6 // 5, _SLACK), end - span * 3 // 4)
-        high = min(end - 1, aim + min(overlap * 3 // 5, _SLACK))
+        back, forth = _leeway(span, overlap)
+        low = max(begin + 1, aim - back)
+        high = aim + forth
         middle = max(low, aim - overlap // 2)
-        if heads:
-            heads = [head for head in heads if head[0] <= high and head[1] >= low - 2]
+        heads: Sequence[Span] = ()
+        if self._heads:
+            first = bisect_left(self._head_ends, max(low - 2, begin + 1))
+            heads = self._heads[first : bisect_right(self._head_starts, high)]
         if place := self._good_start(low, middle, high, heads):
             return place
         lines = (text.rfind("\n", low - 1, aim), text.find("\n", aim, high))
@@ -159,27 +173,40 @@ class Boundaries:
             aim += 1
         return aim
 
-    def _good_start(self, low: int, middle: int, high: int, heads: list[Span]) -> int:
+    def _good_start(self, low: int, middle: int, high: int, heads: Sequence[Span]) -> int:
         """The first heading, or else sentence or paragraph, that begins from *middle* to *high*; or the last from *low*."""
         if not heads:
             match = self._paragraphs.search(self._text, middle - 2, high + 1)
             if match and middle <= (place := match.end()) <= high:
                 return place
         places = [start for start, _ in heads if low <= start <= high]
-        if not places:
-            places = [match.end() for match in self._paragraphs.finditer(self._text, max(0, low - 3), high + 1)]
-            places = [p for p in places if low <= p <= high and not any(a < p <= b + 2 for a, b in heads)]
-        return next((place for place in places if place >= middle), places[-1] if places else 0)
+        if places:
+            return next((place for place in places if place >= middle), places[-1])
+        last = 0
+        for match in self._paragraphs.finditer(self._text, low - 3, high + 1):
+            place = match.end()
+            if low <= place <= high and not (heads and any(a < place <= b + 2 for a, b in heads)):
+                last = place
+                if place >= middle:
+                    break
+        return last
+
+    def _in_heading(self, place: int) -> bool:
+        number = bisect_right(self._head_starts, place)
+        return number > 0 and place <= self._head_ends[number - 1]
+
+
+@functools.lru_cache(64)
+def _leeway(span: int, overlap: int) -> tuple[int, int]:
+    """How far before and after where the overlap would have it a start may lie."""
+    back = min(overlap * 6 // 5, _SLACK, span * 3 // 4 - overlap)
+    return back, min(overlap * 3 // 5, _SLACK, overlap - 1)
 
 
 def _trimmed(text: str, end: int) -> int:
     while text[end - 1].isspace():
         end -= 1
     return end
-
-
-def _within(place: int, heads: list[Span]) -> bool:
-    return any(start <= place <= stop for start, stop in heads)
 
 
 def _word_end(text: str, begin: int, limit: int, covered: int) -> int:

@@ -137,15 +137,17 @@ def _plain(text: str, base: int, match: re.Match[str], *, after_heading: bool) -
         return None
     newline, end = match.span()
     if not after_heading:
-        before = text[max(0, newline - 80) : newline].rstrip(" \t")[-1:]
+        before = text[newline - 1 : newline]
+        if before in (" ", "\t"):
+            before = text[max(0, newline - 80) : newline].rstrip(" \t")[-1:]
         # It stands free, or after the end of a sentence.
         if before not in ("", "\n") and (kind == _CAPITALS or before not in ".!?:;"):
             return None
-    start = match.start("capitals") if kind == _CAPITALS else newline + 1
+    start = newline + 1
     while text[start] in " \t":
         start += 1
     line = text[start:end].rstrip()
-    if _is_title(kind, number, title) and not _CONTENTS_LINE.search(line):
+    if _is_title(kind, number, title) and (line[-1].isalpha() or not _CONTENTS_LINE.search(line)):
         after = _NEXT_LINE.match(text, end)
         # A heading has something under it.
         if after and ("\n" in after[1] or _ends_on_purpose(line, after, kind, capitals=title.isupper())):
@@ -156,19 +158,21 @@ def _plain(text: str, base: int, match: re.Match[str], *, after_heading: bool) -
 
 def _kind(match: re.Match[str]) -> tuple[int, str, str]:
     """Kind, number and bare title of a line; a kind below zero if the line is no heading."""
-    if number := match["number"]:
+    if match.lastgroup == "numbered":
+        number, title = match.group("number", "numbered")
         number = number.rstrip(".")
         if number.isalpha():
-            return _NUMBERED + (len(number) == 1 and number not in "IVX"), number, match["numbered"].strip()
-        return _NUMBERED + number.count("."), number, match["numbered"].strip()
-    if word := match["word"] or match["unit"]:
-        kind = _KIND_OF.get(word.lower(), -1)
-        number = match["label"] or match["count"]
-        depth = number.count(".")
-        # "Section 1.01" is below "ARTICLE I", whatever the words.
-        return _NUMBERED + depth if depth and kind >= 0 else kind, number, (match["named"] or "").strip()
-    title = match["capitals"].strip()
-    return _CAPITALS if title.isupper() else -1, "", title
+            return _NUMBERED + (len(number) == 1 and number not in "IVX"), number, title.strip()
+        return _NUMBERED + number.count("."), number, title.strip()
+    if match.lastgroup == "capitals":
+        title = match["capitals"].strip()
+        return _CAPITALS if title.isupper() else -1, "", title
+    word, label, count, unit, title = match.group("word", "label", "count", "unit", "named")
+    kind = _KIND_OF.get((word or unit).lower(), -1)
+    number = label or count
+    depth = number.count(".")
+    # "Section 1.01" is below "ARTICLE I", whatever the words.
+    return _NUMBERED + depth if depth and kind >= 0 else kind, number, (title or "").strip()
 
 
 def _is_title(kind: int, number: str, title: str) -> bool:
@@ -177,7 +181,11 @@ def _is_title(kind: int, number: str, title: str) -> bool:
         return False
     if not title:
         return True  # "APPENDIX A" alone
-    if title[0].islower() or _NOT_A_TITLE.search(title[:-1] if kind < _CAPITALS or kind in (16, 17) else title):
+    if title[0].islower():
+        return False
+    # Most titles are letters and single spaces, which need no search.
+    plain = title.replace(" ", "").isalnum() and "  " not in title
+    if not plain and _NOT_A_TITLE.search(title[:-1] if kind < _CAPITALS or kind in (16, 17) else title):
         return False
     if title[-1] == ":" and not title.isupper():
         return False
@@ -256,31 +264,31 @@ class Confirmed:
         The last stays pending if what follows it, from offset *seen* on, has not been looked at.
         """
         confirmed = []
+        levels, pending, items = self._levels, self.pending, self._items
         for heading in headings:
-            level = self._levels.get(heading.kind)
+            level = levels.get(heading.kind)
             if level is None:
                 continue
-            pending = self.pending
             followed = (
                 pending is not None
+                and pending.body == heading.start
                 and pending.title != ""
                 and pending.kind not in _MARKUP
-                and pending.body == heading.start
-                and level <= self._levels[pending.kind]
+                and level <= levels[pending.kind]
             )
-            if pending and not followed and self._items < 2:
+            if pending and not followed and items < 2:
                 confirmed.append(pending)
             # The last item of a list is not followed by another one, but it goes on with the list.
             if pending and followed and _is_next(pending, heading):
-                self._items = 2 if pending.end + 1 == heading.start else self._items + 1
+                items = 2 if pending.end + 1 == heading.start else items + 1
             else:
-                self._items = 0
-            self.pending = heading
-        if self.pending and self.pending.body < seen:
-            if self._items < 2:
-                confirmed.append(self.pending)
-            self.pending = None
-            self._items = 0
+                items = 0
+            pending = heading
+        if pending and pending.body < seen:
+            if items < 2:
+                confirmed.append(pending)
+            pending, items = None, 0
+        self.pending, self._items = pending, items
         return confirmed
 
 

@@ -19,7 +19,7 @@ MAX_PARAGRAPHS = 2
 _NEAR = 2000
 _BULLET = r"[-*+•–—‣▪◦·]|\(?[0-9A-Za-z]{1,4}+[.)]|[0-9]++(?:\.[0-9]+)+"
 _BULLET_ABOVE = re.compile(rf"\n[ \t]*+(?:{_BULLET})[ \t]")
-_LINE = re.compile(rf"([ \t]*+)((?:{_BULLET})[ \t])?([^\n]*+)(?:\n|\Z)")
+_LINE = re.compile(rf"\A([ \t]*+)((?:{_BULLET})[ \t])?(.*+)")
 _NUMBERED = re.compile(r"[0-9]+\.[0-9]")
 # Written so that the search runs from one blank or bar to the next.
 _COLUMNS = re.compile(r"[ \t|](?:(?<= )(?<![\s.!?:;] ) +(?=\S)|(?<=\t)(?<![\s.!?:;]\t)\t*(?=\S)|(?<=\|)[ \t]*(?=\S))")
@@ -37,18 +37,19 @@ def lead_in(text: str, floor: int, begin: int) -> str:
     if begin <= floor:
         return ""  # it begins with its heading
     # Most passages are plain prose, and this must not cost them more than a glance.
-    near = begin - _NEAR if begin - _NEAR > floor else floor
+    near = max(floor, begin - _NEAR)
     line = text.rfind("\n", near, begin) + 1 or near
     alone = text[line - 2 : line] == "\n\n"
     paragraph = line - 1 if alone else text.rfind("\n\n", near, begin) + 1 or near
     above = text[paragraph - 3 : begin]
-    colon = ":" in above and (":\n" in above or ": \n" in above)
+    colon = ":\n" in above or ": \n" in above
     bullet = _BULLET_ABOVE.search(text, paragraph, begin + 4) is not None
     if not bullet and text[line] in " \t":
         # Indented, it may be a further paragraph of a list item.
         item = text.rfind("\n\n", near, max(near, text.rfind("\n\n", near, max(near, paragraph - 1))))
         bullet = _BULLET_ABOVE.search(text, max(near, item), paragraph) is not None
-    shown = text[line : begin + 80].partition("\n")[0].strip()
+    newline = text.find("\n", begin, begin + 80)
+    shown = text[line : newline if newline >= 0 else begin + 80].strip()
     tabular = ("  " in shown or "\t" in shown or "|" in shown) and _COLUMNS.search(shown) is not None
     if not (colon or bullet or tabular):
         return ""
@@ -75,40 +76,40 @@ class _Lines:
         self._floor = floor
         self._start = start
         self._step = 500
-        first = _LINE.match(text, start, end)
-        self._known: list[_Line] = [(first[1], first[2] or "", first[3])] if first else []
+        self._raw = [text[start:end]]
+        self._known: list[_Line] = []
 
     def get(self, up: int) -> _Line | None:
-        known = self._known
-        while len(known) <= up:
-            end = self._start - 1
-            if end <= self._floor or up > MAX_LINES:
+        """Line *up*; None above the highest."""
+        known, raw = self._known, self._raw
+        while up >= (place := len(known)):
+            if place == len(raw) and (up > MAX_LINES or not self._read_on()):
                 return None
-            begin = max(self._floor, end - self._step)
-            if begin > self._floor:
-                begin = self._text.rfind("\n", self._floor, begin) + 1 or self._floor
-            # At the very end the pattern matches once more, between the last line and its newline.
-            more = _LINE.findall(self._text, begin, end)[: self._text.count("\n", begin, end) + 1]
-            more.reverse()
-            known += more
-            self._start = begin
-            self._step *= 2
+            known += _LINE.findall(raw[place])
         return known[up]
 
-    def said(self, up: int) -> str:
-        """Line *up* without white space around, "" if there is none."""
-        line = self.get(up)
-        return (line[1] + line[2]).rstrip() if line else ""
+    def _read_on(self) -> bool:
+        end = self._start - 1
+        if end <= self._floor:
+            return False
+        begin = max(self._floor, end - self._step)
+        if begin > self._floor:
+            begin = self._text.rfind("\n", self._floor, begin) + 1 or self._floor
+        self._raw += reversed(self._text[begin:end].split("\n"))
+        self._start = begin
+        self._step *= 2
+        return True
 
-    def block(self, up: int) -> int:
-        """The top line of the block without blank lines that line *up* is in."""
-        while (above := self.get(up + 1)) and above[2]:
-            up += 1
-        return up
+    def joined(self, top: int, bottom: int) -> str:
+        """The lines from *top* down to *bottom*, which `get` has given before, in one."""
+        return " ".join([bullet + rest for _, bullet, rest in self._known[bottom : top + 1][::-1]])
 
     def over_blank(self, up: int) -> int | None:
         """The next line at or above *up* that is not blank, at most three lines up."""
-        return next((place for place in range(up, up + 3) if (line := self.get(place)) and line[2]), None)
+        for place in range(up, up + 3):
+            if (line := self.get(place)) and line[2]:
+                return place
+        return None
 
 
 def _of_table(text: str, floor: int, line: int, shown: str) -> str | None:
@@ -182,7 +183,9 @@ def _of_plain_lines(lines: _Lines) -> str:
             return ""  # what follows a list is not in it
         up += 1
     above = lines.over_blank(up)
-    return _sentence_at(lines, above) if above is not None and lines.said(above).endswith(":") else ""
+    if above is None or not (line := lines.get(above)) or not line[2].rstrip().endswith(":"):
+        return ""
+    return _sentence_at(lines, above)
 
 
 def _item_of(lines: _Lines) -> int | None:
@@ -222,7 +225,7 @@ def _item_at(lines: _Lines, up: int) -> str:
     bottom = up
     while bottom > 0 and (below := lines.get(bottom - 1)) and below[2] and not below[1]:
         bottom -= 1
-    return _end(" ".join(lines.said(place) for place in range(up, bottom - 1, -1)))
+    return _end(lines.joined(up, bottom))
 
 
 def _sentence_at(lines: _Lines, up: int) -> str:
@@ -230,7 +233,7 @@ def _sentence_at(lines: _Lines, up: int) -> str:
     top = up
     while (line := lines.get(top)) and not line[1] and (above := lines.get(top + 1)) and above[2] and top < up + 8:
         top += 1
-    return _end(" ".join(lines.said(place) for place in range(top, up - 1, -1)))
+    return _end(lines.joined(top, up))
 
 
 def _end(said: str) -> str:
