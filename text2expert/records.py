@@ -168,6 +168,8 @@ class Verdict:
     complete: bool
     reason: str = ""
     by: str = ""
+    control: Literal["", "bad", "good"] = ""
+    """Set where the pair was planted to measure the verifier itself: known to be bad, or good. No such pair is gold."""
     approved: bool = attrs.field(init=False)
 
     @approved.default
