@@ -1,4 +1,4 @@
-"""Many coroutines at a time, few under way, results in order: the one loop that steps and pipeline share."""
+"""Many coroutines at a time, few under way: the loops that steps and pipeline share."""
 
 import asyncio
 from collections import deque
@@ -19,6 +19,32 @@ async def in_order(work: Iterable[Coroutine[Any, Any, T]], window: int) -> Async
         while waiting:
             yield await waiting.popleft()
     finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await _cancel(waiting)
+
+
+async def as_done(work: Iterable[Coroutine[Any, Any, T]], window: int) -> AsyncIterator[T]:
+    """Results of *work* as they come, at most *window* under way: a slow one keeps nothing else from starting.
+
+    The rest is cancelled when one fails.
+    """
+    running: set[asyncio.Task[T]] = set()
+    try:
+        for coroutine in work:
+            running.add(asyncio.create_task(coroutine))
+            if len(running) == window:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield task.result()
+        while running:
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                yield task.result()
+    finally:
+        await _cancel(running)
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
