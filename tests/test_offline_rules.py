@@ -405,10 +405,27 @@ def test_items_complete_their_lead_in():
         ("A cut is washed for 15 minutes if it bleeds and reported within 2 hours.", "reported within 2 hours?"),
         ("Hoses have a burst pressure of four times the working pressure.", "do hoses have"),
         ("Start at 50 litres per hour for 10 minutes while the line is walked.", "When should you start"),
+        ("Release takes place at 600 metres unless the instructor orders otherwise.", "should you release"),
+        ("The glider pilot turns right after release.", "does the glider pilot turn"),
+        ("Smoking is allowed only behind the clubhouse.", "allowed only"),
+        ("Each pitch measures 4 by 6 metres and is meant for four persons.", "by what distance"),
     ],
 )
 def test_what_only_another_sentence_completes_is_not_asked(text, wrong):
     assert [] == [question for question in ask(text) if wrong in question]
+
+
+def test_a_definition_may_name_the_document_first():
+    found = ask('In this manual, "solo pilot" means a member who has flown alone at least once.')
+    assert "a member who has flown alone at least once" == found['What does "solo pilot" mean?']
+    assert {"a member who has flown alone at least once", "solo pilot"} == set(found.values())
+
+
+def test_a_column_of_items_names_its_rows_unless_it_counts_them():
+    rows = "Item             Members   Guests\nWinch launch     9 EUR     16 EUR\nAerotow          38 EUR    52 EUR\n"
+    assert {"9 EUR", "16 EUR", "38 EUR", "52 EUR"} == set(ask(rows).values())
+    numbered = "Item   Tool      Stock\n1      Hammer    4\n2      Saw       7\n"
+    assert [] == [question for question in ask(numbered) if "item" in question.lower()]
 
 
 def test_a_cell_that_points_elsewhere_is_no_answer():

@@ -66,7 +66,7 @@ REFERENCE = re.compile(
     r"(?P<c>(?:[A-Z]{1,5}[-/ ]?)?\d(?:[\w/-]*\w)?|[A-Z]{1,6}[-/](?:[\w/-]*\w)|[A-Z]\b))(?=[,;)]|$| (?:for|in|at|on|by|and|or|but|within|before|after|with|to|from)\b)"
 )
 MEASURE = re.compile(
-    rf"\b(?P<p>at|to|by|above|below|over|under|within|from) "
+    rf"(?<!\d )\b(?P<p>at|to|by|above|below|over|under|within|from) "  # not "4 by 6 metres", "3 to 5 bar"
     rf"(?P<t>(?:{BOUND} )?-?{NUM}(?:(?: to | and ){NUM})? ?(?P<u>percent|{_UNIT}){_PER}{SUFFIX})(?=[,;.)]| |$)"
 )
 _TIMES = re.compile(

@@ -18,6 +18,7 @@ from text2expert.offline.lexicon import (
     FIRM,
     MODALS,
     NUMBER_WORDS,
+    ONLY_VERBS,
     POINTERS,
     PREPOSITIONS,
     PRONOUNS,
@@ -264,7 +265,7 @@ def _imperative(words: list[str]) -> Clause | None:
 def _states(words: list[str], at: int) -> bool:
     """Whether words that begin like an order turn out to be a statement: "Delay after failure is ..."."""
     after = bare(words[at])
-    if after in THIRD and after != "does" and starts_phrase(words, at + 1):
+    if after in ONLY_VERBS or (after in THIRD and after != "does" and starts_phrase(words, at + 1)):
         return True
     for place, word in enumerate(words[at:], at):
         low = bare(word)
@@ -420,7 +421,7 @@ def _is_present(words: list[str], at: int) -> bool:
     if _later_auxiliary(words, at + 1):
         return False
     if low in THIRD:
-        return THIRD[low] in FIRM or _is_singular_verb(words, at)
+        return THIRD[low] in FIRM or low in ONLY_VERBS or _is_singular_verb(words, at)
     return low in VERBS and _is_plural_verb(words, at)
 
 

@@ -66,6 +66,13 @@ THIRD = {_third(verb): verb for verb in VERBS}
 """Third person singular -> base: "carries" -> "carry"."""
 
 
+ONLY_VERBS = word_set(
+    "takes begins becomes requires applies occurs depends includes contains gives goes comes consists ensures allows happens belongs "
+    "remains ends starts stays lasts follows"
+)
+"""Third persons that no plural noun looks like: "Release takes place" orders nothing."""
+
+
 def third(verb: str) -> str:
     """The third person singular of a base form: "carry" -> "carries"."""
     return {"have": "has", "do": "does", "be": "is"}.get(verb) or _third(verb)

@@ -29,7 +29,10 @@ def table_facts(table: Table) -> list[Fact]:
             for row in table.rows
             if _names_one(table, row, 0) and len(row.cells) == 2 and row.cells[1]
         ]
-    key = 1 if bare(table.header[0]) in _COUNTERS and len(table.header) > 2 else 0
+    counted = bare(table.header[0]) in _COUNTERS and all(
+        _COUNTER.fullmatch(row.cells[0]) for row in table.rows if row.cells
+    )
+    key = 1 if counted and len(table.header) > 2 else 0
     return [
         _cell(table, row, key, column)
         for row in table.rows
@@ -46,6 +49,8 @@ def table_facts(table: Table) -> list[Fact]:
 _DO_OR_NOT = re.compile(r"(?:do|don[’']?t|do not|dos|don[’']?ts|never|avoid|right|wrong)", re.IGNORECASE)
 """A column of what to do or not to do: what it holds says nothing of the row's other cells."""
 _COUNTERS = frozenset({"no", "nr", "item", "#", "number", "s/n", ""})
+_COUNTER = re.compile(r"\W*(?:[A-Za-z]{0,3}[\W_]?\d+(?:\.\d+)*[a-z]?|[A-Za-z]|[ivxIVX]+)?\W*")
+"""A cell that only numbers its row."""
 _ELSEWHERE = re.compile(r"(?:see|as|cf\.?|ditto|same|refer) (?!much|many|soon|long)|ditto$", re.IGNORECASE)
 """A cell that points to another place is no answer."""
 _BLANK = frozenset({"", "-", "–", "—", "n/a", "N/A"})

@@ -17,8 +17,8 @@ _PLACE_VERBS = word_set(
     "prohibited forbidden"
 )
 _PLACE = re.compile(
-    r"^(?P<v>(?:be )?(?:\w+ly )?(?P<w>\w+)(?: [a-z]+ly| upright| back)?) "
-    r"(?P<t>(?:in|on|at|outside|inside|under|behind|beside|near|next to) (?:(?:the|a|an|each|both|every|its|their) [^,;()]+|[A-Z][a-z]+s?(?: [\dA-Z]\w*(?:(?:, | and | or )[\dA-Z]\w*)*)?))$"
+    r"^(?P<v>(?:be )?(?:\w+ly )?(?P<w>\w+)(?: (?!only)[a-z]+ly| upright| back)?) "
+    r"(?P<t>(?:only )?(?:in|on|at|outside|inside|under|behind|beside|near|next to) (?:(?:the|a|an|each|both|every|its|their) [^,;()]+|[A-Z][a-z]+s?(?: [\dA-Z]\w*(?:(?:, | and | or )[\dA-Z]\w*)*)?))$"
 )
 _LIGHT = word_set("mean apply put take get make do set go come keep last stand wait stay fall be exceed act")
 """Verbs that ask nothing by themselves: "What does the outer ship put?"."""
@@ -320,6 +320,20 @@ def _object_facts(reading: Reading) -> Iterator[Fact]:
         "and",
         "or",
         "only",
+        "right",
+        "left",
+        "straight",
+        "up",
+        "down",
+        "out",
+        "off",
+        "over",
+        "around",
+        "forward",
+        "forwards",
+        "backwards",
+        "aside",
+        "apart",
         "together",
         "first",
         "whether",

@@ -100,6 +100,8 @@ def _read(clause: Clause, scene: Scene, *, partial: bool) -> Reading | None:
         bare(clause.subject.split()[0]) in {"nobody", "nothing", "none"} or pointing(clause.subject)
     ):
         return None
+    if clause.subject.startswith(('"', "“")) and clause.verb == "mean":
+        return None
     if clause.rest.startswith(("and ", "or ")) or _compares(clause.subject) or fused(clause):
         return None
     if spreads(clause) and clause.tail.split()[0].lower() in _ADDED:
@@ -316,7 +318,12 @@ def _conditional(condition: tuple[str, str, str], scene: Scene) -> Iterator[Fact
     yield scene.fact(kind, consequence, anchored=anchored, condition=slot)
 
 
+_FOR_THIS_TEXT = re.compile(r"^(?:In|For (?:the )?purposes? of) [^,\"“”]{3,40}, (?=[\"“])")
+"""What opens a definition and says nothing: "In this manual, "solo pilot" means ..."."""
+
+
 def _definitions(body: str, scene: Scene) -> Iterator[Fact]:
+    body = _FOR_THIS_TEXT.sub("", body)
     quoted = [match for match in (_QUOTED.match(part) for part in re.split(r"; (?=[\"“])", body)) if match]
     for match in quoted:
         term, meaning = match.group("term"), match.group("meaning")
@@ -461,7 +468,7 @@ _NARROWED = re.compile(
     r"^(?:In|For|With|Among) (?!addition|general|principle|practice|all|any|every|each|case|the event)[^,]{3,80}, "
 )
 """A sentence for one sort of case, with which the sentences behind it may go on: "For children, ... . The dose ..."."""
-_GENERIC = re.compile(r"^The [\w-]+ (?:is|are|must|may|shall|should|has|have|[a-z]+s)\b")
+_GENERIC = re.compile(r"^The [\w-]+(?: of the [\w-]+)? (?:is|are|must|may|shall|should|has|have|[a-z]+s)\b")
 
 
 def _under_labels(group: list[Unit]) -> Iterator[Unit]:
