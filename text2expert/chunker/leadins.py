@@ -77,16 +77,24 @@ class _Lines:
         self._start = start
         self._step = 500
         self._raw = [text[start:end]]
-        self._known: list[_Line] = []
+        self._known: list[_Line | None] = [None]
 
     def get(self, up: int) -> _Line | None:
         """Line *up*; None above the highest."""
-        known, raw = self._known, self._raw
-        while up >= (place := len(known)):
-            if place == len(raw) and (up > MAX_LINES or not self._read_on()):
-                return None
-            known += _LINE.findall(raw[place])
-        return known[up]
+        if up >= len(self._raw) and (up > MAX_LINES or not self._read_on()):
+            return None
+        line = self._known[up]
+        if line is None:
+            (line,) = _LINE.findall(self._raw[up])
+            self._known[up] = line
+        return line
+
+    def past(self, up: int, mark: str) -> int:
+        """The first line from *up* upwards that is not an item marked with *mark*, as far as lines are at hand."""
+        raw = self._raw
+        while up < len(raw) and raw[up].startswith(mark) and raw[up] != mark:
+            up += 1
+        return up
 
     def _read_on(self) -> bool:
         end = self._start - 1
@@ -96,13 +104,14 @@ class _Lines:
         if begin > self._floor:
             begin = self._text.rfind("\n", self._floor, begin) + 1 or self._floor
         self._raw += reversed(self._text[begin:end].split("\n"))
+        self._known += [None] * (len(self._raw) - len(self._known))
         self._start = begin
         self._step *= 2
         return True
 
     def joined(self, top: int, bottom: int) -> str:
         """The lines from *top* down to *bottom*, which `get` has given before, in one."""
-        return " ".join([bullet + rest for _, bullet, rest in self._known[bottom : top + 1][::-1]])
+        return " ".join(self._raw[bottom : top + 1][::-1])
 
     def over_blank(self, up: int) -> int | None:
         """The next line at or above *up* that is not blank, at most three lines up."""
@@ -132,11 +141,11 @@ def _of_table(text: str, floor: int, line: int, shown: str) -> str | None:
 def _of_list(lines: _Lines, here: int) -> str:
     """The lead-ins of the list whose item begins on line *here*, the outermost first."""
     indent, bullet, _ = lines.get(here) or ("", "", "")
-    column, kind = len(indent), _kind(bullet)
+    column, kind, mark = len(indent), _kind(bullet), indent + bullet
     numbered = _NUMBERED.match(bullet) is not None  # a paragraph that may stand by itself
     found: list[str] = []
     below_blank = False
-    up = here + 1
+    up = lines.past(here + 1, mark)
     while (line := lines.get(up)) and len(found) < MAX_DEPTH:
         indent, bullet, rest = line
         if not rest:
@@ -145,7 +154,7 @@ def _of_list(lines: _Lines, here: int) -> str:
             # In contracts "5.1 The Borrower shall not:" stands no further out than its "(a)".
             leads = len(indent) == column and _kind(bullet) != kind and _item_at(lines, up).endswith(":")
             if len(indent) < column or leads:
-                column, kind = len(indent), _kind(bullet)
+                column, kind, mark = len(indent), _kind(bullet), indent + bullet
                 found.append(_item_at(lines, up))
             below_blank = False
         elif len(indent) <= column:
@@ -160,7 +169,10 @@ def _of_list(lines: _Lines, here: int) -> str:
                 break
             up = owner - 1
             below_blank = False
-        up += 1
+        # Most lines are further items of the same list, and need no closer look.
+        above = lines.past(up + 1, mark)
+        below_blank = below_blank and above == up + 1
+        up = above
     return "\n".join(reversed(found))
 
 
