@@ -34,14 +34,10 @@ def _is_turned(pair: Pair, quantity: Quantity, *, denies: bool) -> bool:
     cases = [bool(pair.source.stance(i).cases_of) for i in holding]  # "Do not spray if: it is above 28"
     if cases and all(cases) and not denies and not pair.asks.explicit:
         return True
-    return (
-        bool(holding)
-        and quantity.unit.dimension in SPANS
-        and all(
-            pair.source.stance(i).explicit != denies
-            and (denies or any(token.stem in _CONDITIONS for token in pair.source.statements[i].tokens))
-            for i in holding
-        )
+    return bool(holding) and all(
+        pair.source.stance(i).explicit != denies
+        and (denies or any(token.stem in _CONDITIONS for token in pair.source.statements[i].tokens))
+        for i in holding
     )
 
 
@@ -58,8 +54,10 @@ def _agree(pair: Pair, figure: Figure, other: Figure) -> bool:
     if b.unit_apart and a.unit is None and other.label:
         return True  # the column's header has the unit
     if a.unit is None and b.unit is not None and figure.noun:
-        if b.unit.dimension.startswith("count/") and figure.noun == concept(stem("times")):
-            return True  # three times a day
+        if figure.noun == concept(stem("times")) and (
+            b.unit.dimension.startswith("count/") or b.unit.dimension in SPANS
+        ):
+            return b.unit.dimension not in SPANS  # three times a day, and never every three hours
         return figure.noun in pair.source.stems or figure.noun in pair.question.stems
     return True
 

@@ -42,7 +42,9 @@ _ROUNDED = word_set("about approximately roughly around nearly almost rounded ci
 
 def follows(pair: Pair, quantity: Quantity, here: list[Figure]) -> bool:
     """Whether *quantity*, of the answer, follows from numbers of the question and of the evidence (*here*)."""
-    return any(_follows(pair, reading, here) for reading in _readings(pair, quantity))
+    found = any(_follows(pair, reading, here) for reading in _readings(pair, quantity))
+    pair.computed = pair.computed or found
+    return found
 
 
 def _readings(pair: Pair, quantity: Quantity) -> Iterator[Quantity]:
@@ -144,9 +146,11 @@ def _ways(pair: Pair, wanted: Quantity, here: list[Figure], computing: Computing
 
 
 def _beside(pair: Pair) -> list[int]:
-    """The neighbours, in their paragraph, of the statements that the answer may rest on."""
+    """The neighbours, in their paragraph or table, of the statements that the answer may rest on."""
     held, pool = pair.source.statements, set(pair.pool)
     near = {j for i in pool for j in (i - 1, i + 1) if 0 <= j < len(held) and held[j].block == held[i].block}
+    if any(held[i].row for i in pool):
+        near |= {i for i, statement in enumerate(held) if statement.row}
     return sorted(near - pool)
 
 
@@ -349,12 +353,19 @@ def _for_each(pair: Pair, wanted: Quantity, brought: Sequence[Quantity]) -> Iter
     counted = [count for made in (pair.question.tokens, pair.answer.tokens) for count in counts(made)]
     counted += pair.source.counts
     scale = wanted.unit.size if wanted.unit is not None else 1.0
+    spans = list(asked_spans(pair.question.tokens))
     for i in pair.pool:
         names = pair.source.held_for_each[i]
         if not names:
             continue
         terms = _terms(pair, i)
         many = {count.value for count in counted if not names.isdisjoint(count.names)}
+        many |= {
+            span.unit.size / unit.size  # so much per month, asked for per year
+            for span in spans
+            for unit in map(unit_of, names & SPAN_NAMES)
+            if span.unit is not None and unit is not None and unit.dimension == span.unit.dimension
+        }
         many |= {
             a.value - size(b) / a.unit.size
             for a in brought

@@ -73,7 +73,7 @@ def _shows_signs(told: Sequence[Token]) -> bool:
 
 def _differs(asked: list[str]) -> bool:
     """Whether a question asks by how much two things differ: "how much hotter", "by how many", "how long ... later"."""
-    if any(one == "by" and two == "how" for one, two in pairwise(asked)):
+    if any((one, two) in (("by", "how"), ("how", "wide")) for one, two in pairwise(asked)):
         return True
     for one, two, three in zip(asked, asked[1:], asked[2:], strict=False):
         if one == "how" and two in ("much", "many", "far") and (three in _COMPARED or _is_comparative(three)):

@@ -26,7 +26,12 @@ _BARE_BAN = re.compile(
 )
 """A line that is a ban as a whole, with or without a colon."""
 _BANS = BANS | frozenset(
-    map(stem, word_set("abstain desist mistake misuse breach offence offense violation malpractice misconduct dismissal barred contraindicated unacceptable pitfall"))
+    map(
+        stem,
+        word_set(
+            "abstain desist mistake misuse breach offence offense violation malpractice misconduct dismissal barred contraindicated unacceptable pitfall"
+        ),
+    )
 )
 _BAD = word_set("bad incorrect wrong poor improper unacceptable unsafe dangerous")
 """Stems and words that make a lead-in a ban without a negation."""

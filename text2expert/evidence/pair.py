@@ -165,6 +165,8 @@ class Pair:
         first = self.answer.tokens[0].stem if self.answer.tokens else ""
         self.verdict = first if first in ("yes", "no") else ""
         self.clauses = list(_clauses(self.answer.tokens)) or ([self.answer] if self.verdict else [])
+        self.computed = False
+        """Whether a number of the answer was found to follow from others."""
         self._about = self.speaks_of(self.question.stems)
         self.nears = [self.near(clause) for clause in self.clauses]
         """For each clause the statements that it may rest on, the most relevant first."""

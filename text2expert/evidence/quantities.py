@@ -200,7 +200,10 @@ _ORDINALS = {
     "second": 2.0, "third": 3.0, "fourth": 4.0, "fifth": 5.0, "sixth": 6.0, "seventh": 7.0, "eighth": 8.0, "ninth": 9.0,
     "tenth": 10.0, "eleventh": 11.0, "twelfth": 12.0,
 }  # fmt: skip
-NUMBER_STARTS = frozenset(re.split(r"[ -]", phrase)[0] for phrase in (*WORD_VALUES, *_ORDINALS, "a", "an"))
+_NAMED_HOURS = {"noon": 720.0, "midday": 720.0, "midnight": 0.0}
+NUMBER_STARTS = frozenset(
+    re.split(r"[ -]", phrase)[0] for phrase in (*WORD_VALUES, *_ORDINALS, *_NAMED_HOURS, "a", "an")
+)
 """Words that a number may start with, in lower case."""
 _SCALES = {"hundred": 1e2, "thousand": 1e3, "million": 1e6, "billion": 1e9}
 
@@ -308,6 +311,9 @@ def number_at(text: str, start: int, first: str) -> Quantity | None:
     """The number that starts at *start*, where *first* is its first word, digit, sign or fraction; None: no number."""
     if first[0].isalpha():
         word = first.lower()
+        if word in _NAMED_HOURS:
+            end = start + len(first)
+            return Quantity(_NAMED_HOURS[word], CLOCK, start, end, end, first, first, *_around(text, start, end))
         named = word in _ORDINALS and _IN_A_NAME.match(text, start + len(first))  # second-hand, third-party
         return _spelled(text, start, first) if word in NUMBER_STARTS and not named else None
     return _written(text, start)
@@ -340,7 +346,7 @@ def _is_month(unit: Unit | None) -> bool:
 
 _TOLERANCE = re.compile(r"\s*(?:\u00b1|\+/[-\u2212\u2013]|\+[-\u2212\u2013]|plus or minus)\s*$")
 _JOINT = re.compile(
-    r"\s*(?:,|to|and|or|-|\u2013|\u2014|,\s*and|,\s*or|x|\u00d7|then|/|\u00b1|\+/[-\u2212\u2013]|plus or minus)\s*(?:to\s+)?"
+    r"\s*(?:,|to|and|or|by|-|\u2013|\u2014|,\s*and|,\s*or|x|\u00d7|then|/|\u00b1|\+/[-\u2212\u2013]|plus or minus)\s*(?:to\s+)?"
 )
 
 

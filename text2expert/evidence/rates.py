@@ -77,7 +77,7 @@ def combined(a: Quantity, b: Quantity, wanted: Quantity) -> Iterator[float]:
     one, two = powers(a.unit), powers(b.unit)
     scale = wanted.unit.size if wanted.unit is not None else 1.0
     x, y = size(a), size(b)
-    if joined(one, two, 1) == goal:
+    if joined(one, two, 1) == goal or (goal == {"area": 1} and one == two == {"length": 1}):
         yield x * y / scale
     if y and joined(one, two, -1) == goal:
         yield x / y / scale
@@ -170,7 +170,8 @@ def counts(made: Sequence[Token]) -> Iterator[Counted]:
             continue
         if quantity.unit is not None:
             if quantity.unit.dimension in SPANS:
-                yield Counted(quantity.value, frozenset((concept(stem(quantity.unit.name)),)))
+                words = (quantity.unit.name, quantity.written.split()[-1])
+                yield Counted(quantity.value, frozenset(concept(stem(word)) for word in words))
             continue
         names: set[str] = set()
         for following in made[i + 1 : i + 4]:
@@ -188,7 +189,11 @@ def asked_spans(made: Sequence[Token]) -> Iterator[Quantity]:
     """The spans that are asked about: "per day", "daily", "in a week"."""
     for before, token in pairwise([*made[:1], *made]):
         word = token.text.lower()
-        name = SPAN_WORDS.get(word, word if before.text.lower() in _EACH | _ONE else "")
+        if token.quantity is not None and word in _ONE:  # "in a year"
+            word = token.quantity.written.split()[-1].lower()
+            name = word if token.quantity.value == 1 else ""
+        else:
+            name = SPAN_WORDS.get(word, word if before.text.lower() in _EACH | _ONE else "")
         if name in SPAN_NAMES and (unit := unit_of(name)) is not None:
             yield Quantity(1.0, unit, 0, 0, 0, "1", name)
 

@@ -121,7 +121,9 @@ def _about_something_else(pair: Pair) -> Iterator[Fault]:
 
 def _is_computed(pair: Pair) -> bool:
     """Whether a number of the answer stands nowhere: then it was found to follow, from numbers that were weighed there."""
-    return any(not (f.noun or f.label) and not _stands(f.quantity, pair.source.figures) for f in pair.answer.figures)
+    return pair.computed or any(
+        not (f.noun or f.label) and not _stands(f.quantity, pair.source.figures) for f in pair.answer.figures
+    )
 
 
 def _carriers(pair: Pair) -> set[int]:

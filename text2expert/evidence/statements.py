@@ -36,6 +36,8 @@ class Statement(NamedTuple):
     block: int = 0
     """Equal for the sentences of one paragraph or item."""
     heading: bool = False
+    row: bool = False
+    """It is a row of a table."""
     header: bool = False
     """It is the first row of a table, without a number."""
     ranges: tuple[tuple[Quantity, Quantity], ...] = ()
@@ -86,6 +88,7 @@ def statements(text: str) -> tuple[Statement, ...]:
                     own,
                     header_stems | heading,
                     block=block,
+                    row=True,
                     header=is_header,
                     ranges=_ranges(made),
                 )

@@ -43,7 +43,7 @@ LIGHT = word_set("""
 
 COMPUTING = word_set(
     "total totals altogether together sum combined combine overall difference differ plus minus percentage share proportion "
-    "fraction compare compared comparison"
+    "fraction compare compared comparison range"
 )
 """Words of a question that asks for something computed: they need not occur in the evidence."""
 
@@ -75,6 +75,15 @@ keep: kept
 know: knew known
 unknow: unknown
 lay: laid
+complain: complaint complaints
+fly: flight flights flew flown
+choose: choice
+sell: sale sales
+lose: loss losses
+grow: growth
+succeed: success
+prove: proof
+advise: advice
 lead: led
 leave: left
 lend: lent
