@@ -41,7 +41,7 @@ def lead_in(text: str, floor: int, begin: int) -> str:
     line = text.rfind("\n", near, begin) + 1 or near
     alone = text[line - 2 : line] == "\n\n"
     paragraph = line - 1 if alone else text.rfind("\n\n", near, begin) + 1 or near
-    above = text[paragraph - 3 : begin]
+    above = text[paragraph - 3 : line]
     colon = ":\n" in above or ": \n" in above
     bullet = _BULLET_ABOVE.search(text, paragraph, begin + 4) is not None
     if not bullet and text[line] in " \t":
