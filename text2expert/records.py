@@ -47,6 +47,17 @@ def drawn(seed: int, content: str, share: float) -> bool:
     return int(digest(str(seed), content)[:13], 16) / 16**13 < share
 
 
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of the share of which *right* of *n* (1 or more) are a sample, each bound 0 to 1.
+
+    After Wilson (1927), which is honest near 0 and 1 and for small *n*.
+    """
+    z, share = 1.959964, right / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 _PUNCTUATION = r"\s!-/:-@\[-`{-~\u00a1-\u00bf\u00d7\u00f7\u2000-\u206f\u2200-\u22ff\u3000-\u303f"
 _WORD = re.compile(
     r"(?<![\w.,)])-\d+(?:[.,]\d+)*"  # a negative number; in 88-92 there is none
@@ -319,11 +330,8 @@ class ExamScore:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of `share` after Wilson (1927), which is honest near 0 and 1 and for small ``n``."""
-        z, n = 1.959964, self.n
-        middle = (self.share + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(self.share * (1 - self.share) / n + z * z / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
+        """The 95 % interval of `share`."""
+        return wilson(self.right, self.n)
 
 
 @attrs.frozen(kw_only=True)
