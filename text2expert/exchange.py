@@ -7,6 +7,7 @@ for twice, and a changed prompt, schema or model is another request.
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Literal
 
 import attrs
@@ -49,12 +50,12 @@ class Request:
     sample: int = 0
     """0, 1, ...: asking again on purpose. In the key, not on the wire."""
 
-    @property
+    @cached_property
     def canonical(self) -> str:
         """All fields as JSON in one fixed form."""
-        return json.dumps(attrs.asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(attrs.asdict(self, recurse=False), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What a reply is stored under: the SHA-256 of `canonical`, in hexadecimal."""
         return hashlib.sha256(self.canonical.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,503 @@
+"""LLM: one question to a model, answered once and paid for once. Here is all there is of money, retry and concurrency.
+
+    replay from the ledger, or a slot, a hold of the worst case, the call, the real cost and the reply in one transaction
+
+Teacher and Verifier know none of this, and neither do providers.
+"""
+
+import asyncio
+import ipaddress
+import json
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, get_args
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+import attrs
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+
+from text2expert import ledger as _ledger
+from text2expert import prices, providers
+from text2expert.errors import AnswerLost, BudgetExhausted, InputError, ProviderError, ProviderUnavailable
+from text2expert.exchange import Completion, Effort, Request
+from text2expert.ledger import Ledger
+from text2expert.prices import Price, Tariff
+from text2expert.providers import Provider
+
+FIRST_WAIT_S = 0.5
+"""Before a request is sent again, where its provider does not say; doubled with each further attempt."""
+LONGEST_WAIT_S = 60.0
+"""Of our own waits. A provider that asks for more is obeyed up to `LONGEST_RETRY_AFTER_S`."""
+LONGEST_RETRY_AFTER_S = 600.0
+"""A provider that asks for more is not waited for: the run stops and says so, and continues where it stopped."""
+
+GROWTH = 1 / 8
+"""Slots that an answer gives back to a limiter. A refusal takes one, so up to a ninth of refusals is lived with."""
+PAUSING_SHARE = 0.25
+"""Of recent replies: when so many were refusals, a Retry-After holds for everybody, not for the refused request alone."""
+
+REPLY_TOKENS_PER_S = 50.0
+"""What hosted models write, about; plans only."""
+CALL_S = 1.5
+"""Until a reply begins, about; plans only."""
+BATCH_S = 3600.0
+"""Most batches end within an hour (Anthropic's documentation); plans only."""
+
+
+@attrs.frozen(kw_only=True)
+class Estimate:
+    """What a number of calls to a model takes."""
+
+    calls: int
+    input_tokens: int
+    """Of all calls."""
+    output_tokens: tuple[int, int]
+    """Of all calls, at least and at most."""
+    usd_low: Decimal
+    """Cheapest hours, shortest replies."""
+    usd_high: Decimal
+    """Dearest hours, longest replies."""
+    seconds: float
+    host: str | None
+    """Who will see the text; None: it stays on this machine."""
+
+
+class _Limiter:
+    """How many requests may be under way at one provider and model: as many as asked for, fewer while it refuses.
+
+    Additive up, multiplicative down, without rounds: every refusal takes one slot away, so a burst of which a share is
+    refused shrinks by that share; every answer gives `GROWTH` back. Random refusals below a ninth shrink nothing.
+    """
+
+    def __init__(self, ceiling: int) -> None:
+        self.under_way = 0
+        self.parked = 0
+        """In batches: not limited, only counted."""
+        self._ceiling = ceiling
+        self._limit = float(ceiling)
+        self._refused = 0.0
+        """Share of refusals, over about as many replies as there are slots."""
+        self._resume = 0.0
+        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+
+    async def enter(self, ceiling: int) -> None:
+        """Wait for a slot, at most *ceiling* of them taken, and until the provider lets us."""
+        if ceiling > self._ceiling:
+            self._limit += (ceiling - self._ceiling) if self._limit >= self._ceiling else 0
+            self._ceiling = ceiling
+        if self.under_way + 1 <= min(self._limit, ceiling):
+            self.under_way += 1
+        else:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((turn, ceiling))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if not turn.cancelled():  # the slot was already ours
+                    self.leave()
+                raise
+        try:
+            # It may be put off again meanwhile.
+            while (pause := self._resume - time.monotonic()) > 0:  # noqa: ASYNC110 - there is nothing to be told
+                await asyncio.sleep(pause)
+        except asyncio.CancelledError:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give the slot to who waits for it."""
+        self.under_way -= 1
+        for _ in range(len(self._waiting)):
+            if self.under_way + 1 > self._limit:
+                return
+            turn, ceiling = self._waiting.popleft()
+            if turn.done():
+                continue
+            if self.under_way < ceiling:
+                self.under_way += 1
+                turn.set_result(None)
+            else:
+                self._waiting.append((turn, ceiling))
+
+    def answered(self, pause_s: float) -> None:
+        """An answer came; its rate headers ask to wait *pause_s*."""
+        self._refused -= self._refused / max(self._limit, 1)
+        self._limit = min(self._limit + GROWTH, self._ceiling)
+        self._pause(pause_s)
+
+    def refused(self, retry_after: float | None) -> None:
+        """A request was refused because there are too many."""
+        self._refused += (1 - self._refused) / max(self._limit, 1)
+        # What is under way is what was too much, unless hardly anything is: then not everything is given up for it.
+        self._limit = max(min(self._limit, self.under_way) - 1, self._limit * 7 / 8, 1)
+        if self._refused >= PAUSING_SHARE:
+            self._pause(retry_after or 0)
+
+    def _pause(self, seconds: float) -> None:
+        if seconds > 0:
+            self._resume = max(self._resume, time.monotonic() + min(seconds, LONGEST_RETRY_AFTER_S))
+
+
+_limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], _Limiter]] = WeakKeyDictionary()
+"""Of each event loop, by endpoint and model: two steps that ask the same model share one."""
+
+
+@attrs.frozen(kw_only=True)
+class _Wire:
+    """Where requests go and what they cost: what a name stands for."""
+
+    provider: Provider
+    model: str
+    endpoint: str
+    dialect: str
+    overhead_tokens: int
+    tariff: Tariff
+
+
+def _positive(_: object, attribute: "attrs.Attribute[int]", value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        msg = f"{attribute.name}={value!r}: give a whole number from 1 up"
+        raise InputError(msg)
+
+
+def _json(_: object, attribute: "attrs.Attribute[Any]", value: Mapping[str, Any]) -> None:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        msg = f"{attribute.name}={value!r}: give what JSON can hold, since it is sent to the provider: {error}"
+        raise InputError(msg) from error
+
+
+@attrs.frozen
+class LLM:
+    """A model at a provider, asked with everything that `complete` promises.
+
+    Args:
+        name: ``provider/model`` ("deepseek/deepseek-flash", "anthropic/claude-sonnet-5-5"), a server and its model
+            ("http://localhost:8000/v1#my-model"), or, with *provider*, the model's name alone.
+        base_url: Another address of the same API. No key from the environment goes there.
+        api_key: For *base_url*, or instead of the environment's.
+        price: Dollars per million tokens, where the price table does not know the model or you pay something else.
+        concurrency: Requests under way at a time, at most; fewer while the provider refuses.
+        thinking: True: think; False: as little as the model allows; None: as the provider has it.
+        effort: How much it may think.
+        max_tokens: Of a reply, reasoning included.
+        extras: More fields of the request's body, as the provider documents them.
+        attempts: How often one request is sent at most, the first time included.
+        batch: Send requests in batches, at half the price and within a day, where the provider offers it.
+        provider: Who answers instead of a built-in provider.
+
+    Raises:
+        InputError: An argument cannot be used; the message says which and what is allowed.
+    """
+
+    name: str
+    base_url: str | None = attrs.field(default=None, kw_only=True)
+    _api_key: str | None = attrs.field(default=None, kw_only=True, repr=False)
+    price: Price | None = attrs.field(default=None, kw_only=True)
+    concurrency: int = attrs.field(default=64, kw_only=True, validator=_positive)
+    thinking: bool | None = attrs.field(default=None, kw_only=True)
+    effort: Effort | None = attrs.field(default=None, kw_only=True)
+    max_tokens: int = attrs.field(default=8192, kw_only=True, validator=_positive)
+    extras: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_json, hash=False)
+    attempts: int = attrs.field(default=8, kw_only=True, validator=_positive)
+    batch: bool = attrs.field(default=False, kw_only=True)
+    provider: Provider | None = attrs.field(default=None, kw_only=True, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            msg = f"name={self.name!r}: name a model, such as 'deepseek/deepseek-flash'"
+            raise InputError(msg)
+        if self.provider is not None and (self.base_url is not None or self._api_key is not None):
+            msg = "provider= is given, so base_url= and api_key= are its own business: give them to it"
+            raise InputError(msg)
+        if self.effort is not None and self.effort not in get_args(Effort):
+            msg = f"effort={self.effort!r}: give one of {', '.join(get_args(Effort))}"
+            raise InputError(msg)
+
+    @cached_property
+    def _wire(self) -> _Wire:
+        if self.provider is not None:
+            provider, model = self.provider, self.name
+        else:
+            provider, model = providers.resolve(self.name, base_url=self.base_url, api_key=self._api_key)
+        endpoint = getattr(provider, "endpoint", type(provider).__name__)
+        tariff = prices.tariff(model, endpoint=endpoint, price=self.price)
+        dialect, overhead = getattr(provider, "dialect", ""), getattr(provider, "overhead_tokens", 0)
+        if self.batch:
+            from text2expert.providers.batches import Batched  # noqa: PLC0415 - only who batches needs it
+
+            provider = Batched(provider)
+        return _Wire(
+            provider=provider,
+            model=model,
+            endpoint=endpoint,
+            dialect=dialect,
+            overhead_tokens=overhead,
+            tariff=tariff,
+        )
+
+    def check(self) -> None:
+        """See what can be known before any work: the key, the model's name, its price.
+
+        Raises:
+            AuthenticationFailed: No key is set; the message names the variable.
+            InputError: The name or the price is not known.
+        """
+        provider = self._wire.provider
+        if (check := getattr(provider, "check", None)) is not None:
+            check()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests to this endpoint and model that are under way now."""
+        which = self._wire.endpoint, self._wire.model
+        limiters = [of_loop[which] for of_loop in list(_limiters.values()) if which in of_loop]
+        return sum(limiter.under_way + limiter.parked for limiter in limiters)
+
+    async def complete(
+        self,
+        prompt: str,
+        *,
+        system: str = "",
+        schema: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None,
+        sample: int = 0,
+    ) -> Completion:
+        """The model's answer, paid for once: what was answered before comes from the ledger.
+
+        The same question asked twice at a time is sent once. Every request holds its worst case within the budgets
+        around it before it is sent, and is booked at its real cost when its answer is there.
+
+        Args:
+            prompt: The question.
+            system: Instructions that come before it.
+            schema: JSON Schema that the reply must follow, as far as the provider can hold the model to it.
+            max_tokens: Of the reply, reasoning included; None: the model's own.
+            sample: 0, 1, ...: another answer to the same question.
+
+        Raises:
+            BudgetExhausted: The worst case does not fit the budgets any more.
+            AuthenticationFailed: The key is missing or was not accepted.
+            OutOfBalance: The account is empty or at its own spending limit.
+            ProviderError: The provider refused the request for good.
+            ProviderUnavailable: It could not answer at any of the attempts.
+            AnswerLost: The same, and the last of them was perhaps billed.
+            LedgerError: The ledger cannot be used.
+        """
+        wire = self._wire
+        request = Request(
+            endpoint=wire.endpoint,
+            dialect=wire.dialect,
+            model=wire.model,
+            system=system,
+            prompt=prompt,
+            schema=schema,
+            max_tokens=self.max_tokens if max_tokens is None else max_tokens,
+            thinking=self.thinking,
+            effort=self.effort,
+            extras=self.extras,
+            sample=sample,
+        )
+        key, ledger = request.key, _ledger.current()
+        flight: Future[None] = Future()
+        flight.set_running_or_notify_cancel()  # so that a follower that is cancelled does not cancel it
+        # Whoever leads looks the reply up, so that nothing can be stored between the look and the lead.
+        while (leader := ledger.flights.setdefault(key, flight)) is not flight:
+            await asyncio.wrap_future(leader)
+        try:
+            completion = ledger.reply(key)
+            return completion if completion is not None else await self._ask(wire, request, ledger)
+        except (ProviderError, ProviderUnavailable, AnswerLost) as error:
+            # It would fail for the followers too. Of a cancelled leader, or one whose own budget ended, they learn
+            # nothing: the next of them leads.
+            flight.set_exception(error)
+            raise
+        finally:
+            del ledger.flights[key]
+            if not flight.done():
+                flight.set_result(None)
+
+    async def _ask(self, wire: _Wire, request: Request, ledger: Ledger) -> Completion:
+        """Send *request*, and again where that may help, within `attempts`."""
+        worst = wire.tariff.ceiling(
+            len(request.canonical.encode("utf-8", "surrogatepass")) + wire.overhead_tokens,
+            request.max_tokens,
+            batch=self.batch,
+        )
+        try:
+            return await self._send(wire, request, ledger, worst)
+        except (ProviderUnavailable, AnswerLost) as error:
+            failure: Exception | None = error
+
+        async def attempt() -> Completion:
+            # tenacity takes 100 us, which a request that is answered at once need not pay: it begins with the failure.
+            nonlocal failure
+            if failure is not None:
+                first, failure = failure, None
+                raise first
+            return await self._send(wire, request, ledger, worst)
+
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self.attempts), wait=_wait, retry=retry_if_exception(_may_pass), reraise=True
+        )
+        try:
+            return await retrying(attempt)
+        except (ProviderUnavailable, AnswerLost) as error:
+            raise _given_up(error, retrying.statistics["attempt_number"]) from error
+
+    async def _send(self, wire: _Wire, request: Request, ledger: Ledger, worst: Decimal) -> Completion:
+        """Send *request* once: a slot, a hold, the call, and what it cost."""
+        limiter = _limiter(wire.endpoint, wire.model, self.concurrency)
+        if self.batch:
+            limiter.parked += 1
+        else:
+            await limiter.enter(self.concurrency)
+        try:
+            hold = await ledger.hold(request.key, worst, batch=self.batch)
+            try:
+                completion = await wire.provider.complete(request)
+            except ProviderUnavailable as error:
+                ledger.release(hold)
+                if error.overloaded:
+                    limiter.refused(error.retry_after)
+                raise
+            except ProviderError:
+                ledger.release(hold)
+                raise
+            except BaseException:
+                # An interrupt while it was out, a timeout, an error in somebody's provider: perhaps it was billed.
+                ledger.lose(hold)
+                raise
+            # DeepSeek, the one with hours of its own, bills by when a request is done.
+            usage = completion.usage
+            ledger.settle(hold, completion, worst if usage is None else wire.tariff.cost(usage, datetime.now(UTC)))
+            limiter.answered(completion.pause_s)
+            return completion
+        finally:
+            if self.batch:
+                limiter.parked -= 1
+            else:
+                limiter.leave()
+
+    def estimate(
+        self, calls: int, input_tokens: float, output_tokens: tuple[float, float], *, cached_tokens: float = 0
+    ) -> Estimate:
+        """What *calls* of this size cost and take, from the cheapest hours and shortest replies to the dearest and longest.
+
+        Args:
+            calls: How many.
+            input_tokens: Of the prompt of one call, cached ones included.
+            output_tokens: Of the reply to one call, reasoning included, at least and at most.
+            cached_tokens: Of ``input_tokens``: will be read from the provider's cache.
+        """
+        wire, (low, high) = self._wire, output_tokens
+        sent, cached = math.ceil(input_tokens), math.floor(cached_tokens)
+        usd_low, _ = wire.tariff.span(sent, cached, math.floor(low), batch=self.batch)
+        _, usd_high = wire.tariff.span(sent, cached, math.ceil(high), batch=self.batch)
+        rounds = math.ceil(calls / self.concurrency)
+        seconds = rounds * (CALL_S + (low + high) / 2 / REPLY_TOKENS_PER_S)
+        return Estimate(
+            calls=calls,
+            input_tokens=calls * sent,
+            output_tokens=(calls * math.floor(low), calls * math.ceil(high)),
+            usd_low=usd_low * calls,
+            usd_high=usd_high * calls,
+            seconds=(BATCH_S if calls else 0.0) if self.batch else seconds,
+            host=_host(wire.endpoint),
+        )
+
+
+def as_llm(value: LLM | str) -> LLM:
+    """*value* itself, or the model of that name.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if isinstance(value, LLM):
+        return value
+    if isinstance(value, str):
+        return LLM(value)
+    msg = f"llm={value!r}: give a name such as 'deepseek/deepseek-flash', or an LLM(...)"
+    raise InputError(msg)
+
+
+async def samples(
+    llm: LLM,
+    prompt: str,
+    *,
+    system: str = "",
+    schema: Mapping[str, Any] | None = None,
+    max_tokens: int | None = None,
+    usable: Callable[[Completion], bool],
+    tries: int = 3,
+) -> list[Completion]:
+    """Answers to one question until one is *usable*, at most *tries*; all of them, the last being the usable one if any.
+
+    Where a later sample cannot be had, by the budget or the provider, what is there is returned: it was paid for, and
+    something may be salvaged from it.
+
+    Raises:
+        Text2ExpertError: As `LLM.complete` does, where the first sample fails, or the key or the balance.
+    """
+    answers: list[Completion] = []
+    for sample in range(tries):
+        try:
+            answer = await llm.complete(prompt, system=system, schema=schema, max_tokens=max_tokens, sample=sample)
+        except (BudgetExhausted, ProviderUnavailable, AnswerLost):
+            if not answers:
+                raise
+            break
+        answers.append(answer)
+        if usable(answer):
+            break
+    return answers
+
+
+def _limiter(endpoint: str, model: str, ceiling: int) -> _Limiter:
+    of_loop = _limiters.setdefault(asyncio.get_running_loop(), {})
+    limiter = of_loop.get((endpoint, model))
+    if limiter is None:
+        limiter = of_loop[endpoint, model] = _Limiter(ceiling)
+    return limiter
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether sending the request again may help, within a time that somebody would wait for."""
+    if isinstance(error, ProviderUnavailable):
+        return (error.retry_after or 0) <= LONGEST_RETRY_AFTER_S
+    return isinstance(error, AnswerLost)
+
+
+def _wait(state: RetryCallState) -> float:
+    """Seconds until the next attempt: what the provider asks for, else doubling."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, ProviderUnavailable) else None
+    wait = min(FIRST_WAIT_S * 2 ** (state.attempt_number - 1), LONGEST_WAIT_S) if asked is None else asked
+    # Up to a quarter more, so that what was refused together does not come back together.
+    return wait * (1 + random.random() / 4)
+
+
+def _given_up(error: ProviderUnavailable | AnswerLost, attempts: int) -> ProviderUnavailable | AnswerLost:
+    msg = f"{error} (sent {attempts} time{'s' if attempts > 1 else ''}; run again later: what was answered is kept)"
+    if isinstance(error, AnswerLost):
+        return AnswerLost(msg)
+    return ProviderUnavailable(msg, retry_after=error.retry_after, overloaded=error.overloaded)
+
+
+def _host(endpoint: str) -> str | None:
+    """Who gets what is sent to *endpoint*; None: this machine."""
+    host = urlsplit(endpoint).hostname or endpoint
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost" or host.endswith(".localhost")
+    return None if here else host
