@@ -180,7 +180,7 @@ def test_a_plan_says_what_a_run_would_do_and_writes_nothing(pumps, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     plan = Pipeline().plan(pumps)
     assert plan.chunks == 3
-    assert plan.usd == 0
+    assert plan.usd_high == 0
     assert plan.hosts == ()
     assert "stays on this machine" in str(plan)
     assert [path.name for path in tmp_path.iterdir()] == ["pumps.txt"]

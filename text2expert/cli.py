@@ -1,6 +1,7 @@
-"""The command line: ``text2expert plan | run | ask | merge | doctor``. What it does, the library does; it only talks."""
+"""The command line: ``text2expert plan | preview | run | ask | merge | doctor``. What it does, the library does; it only talks."""
 
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,19 @@ def _settings(command: Any) -> Any:
         click.option("--chunk-size", type=int, default=800, show_default=True, help="Characters of a chunk at most."),
         click.option("--chunk-overlap", type=int, default=100, show_default=True, help="Characters that neighbours share, about."),
         click.option("--questions-per-chunk", type=int, metavar="N", help="Questions asked of each chunk at most.  [default: the teacher's own]"),
+        click.option("--preset", type=click.Choice(["offline", "cloud"]), default="offline", show_default=True, help="cloud: DeepSeek teaches, Claude verifies."),
+        click.option("--teacher", metavar="NAME", help="deepseek/deepseek-flash, anthropic/..., http://localhost:8000/v1#model, or offline.  [default: by the preset]"),
+        click.option("--verifier", metavar="NAME", help="The same for the verifier; none takes every pair as it comes."),
+        click.option("--teacher-url", metavar="URL", help="Where the teacher answers, instead of its provider's own host."),
+        click.option("--verifier-url", metavar="URL", help="Where the verifier answers."),
+        click.option("--teacher-key-env", metavar="VARIABLE", help="Environment variable whose key may go to --teacher-url."),
+        click.option("--verifier-key-env", metavar="VARIABLE", help="Environment variable whose key may go to --verifier-url."),
+        click.option("--teacher-budget", type=float, metavar="USD", help="Most that teaching may ever cost in this run folder."),
+        click.option("--verifier-budget", type=float, metavar="USD", help="Most that verifying may ever cost there."),
+        click.option("--budget", type=float, metavar="USD", help="Most that everything may ever cost there."),
+        click.option("--sample", type=float, metavar="SHARE", help="Share of the questions that the verifier judges, 0 to 1.  [default: 1]"),
+        click.option("--include-unverified", is_flag=True, help="Train also on pairs that were not judged."),
+        click.option("--batch", is_flag=True, help="Half price, within 24 hours: Anthropic's Message Batches."),
         click.option("--base", metavar="MODEL", help="Hugging Face id or folder of the model to train.  [default: a toy made from the text]"),
         click.option("--epochs", type=float, metavar="N", help="Times the dataset is trained.  [default: by the base]"),
         click.option("--max-steps", type=int, metavar="N", help="Optimiser steps at most."),
@@ -63,6 +77,15 @@ def _settings(command: Any) -> Any:
 def plan(inputs: tuple[str, ...], more: tuple[str, ...], out: Path | None, **settings: Any) -> None:
     """Say what a run would do, take and cost, and who would see the text. Writes nothing."""
     click.echo(str(_pipeline(**settings).plan(_sources(inputs, more), out=out)))
+
+
+@main.command()
+@_inputs
+@_settings
+@click.option("-n", "n", type=int, default=3, show_default=True, metavar="N", help="Passages to teach.")
+def preview(inputs: tuple[str, ...], more: tuple[str, ...], out: Path | None, n: int, **settings: Any) -> None:
+    """Teach and judge a few passages for about a cent, and show the pairs beside them; `run` does not pay again."""
+    click.echo(str(_pipeline(**settings).preview(_sources(inputs, more), n=n, out=out)))
 
 
 @main.command()
@@ -85,7 +108,7 @@ def run(
     source = None if gold is not None else _sources(inputs, more)
     if source is not None and not yes and not no_fine_tune and sys.stdin.isatty():
         coming = pipeline.plan(source, out=out)
-        if coming.usd > 0 or coming.seconds > ASK_FIRST_SECONDS:
+        if coming.usd_high > 0 or coming.seconds > ASK_FIRST_SECONDS:
             click.echo(str(coming))
             click.confirm("Start?", abort=True)
     pipeline.run(source, gold=gold, out=out, exam=exam, fine_tune=not no_fine_tune)
@@ -147,7 +170,7 @@ def _sources(inputs: tuple[str, ...], more: tuple[str, ...]) -> list[str | Path]
 
 def _pipeline(
     *, chunk_size: int, chunk_overlap: int, questions_per_chunk: int | None, base: str | None, epochs: float | None,
-    max_steps: int | None, seed: int,
+    max_steps: int | None, seed: int, budget: float | None, include_unverified: bool, **steps: Any,
 ) -> Any:  # fmt: skip
     from text2expert.chunker import Chunker  # noqa: PLC0415 - each command loads what it needs
     from text2expert.pipeline import Pipeline  # noqa: PLC0415
@@ -157,5 +180,54 @@ def _pipeline(
         chunker=Chunker(size=chunk_size, overlap=chunk_overlap),
         trainer=Trainer(base, epochs=epochs, max_steps=max_steps, seed=seed),
         questions_per_chunk=questions_per_chunk,
+        budget=budget,
+        include_unverified=include_unverified,
         seed=seed,
+        **_steps(seed=seed, **steps),
     )
+
+
+def _steps(*, preset: str, seed: int, sample: float | None, batch: bool, **flags: Any) -> dict[str, Any]:
+    """Teacher and verifier as far as the flags say; the pipeline's defaults for the rest."""
+    made: dict[str, Any] = {}
+    cloud = preset == "cloud"
+    teacher, verifier = (flags[role] or (None if cloud else "offline") for role in ("teacher", "verifier"))
+    if teacher != "offline":
+        from text2expert.teacher import Teacher  # noqa: PLC0415 - each command loads what it needs
+
+        model = _llm("teacher", teacher or Teacher.MODEL, flags, batch=batch and str(teacher).startswith("anthropic/"))
+        made["teacher"] = Teacher(model, budget=flags["teacher_budget"])
+    else:
+        _unused("teacher", flags)
+    if verifier == "none":
+        made["verifier"] = None
+    elif verifier != "offline":
+        from text2expert.verifier import Verifier  # noqa: PLC0415 - each command loads what it needs
+
+        model = _llm("verifier", verifier or Verifier.MODEL, flags, batch=batch)
+        made["verifier"] = Verifier(
+            model, budget=flags["verifier_budget"], sample=1.0 if sample is None else sample, seed=seed
+        )
+    if verifier in {"none", "offline"}:
+        _unused("verifier", {**flags, "sample": sample, "batch": batch or None})
+    return made
+
+
+def _llm(role: str, name: str, flags: dict[str, Any], *, batch: bool) -> Any:
+    from text2expert.llm import LLM  # noqa: PLC0415 - each command loads what it needs
+
+    key = None
+    if variable := flags[f"{role}_key_env"]:
+        key = os.environ.get(variable)
+        if not key:
+            raise InputError(f"--{role}-key-env: the environment variable {variable} is not set: export it first")
+    return LLM(name, base_url=flags[f"{role}_url"], api_key=key, batch=batch)
+
+
+def _unused(role: str, flags: dict[str, Any]) -> None:
+    """Flags for a step that is not there are a mistake, not a wish."""
+    names = [f"{role}_url", f"{role}_key_env", f"{role}_budget", *(["sample", "batch"] if role == "verifier" else [])]
+    for name in names:
+        if flags.get(name) is not None:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} is for a {role} that is paid for: add --{role} NAME or --preset cloud")

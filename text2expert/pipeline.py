@@ -5,11 +5,12 @@ It knows no step's inside: chunks come from a chunker, pairs from whatever has `
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,8 @@ import text2expert
 from text2expert import _sync, documents, files
 from text2expert._progress import bar, say
 from text2expert.errors import InputError, NothingTaughtError
-from text2expert.plan import Plan
-from text2expert.receipt import Made, receipt, settings
+from text2expert.plan import Plan, Preview
+from text2expert.receipt import Made, receipt, settings, teaching
 from text2expert.records import (
     Chunk,
     Document,
@@ -44,12 +45,23 @@ from text2expert.run import (
     PAIRS,
     RECEIPT,
     REJECTED,
+    REWRITES,
     SOURCE,
     VERDICTS,
     Run,
     RunFolder,
 )
-from text2expert.teaching import WINDOW, Judged, SupportsTeach, SupportsVerify, judge, teach_and_judge
+from text2expert.teaching import (
+    WINDOW,
+    Lesson,
+    SupportsTeach,
+    SupportsVerify,
+    Taught,
+    judge,
+    lessons,
+    rewrite,
+    teach_and_judge,
+)
 from text2expert.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -62,14 +74,8 @@ Source = str | Path | Document | Sequence[str | Path | Document]
 QUESTIONS_PER_CHUNK = 5
 """Asked of a teacher that has no setting of its own."""
 
-CHUNKS_PER_SECOND = 45.0
-"""That the offline teacher and verifier get through on one core (benchmarks/yield_offline.py)."""
-
 SHORT_CHUNK = 60
 """Characters; where chunks are shorter on average, their size is why nothing could be taught."""
-
-SAMPLE_CHUNKS = 200
-"""A plan teaches at most so many chunks, evenly spread over the text, to estimate what the whole will give."""
 
 
 # The steps are imported where they are first needed: to import the pipeline must be quick.
@@ -105,6 +111,8 @@ class Pipeline:
         verifier: Anything with `SupportsVerify.averify`; None takes every pair as it comes, marked unverified.
         trainer: Trains the expert; its base model decides what comes out. The default one has the pipeline's seed.
         questions_per_chunk: Asked of the teacher for each chunk; None leaves it to the teacher's own setting.
+        budget: US dollars that all steps together may ever spend in one run folder; None for no limit but theirs.
+        include_unverified: Train also on pairs that the verifier did not judge, marked as unverified.
         seed: Decides every draw, the exam split above all.
     """
 
@@ -114,6 +122,8 @@ class Pipeline:
     verifier: SupportsVerify | None = attrs.field(factory=_default_verifier)
     trainer: Trainer = attrs.field(default=attrs.Factory(lambda self: Trainer(seed=self.seed), takes_self=True))
     questions_per_chunk: int | None = attrs.field(default=None)
+    budget: float | None = attrs.field(default=None)
+    include_unverified: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
 
     @seed.validator
     def _whole(self, attribute: "attrs.Attribute[int]", value: int) -> None:
@@ -139,13 +149,76 @@ class Pipeline:
             )
             raise InputError(msg)
 
+    @budget.validator
+    def _dollars(self, attribute: "attrs.Attribute[float | None]", value: float | None) -> None:
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf")
+        ):
+            raise InputError(f"{attribute.name} must be US dollars from 0, or None for no limit; got {value!r}")
+
+    @classmethod
+    def cloud(cls, *, budget: float | None = None, **steps: Any) -> "Pipeline":
+        """DeepSeek teaches, Claude verifies; both need a key (DEEPSEEK_API_KEY, ANTHROPIC_API_KEY) and cost money.
+
+        Args:
+            budget: US dollars for everything; teacher and verifier share it.
+            steps: Any argument of `Pipeline`, instead of the preset's.
+        """
+        from text2expert.teacher import Teacher
+        from text2expert.verifier import Verifier
+
+        steps.setdefault("teacher", Teacher())
+        steps.setdefault("verifier", Verifier())
+        return cls(budget=budget, **steps)
+
+    @property
+    def questions(self) -> int:
+        """Asked of the teacher for each chunk."""
+        if self.questions_per_chunk is not None:
+            return self.questions_per_chunk
+        return int(getattr(self.teacher, "questions_per_chunk", QUESTIONS_PER_CHUNK))
+
+    @property
+    def status(self) -> Status:
+        """`GoldRecord.status` of an approved pair."""
+        from text2expert.offline import EvidenceVerifier
+
+        if self.verifier is None:
+            return "unverified"
+        return "evidence" if isinstance(self.verifier, EvidenceVerifier) else "model"
+
     def plan(self, source: Source, *, out: str | Path | None = None) -> Plan:
-        """What `run` would do with *source*: sizes, cost, time, and who will see the text. Writes nothing.
+        """What `run` would do with *source*: sizes, cost, time, and who will see the text. Writes and spends nothing.
 
         Raises:
             InputError: As in `run`.
         """
         return _sync.run(self._aplan(source, out))
+
+    def preview(self, source: Source, *, n: int = 3, out: str | Path | None = None) -> Preview:
+        """Teach and judge *n* passages of *source*, those that `run` would begin with, and show what came of them.
+
+        What it costs (about a cent) stands in the run folder's ledger: `run` with the same settings does not pay for it
+        again. The plan that comes with it goes by these replies instead of by what is usual.
+
+        Raises:
+            InputError: *n* is no whole number from 1; otherwise as in `run`.
+        """
+        return _sync.run(self.apreview(source, n=n, out=out))
+
+    async def apreview(self, source: Source, *, n: int = 3, out: str | Path | None = None) -> Preview:
+        """`preview` for async code."""
+        from text2expert import planning
+
+        if type(n) is not int or n < 1:
+            raise InputError(f"n must be a whole number of passages from 1, got {n!r}")
+        inputs, place = await self._inputs(source, out)
+        if not any(_is_paid(step) for step in (self.teacher, self.verifier)):
+            return await planning.preview(self, inputs, place, n)
+        self._check_steps()
+        folder = RunFolder.create(place)
+        with folder.locked(), self._accounts(folder):
+            return await planning.preview(self, inputs, place, n)
 
     def run(
         self,
@@ -197,14 +270,11 @@ class Pipeline:
         inputs: list[Document] = []
         dataset: Dataset | None = None
         if source is not None:
-            inputs = await asyncio.to_thread(documents.scan, source)
-            _check_ids(inputs)
-            name = _folder_name([document.id for document in inputs])
+            inputs, place = await self._inputs(source, out)
         else:
             assert gold is not None
             dataset = await asyncio.to_thread(golden.open_dataset, gold, seed=self.seed)
-            name = _folder_name([_dataset_name(Path(gold))])
-        place = Path(out) if out is not None else Path(name)
+            place = Path(out) if out is not None else Path(_folder_name([_dataset_name(Path(gold))]))
         if gold is not None and place.resolve() in (Path(gold).resolve(), Path(gold).resolve().parent):
             msg = (
                 f"{gold} lies in the run folder {place} itself: run on its text again, without gold= (--gold), and the "
@@ -213,7 +283,7 @@ class Pipeline:
             raise InputError(msg)
         started = time.monotonic()
         folder = RunFolder.create(place)
-        with folder.locked():
+        with folder.locked(), self._accounts(folder):
             # The receipt says "finished": it goes first and comes back last.
             (folder / RECEIPT).unlink(missing_ok=True)
             if dataset is None:
@@ -229,37 +299,30 @@ class Pipeline:
         return run
 
     async def _aplan(self, source: Source, out: str | Path | None) -> Plan:
-        from text2expert import golden
-        from text2expert.offline import RuleTeacher
+        from text2expert import planning
 
+        inputs, place = await self._inputs(source, out)
+        return await planning.plan(self, inputs, place)
+
+    async def _inputs(self, source: Source, out: str | Path | None) -> tuple[list[Document], Path]:
+        """The documents, and where their run folder is."""
         inputs = await asyncio.to_thread(documents.scan, source)
-        chunks = sum(1 for document in inputs for _ in self.chunker.stream(document))
-        stride = -(-chunks // SAMPLE_CHUNKS)
-        training, pairs = None, 0
-        if isinstance(self.teacher, RuleTeacher):  # free, so the sample is really taught
-            every = (chunk for document in inputs for chunk in self.chunker.stream(document))
-            sample = [chunk for number, chunk in enumerate(every) if number % stride == 0]
-            taught, verdicts = await self._teach(sample, len(sample), "Planning")
-            gold = golden.gather(taught, verdicts, status=self._status, seed=self.seed)
-            scale = chunks / max(1, len(sample))
-            pairs = round(scale * len(gold.records))
-            training = self.trainer.estimate(
-                records=pairs,
-                characters=round(scale * sum(len(each.instruction) + len(each.output) for each in gold.records)),
-                facts=max(1, round(scale * gold.counts.facts)),
-            )
-        return Plan(
-            documents=tuple(inputs),
-            n_chars=sum(document.n_chars for document in inputs),
-            chunks=chunks,
-            pairs=pairs,
-            estimated=stride > 1,
-            training=training,
-            usd=0.0,
-            seconds=chunks / CHUNKS_PER_SECOND + ((training.seconds or 0.0) if training else 0.0),
-            hosts=(),
-            folder=str(out or _folder_name([document.id for document in inputs])),
-        )
+        _check_ids(inputs)
+        return inputs, Path(out) if out is not None else Path(_folder_name([document.id for document in inputs]))
+
+    @contextlib.contextmanager
+    def _accounts(self, folder: RunFolder) -> Iterator[None]:
+        """The folder's ledger, and the budget of the whole run over those of the steps."""
+        from text2expert import ledger
+
+        with ledger.Ledger(folder.path), ledger.budget("", self.budget):
+            yield
+
+    def _check_steps(self) -> None:
+        """Names, keys and prices, before anything is sent."""
+        for step in (self.teacher, self.verifier):
+            if _is_paid(step):
+                step.llm.check()  # type: ignore[union-attr]
 
     # -- from text to golden dataset ---------------------------------------------------------------------------------
 
@@ -274,9 +337,18 @@ class Pipeline:
         if not folder.fresh(CHUNKS, chunks_from):
             await self._write_chunks(inputs, folder)
             folder.record(CHUNKS, chunks_from)
-        pairs, verdicts = await self._pairs_and_verdicts(folder)
-        gold_from = _made_from("gold", [folder.sha256(PAIRS), folder.sha256(VERDICTS)], [self.seed, self._status])
-        gold = await asyncio.to_thread(golden.gather, pairs, verdicts, status=self._status, seed=self.seed)
+        taught = await self._pairs_and_verdicts(folder)
+        gold_from = _made_from(
+            "gold", [folder.sha256(PAIRS), folder.sha256(VERDICTS)], [self.seed, self.status, self.include_unverified]
+        )
+        gold = await asyncio.to_thread(
+            golden.gather,
+            taught.pairs,
+            taught.verdicts,
+            status=self.status,
+            include_unverified=self.include_unverified,
+            seed=self.seed,
+        )
         if not gold.records:
             per_chunk = sum(document.n_chars for document in inputs) / max(1, _lines(folder / CHUNKS))
             raise NothingTaughtError(_nothing_taught(gold, inputs, per_chunk))
@@ -295,6 +367,7 @@ class Pipeline:
             share_taught=examiner.share_taught(_texts(sources), records),
             sources=sources,
             notes=left_out,
+            teaching=teaching(self, taught, folder),
         )
 
     async def _write_chunks(self, inputs: list[Document], folder: RunFolder) -> None:
@@ -313,41 +386,52 @@ class Pipeline:
                     if count % WINDOW == 0:
                         await asyncio.sleep(0)  # a place where Ctrl-C gets through
 
-    async def _pairs_and_verdicts(self, folder: RunFolder) -> tuple[list[QAPair], list[Verdict]]:
+    async def _pairs_and_verdicts(self, folder: RunFolder) -> Taught:
         chunks_sha256 = folder.sha256(CHUNKS)
-        pairs_from = _made_from("pairs", [chunks_sha256], [settings(self.teacher), self.questions_per_chunk])
+        pairs_from = _made_from(
+            "pairs", [chunks_sha256], [settings(self.teacher), self.questions_per_chunk, self.budget, self.seed]
+        )
+        taught: Taught | None = None
         if not folder.fresh(PAIRS, pairs_from):
-            pairs, verdicts = await self._teach(read_jsonl(folder / CHUNKS, Chunk), _lines(folder / CHUNKS))
-            write_jsonl(folder / PAIRS, pairs)
-            folder.record(PAIRS, pairs_from)
+            self._check_steps()
+            taught = await self._teach(folder)
+            write_jsonl(folder / PAIRS, taught.pairs)
+            folder.record(PAIRS, pairs_from if not taught.failed else _UNFINISHED, **taught.lessons_given())
+            await self._rewrite(folder)
+        pairs = taught.pairs if taught else list(read_jsonl(folder / PAIRS, QAPair))
+        verdicts_from = _made_from(
+            "verdicts", [folder.sha256(PAIRS), chunks_sha256], [settings(self.verifier), self.budget]
+        )
+        if taught is None and folder.fresh(VERDICTS, verdicts_from):
+            return Taught(pairs=pairs, verdicts=list(read_jsonl(folder / VERDICTS, Verdict)))
+        if taught is None:
+            if self.verifier is not None and _is_paid(self.verifier):
+                self.verifier.llm.check()  # type: ignore[attr-defined]
+            needed = {source for pair in pairs for source in pair.sources}
+            chunks = {chunk.id: chunk for chunk in read_jsonl(folder / CHUNKS, Chunk) if chunk.id in needed}
+            taught = Taught(pairs=pairs, verdicts=await judge(pairs, chunks, self.verifier))
+        write_jsonl(folder / VERDICTS, taught.verdicts)
+        judged = {verdict.qa_id for verdict in taught.verdicts}
+        # What a paid verifier left unjudged, it may judge next time; what it did judge is not paid for again.
+        whole = not _is_paid(self.verifier) or all(pair.qa_id in judged for pair in pairs)
+        folder.record(VERDICTS, verdicts_from if whole else _UNFINISHED)
+        return taught
+
+    async def _teach(self, folder: RunFolder) -> Taught:
+        chunks = _lines(folder / CHUNKS)
+        plan: Iterable[Lesson] = lessons(read_jsonl(folder / CHUNKS, Chunk), self.teacher, self.seed)
+        total = chunks
+        if _is_paid(self.teacher):
+            plan = list(plan)
+            total = len(plan)
+        return await teach_and_judge(plan, total, self.teacher, self.verifier, self.questions)
+
+    async def _rewrite(self, folder: RunFolder) -> None:
+        made = await rewrite(read_jsonl(folder / CHUNKS, Chunk), _lines(folder / CHUNKS), self.teacher)
+        if made:
+            files.write_text(folder / REWRITES, "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in made))
         else:
-            pairs, verdicts = list(read_jsonl(folder / PAIRS, QAPair)), []
-        verdicts_from = _made_from("verdicts", [folder.sha256(PAIRS), chunks_sha256], settings(self.verifier))
-        if folder.fresh(VERDICTS, verdicts_from):
-            return pairs, list(read_jsonl(folder / VERDICTS, Verdict))
-        if not verdicts:
-            verdicts = await judge(pairs, read_jsonl(folder / CHUNKS, Chunk), self.verifier)
-        write_jsonl(folder / VERDICTS, verdicts)
-        folder.record(VERDICTS, verdicts_from)
-        return pairs, verdicts
-
-    async def _teach(self, chunks: Iterable[Chunk], total: int, what: str = "Teaching and judging") -> Judged:
-        return await teach_and_judge(chunks, total, self.teacher, self.verifier, self._questions_per_chunk, what)
-
-    @property
-    def _questions_per_chunk(self) -> int:
-        if self.questions_per_chunk is not None:
-            return self.questions_per_chunk
-        return int(getattr(self.teacher, "questions_per_chunk", QUESTIONS_PER_CHUNK))
-
-    @property
-    def _status(self) -> Status:
-        """`GoldRecord.status` of an approved pair."""
-        from text2expert.offline import EvidenceVerifier
-
-        if self.verifier is None:
-            return "unverified"
-        return "evidence" if isinstance(self.verifier, EvidenceVerifier) else "model"
+            (folder / REWRITES).unlink(missing_ok=True)
 
     # -- from golden dataset to expert -------------------------------------------------------------------------------
 
@@ -364,6 +448,14 @@ class Pipeline:
         result = examiner.Examiner().result(made.exam, answers, share_taught=made.share_taught, notes=notes)
         files.write_json(folder / EXAM_RESULT, to_dict(result))
         return result
+
+
+_UNFINISHED = "unfinished"
+"""Recorded for a file that is whole as a file but that another run may add to: it is made again, at no cost."""
+
+
+def _is_paid(step: object) -> bool:
+    return hasattr(step, "llm")
 
 
 def _made_from(step: str, inputs: Sequence[Any], configuration: Any) -> str:

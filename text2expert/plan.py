@@ -1,11 +1,77 @@
-"""Plan: what a run would do, take and cost, before it does it."""
+"""Plan and preview: what a run would do, take and cost, before it does it."""
 
 import html
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from text2expert.records import Document
-from text2expert.trainer import TrainingPlan
+from text2expert.records import Chunk, Document, QAPair, Status, Verdict
+from text2expert.trainer import Trainer, TrainingPlan
+
+if TYPE_CHECKING:
+    from text2expert.llm import Estimate
+
+
+class Steps(Protocol):
+    """What plans and receipts need to know of a pipeline."""
+
+    @property
+    def chunker(self) -> Any: ...  # noqa: D102
+    @property
+    def teacher(self) -> Any: ...  # noqa: D102
+    @property
+    def verifier(self) -> Any: ...  # noqa: D102
+    @property
+    def trainer(self) -> Trainer: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def budget(self) -> float | None: ...  # noqa: D102
+    @property
+    def questions_per_chunk(self) -> int | None: ...  # noqa: D102
+    @property
+    def questions(self) -> int:
+        """Asked of the teacher for each chunk."""
+        ...
+
+    @property
+    def status(self) -> Status:
+        """Of an approved pair."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class StepPlan:
+    """What a paid step would take to cover everything."""
+
+    step: str
+    model: str
+    estimate: "Estimate"
+    budget: float | None = None
+    """US dollars that the step may spend; None: as much as the run's budget leaves."""
+    measured: bool = False
+    """Whether it is extrapolated from replies that are there already, and not from what is usual."""
+
+    def reach(self, budget: float | None) -> tuple[float, float]:
+        """The share of the work, 0 to 1, that *budget* pays for: at the dearest and at the cheapest."""
+        if budget is None:
+            return 1.0, 1.0
+        low, high = float(self.estimate.usd_low), float(self.estimate.usd_high)
+        return min(1.0, budget / high) if high else 1.0, min(1.0, budget / low) if low else 1.0
+
+    def __str__(self) -> str:
+        estimate = self.estimate
+        low, high = estimate.output_tokens
+        cost = dollars(float(estimate.usd_low), float(estimate.usd_high))
+        basis = " (by the replies so far)" if self.measured else ""
+        said = (
+            f"{estimate.calls:,} calls of {self.model}, {estimate.input_tokens:,} tokens in, {low:,} to {high:,} out: "
+            f"{cost}{basis}"
+        )
+        least, most = self.reach(self.budget)
+        if self.budget is not None and least < 1:
+            said += f"; its budget of ${self.budget:,.2f} reaches {_percent(least, most)} of the text"
+        return said
 
 
 @attrs.frozen(kw_only=True)
@@ -15,35 +81,132 @@ class Plan:
     documents: tuple[Document, ...]
     n_chars: int
     chunks: int
+    items: int | None = None
+    """Questions, each in its wordings; None where they are not told apart."""
     pairs: int
-    """Training pairs; counted where the whole text was taught for the plan, else scaled up from a sample."""
+    """Training pairs; counted where the whole text was taught for the plan, else scaled up or asked for."""
     estimated: bool
     training: TrainingPlan | None
-    usd: float
+    steps: tuple[StepPlan, ...] = ()
+    """The paid steps."""
+    budget: float | None = None
+    """US dollars that the run may spend in all."""
     seconds: float
     """As far as it is known: 0 for the training of a base whose hardware decides."""
-    hosts: tuple[str, ...]
-    """Who will see the text; empty: it stays on this machine."""
     folder: str
+
+    @property
+    def usd_low(self) -> float:
+        """US dollars for the whole text, at the cheapest."""
+        return sum(float(step.estimate.usd_low) for step in self.steps)
+
+    @property
+    def usd_high(self) -> float:
+        """US dollars for the whole text, at the dearest."""
+        return sum(float(step.estimate.usd_high) for step in self.steps)
+
+    @property
+    def most(self) -> float:
+        """US dollars that the run may spend at most: its estimate, or its budgets where they are less."""
+        steps = sum(
+            min(float(step.estimate.usd_high), step.budget if step.budget is not None else float("inf"))
+            for step in self.steps
+        )
+        return min(steps, self.budget if self.budget is not None else float("inf"))
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Who will see the text; empty: it stays on this machine."""
+        return tuple(dict.fromkeys(step.estimate.host for step in self.steps if step.estimate.host))
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """What to consider before it starts."""
+        said = []
+        for step in self.steps:
+            least, _ = step.reach(step.budget)
+            if least < 1:
+                said.append(
+                    f"the whole text needs up to ${float(step.estimate.usd_high):,.2f} for the {step.step}: raise its "
+                    f"budget (--{step.step}-budget), or let it cover the densest passages, spread over the text"
+                )
+        if self.budget is not None and self.usd_high > self.budget:
+            said.append(
+                f"the run's budget of ${self.budget:,.2f} (--budget) may end it before the text is covered "
+                f"(up to ${self.usd_high:,.2f})"
+            )
+        if self.steps and not any(step.measured for step in self.steps):
+            said.append("`text2expert preview` teaches three passages for about a cent and makes these figures exact")
+        return tuple(said)
 
     def __str__(self) -> str:
         about = "about " if self.estimated else ""
         known = self.training is None or self.training.seconds is not None
+        items = "" if self.items is None else f"{self.items:,} questions, "
         rows = [
             ("text", f"{self.n_chars:,} characters in {len(self.documents):,} document(s)"),
             ("chunks", f"{self.chunks:,}"),
-            ("training pairs", f"{about}{self.pairs:,}"),
+            *((step.step, str(step)) for step in self.steps),
+            ("training pairs", f"{items}{about}{self.pairs:,} pairs" if items else f"{about}{self.pairs:,}"),
             ("training", str(self.training) if self.training else "unknown before the pairs are there"),
-            ("cost", f"${self.usd:.2f}"),
+            ("cost", dollars(self.usd_low, self.usd_high)),
             ("time", f"about {duration(self.seconds)}" if known else "depends on your hardware"),
             ("your text goes to", ", ".join(self.hosts) or "nobody: it stays on this machine"),
             ("run folder", self.folder),
         ]
         width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+        lines = [f"{name:<{width}}  {value}" for name, value in rows]
+        return "\n".join([*lines, *(f"Note: {each}." for each in self.advice)])
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
+
+
+@attrs.frozen(kw_only=True)
+class Shown:
+    """A passage and what was taught about it."""
+
+    chunk: Chunk
+    pairs: tuple[QAPair, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Preview:
+    """A few passages taught and judged, beside them their pairs; and the plan that follows from it."""
+
+    passages: tuple[Shown, ...]
+    verdicts: tuple[Verdict, ...]
+    plan: Plan
+
+    def __str__(self) -> str:
+        against = {each.qa_id: each for each in self.verdicts if not each.approved}
+        judged = {each.qa_id for each in self.verdicts}
+        lines = []
+        for shown in self.passages:
+            lines += [f"== {' > '.join(shown.chunk.headings) or shown.chunk.document} ==", shown.chunk.text, ""]
+            seen: set[str] = set()
+            for pair in shown.pairs:
+                if pair.item in seen:
+                    lines.append(f"     or: {pair.question}")
+                    continue
+                seen.add(pair.item)
+                verdict = against.get(pair.qa_id)
+                mark = (
+                    f"REJECTED ({verdict.reason})" if verdict else "approved" if pair.qa_id in judged else "not judged"
+                )
+                lines += [f"  Q: {pair.question}", f"  A: {pair.answer}", f"     {pair.difficulty}, {mark}"]
+            if not shown.pairs:
+                lines.append("  nothing was taught here")
+            lines.append("")
+        return "\n".join([*lines, str(self.plan)])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def dollars(low: float, high: float) -> str:
+    """A range of US dollars as a person says it: "$0.75 to $1.49", "$0.00"."""
+    return f"${low:,.2f} to ${high:,.2f}" if f"{low:.2f}" != f"{high:.2f}" else f"${high:,.2f}"
 
 
 def duration(seconds: float) -> str:
@@ -54,3 +217,8 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _percent(low: float, high: float) -> str:
+    one, other = f"{100 * low:.0f}", f"{100 * high:.0f}"
+    return f"{one} %" if one == other else f"{one} to {other} %"

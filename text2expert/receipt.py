@@ -4,36 +4,41 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
-from text2expert.plan import duration
-from text2expert.records import ROW_TITLES, Document, ExamQuestion, ExamResult, ExamRowName, GoldRecord, to_dict
-from text2expert.run import CHUNKS, EXAM, EXAM_RESULT, EXPERT, GOLD, PAIRS, REJECTED, VERDICTS, RunFolder
-from text2expert.trainer import Trainer
+from text2expert.plan import Steps, dollars, duration
+from text2expert.planning import step_plans
+from text2expert.records import (
+    ROW_TITLES,
+    Chunk,
+    Document,
+    ExamQuestion,
+    ExamResult,
+    ExamRowName,
+    GoldRecord,
+    read_jsonl,
+    to_dict,
+)
+from text2expert.run import (
+    CHUNKS,
+    EXAM,
+    EXAM_RESULT,
+    EXPERT,
+    GOLD,
+    PAIRS,
+    REJECTED,
+    REWRITES,
+    VERDICTS,
+    RunFolder,
+)
+from text2expert.teaching import Taught
 
 HEADLINE_ROWS: tuple[ExamRowName, ...] = ("held_out", "hand_written", "taught")
 """The row of the exam that the closing line quotes: the first of these that has questions."""
 
 WEIGHTS = f"{EXPERT}/adapter_model.safetensors"
-
-
-class Steps(Protocol):
-    """What a receipt names of a pipeline."""
-
-    @property
-    def chunker(self) -> Any: ...  # noqa: D102
-    @property
-    def teacher(self) -> Any: ...  # noqa: D102
-    @property
-    def verifier(self) -> Any: ...  # noqa: D102
-    @property
-    def trainer(self) -> Trainer: ...  # noqa: D102
-    @property
-    def questions_per_chunk(self) -> int | None: ...  # noqa: D102
-    @property
-    def seed(self) -> int: ...  # noqa: D102
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +54,51 @@ class Made:
     dataset: dict[str, Any] | None = None
     """Path and digest of a golden dataset that was given instead of a text."""
     notes: tuple[str, ...] = ()
+    teaching: dict[str, Any] = attrs.field(factory=dict)
+    """How far paid teaching and judging got, what it was planned to cost, and how good the verifier is."""
+
+
+def teaching(steps: Steps, taught: Taught, folder: RunFolder) -> dict[str, Any]:
+    """What a receipt says of teaching and judging; nothing where both are free."""
+    if not any(hasattr(step, "llm") for step in (steps.teacher, steps.verifier)):
+        return {}
+    said: dict[str, Any] = {"lessons": folder.notes(PAIRS)}
+    planned = step_plans(steps, folder.path, *_size(folder), measured=False)
+    said["planned_usd"] = [
+        round(sum(float(step.estimate.usd_low) for step in planned), 4),
+        round(sum(float(step.estimate.usd_high) for step in planned), 4),
+    ]
+    if hasattr(steps.verifier, "llm"):
+        from text2expert import verifier
+
+        said["controls"] = to_dict(verifier.control_report(taught.verdicts))
+        said["approval"] = to_dict(verifier.approval(taught.pairs, taught.verdicts))
+    return said
+
+
+def _size(folder: RunFolder) -> tuple[int, int]:
+    chunks = [chunk.char_count for chunk in read_jsonl(folder / CHUNKS, Chunk)]
+    return len(chunks), sum(chunks)
+
+
+def spent(steps: Steps) -> dict[str, Any]:
+    """What the open ledger says was spent in this run folder so far, in US dollars as exact decimal strings."""
+    if not any(hasattr(step, "llm") for step in (steps.teacher, steps.verifier)):
+        return {"cost_usd": "0"}
+    from text2expert import ledger
+
+    book = ledger.current()
+    everything = book.spent()
+    return {
+        "cost_usd": f"{everything.settled:f}",
+        "lost_usd_at_most": f"{everything.lost:f}",
+        "requests": everything.calls,
+        "costs": {
+            scope: {"settled_usd": f"{part.settled:f}", "lost_usd_at_most": f"{part.lost:f}", "replies": part.replies}
+            for scope in ("teacher", "verifier")
+            if (part := book.spent(scope)).calls
+        },
+    }
 
 
 def settings(step: Any) -> dict[str, Any]:
@@ -91,7 +141,7 @@ def receipt(
 ) -> dict[str, Any]:
     """The receipt as JSON values, of this *version* of the package; *result* is None where nothing was trained."""
     taught = made.dataset is None
-    written = [CHUNKS, PAIRS, VERDICTS, GOLD, REJECTED, EXAM, *([EXAM_RESULT, WEIGHTS] if result else [])]
+    written = [CHUNKS, PAIRS, VERDICTS, REWRITES, GOLD, REJECTED, EXAM, *([EXAM_RESULT, WEIGHTS] if result else [])]
     return {
         "text2expert": version,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -103,6 +153,7 @@ def receipt(
             "questions_per_chunk": steps.questions_per_chunk if taught else None,
             "trainer": settings(steps.trainer),
             "seed": steps.seed,
+            "budget": steps.budget,
         },
         "models": {
             "teacher": _name(steps.teacher) if taught else None,
@@ -111,7 +162,8 @@ def receipt(
         },
         "counts": {**made.counts, "questions": Counter(question.row for question in made.exam)},
         "share_taught": made.share_taught,
-        "cost_usd": "0",
+        **spent(steps),
+        **({"teaching": made.teaching} if made.teaching else {}),
         "seconds": round(seconds, 1),
         "trained": result is not None,
         "files": {name: sha256 for name in written if (sha256 := folder.sha256(name))},
@@ -127,7 +179,8 @@ def _closing(steps: Steps, made: Made, result: ExamResult | None, folder: RunFol
     """What came of the run, and what to do next."""
     items = len({record.item or record.instruction for record in made.records})
     of = "" if made.share_taught is None else f"{100 * made.share_taught:.0f} % of the text is taught, in "
-    lines = [f"{of}{len(made.records):,} pairs of {items:,} questions. It cost $0.00 and {duration(seconds)}."]
+    lines = [f"{of}{len(made.records):,} pairs of {items:,} questions. It cost {_cost(steps)} and {duration(seconds)}."]
+    lines += _how_far(made)
     if result is None:
         lines.append(f"The golden dataset is {folder / GOLD}.")
         if (folder / EXPERT).exists():
@@ -143,3 +196,29 @@ def _closing(steps: Steps, made: Made, result: ExamResult | None, folder: RunFol
     if steps.trainer.embedded:
         lines.append("For an expert to rely on, train a real base on a GPU: --base mistralai/Mistral-7B-Instruct-v0.3")
     return "\n".join(lines)
+
+
+def _cost(steps: Steps) -> str:
+    costs = spent(steps)
+    lost = float(costs.get("lost_usd_at_most", 0))
+    return f"${float(costs['cost_usd']):,.2f}" + (
+        f" (and at most ${lost:,.2f} for answers that were lost)" if lost else ""
+    )
+
+
+def _how_far(made: Made) -> list[str]:
+    """What the reader must know of teaching and judging that were paid for."""
+    if not made.teaching:
+        return []
+    lessons = made.teaching["lessons"]
+    lines = [f"Planned for the whole text: {dollars(*made.teaching['planned_usd'])}."]
+    if beyond := lessons.get("beyond_budget"):
+        lines.append(
+            f"The budget ended after {lessons['lessons'] - beyond:,} of {lessons['lessons']:,} calls: the densest "
+            "passages, spread over the text. Raise it and run the same again: what is there is not paid for twice."
+        )
+    if failed := lessons.get("failed"):
+        lines.append(f"{failed:,} calls failed ({lessons['failure']}): run the same again for them.")
+    if unverified := made.counts.get("unverified"):
+        lines.append(f"{unverified:,} pairs were not judged and are left out (include_unverified=True takes them).")
+    return lines

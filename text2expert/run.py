@@ -27,6 +27,7 @@ PAIRS = "generated_qa_pairs.jsonl"
 VERDICTS = "verdicts.jsonl"
 GOLD = "golden_dataset.jsonl"
 REJECTED = "rejected.jsonl"
+REWRITES = "rewrites.jsonl"
 EXAM = "exam.jsonl"
 EXAM_RESULT = "exam_result.json"
 RECEIPT = "run.json"
@@ -95,7 +96,8 @@ class RunFolder:
 
     def fresh(self, name: str, made_from: str) -> bool:
         """Whether *name* is there, made from just this, and untouched since."""
-        return self._entry(name) == {"made_from": made_from, "sha256": self.sha256(name)}
+        entry = self._entry(name)
+        return (entry.get("made_from"), entry.get("sha256")) == (made_from, self.sha256(name)) and bool(entry)
 
     def edited(self, name: str) -> bool:
         """Whether *name* is there but is not what was written: somebody edited it."""
@@ -110,9 +112,15 @@ class RunFolder:
         """The digest of what *name* was made from, as far as it is recorded."""
         return self._entry(name).get("made_from")
 
-    def record(self, name: str, made_from: str) -> None:
-        """Note that *name*, as it is now, was made from this."""
-        self._write_state({**self._state(), name: {"made_from": made_from, "sha256": self.sha256(name)}})
+    def record(self, name: str, made_from: str, **notes: Any) -> None:
+        """Note that *name*, as it is now, was made from this; *notes* (JSON values) say what else is known of it."""
+        entry = {"made_from": made_from, "sha256": self.sha256(name), **({"notes": notes} if notes else {})}
+        self._write_state({**self._state(), name: entry})
+
+    def notes(self, name: str) -> dict[str, Any]:
+        """What was noted of *name* when it was recorded."""
+        notes = self._entry(name).get("notes")
+        return notes if isinstance(notes, dict) else {}
 
     def sha256(self, name: str) -> str | None:
         """The SHA-256 of *name*, None where there is no such file."""

@@ -1,29 +1,46 @@
 """From chunks to judged pairs: teacher and verifier at work side by side, results in the order of the text.
 
-A chunk's pairs are judged as soon as they exist, while other chunks are still being taught. What a teacher says about
-places is not taken on trust: every span is looked up in its chunk, and a pair whose quote is nowhere there is rejected
-before a verifier sees it.
+A lesson is one call of the teacher, about one passage or a few that belong together. Its pairs are judged as soon as
+they exist, while other lessons are still being given. What a teacher says about places is not taken on trust: every
+quote is looked up in its passages, and a pair whose quote is nowhere there is rejected before a verifier sees it.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 
 from text2expert._progress import bar
-from text2expert._tasks import in_order
+from text2expert._tasks import as_done
+from text2expert.errors import (
+    AnswerLost,
+    AuthenticationFailed,
+    BudgetExhausted,
+    OutOfBalance,
+    ProviderError,
+    ProviderUnavailable,
+    Text2ExpertError,
+)
 from text2expert.records import Chunk, QAPair, Span, Verdict
 
 WINDOW = 16
-"""Chunks that are taught and judged at a time; their order is kept, so memory is bounded by it. Steps that calculate
-instead of waiting do so for a whole window before Ctrl-C gets through."""
+"""Lessons under way at a time with steps that calculate instead of waiting: they do so for a whole window before Ctrl-C
+gets through. Steps that wait for a provider say themselves how many (``concurrency``)."""
+
+HOPELESS = 20
+"""Lessons that fail, with none that succeeds, before the run stops instead of trying the rest."""
 
 
 class SupportsTeach(Protocol):
     """Writes questions and answers about passages."""
 
     async def ateach(self, passages: tuple[Chunk, ...], n: int) -> list[QAPair]:
-        """At most *n* items (wordings not counted) about *passages*; evidence in document offsets."""
+        """At most *n* items (wordings not counted) about *passages*; evidence in document offsets.
+
+        With several passages, only what needs more than one of them. ``BudgetExhausted`` ends the teaching, not the
+        run.
+        """
         ...
 
 
@@ -31,95 +48,243 @@ class SupportsVerify(Protocol):
     """Judges pairs against the passages that they were written from."""
 
     async def averify(self, pairs: tuple[QAPair, ...], passages: tuple[Chunk, ...]) -> list[Verdict]:
-        """Verdicts by ``qa_id``; a pair without a verdict counts as unverified."""
+        """Verdicts by ``qa_id`` on all pairs of one lesson; a pair without a verdict counts as unverified."""
         ...
 
 
-class Judged(NamedTuple):
-    """Pairs and what was said of them."""
+class Lesson(NamedTuple):
+    """One call of the teacher."""
 
+    place: int
+    """Of its first passage among the chunks, from 0."""
+    passages: tuple[Chunk, ...]
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Sorts lessons as the text runs, a passage's own before those that it shares."""
+        return self.place, len(self.passages)
+
+
+@attrs.frozen(kw_only=True)
+class Taught:
+    """Pairs, what was said of them, and what became of the lessons."""
+
+    pairs: list[QAPair] = attrs.field(factory=list)
+    verdicts: list[Verdict] = attrs.field(factory=list)
+    lessons: int = 0
+    beyond_budget: int = 0
+    """Lessons that a budget did not reach."""
+    failed: int = 0
+    """Lessons that the provider failed for good, this time."""
+    failure: str = ""
+    """Why the first of them failed."""
+
+    def lessons_given(self) -> dict[str, Any]:
+        """What became of the lessons, as JSON values."""
+        return {
+            "lessons": self.lessons,
+            "beyond_budget": self.beyond_budget,
+            "failed": self.failed,
+            "failure": self.failure,
+        }
+
+
+class _Outcome(NamedTuple):
+    lesson: Lesson
     pairs: list[QAPair]
     verdicts: list[Verdict]
+    error: Text2ExpertError | None = None
+
+
+def lessons(chunks: Iterable[Chunk], teacher: SupportsTeach, seed: int) -> Iterator[Lesson]:
+    """The lessons that *teacher* gives about *chunks*.
+
+    For a teacher that is paid (it has a ``budget``), spread over the text and densest first, so that money that does
+    not reach everything has covered the whole; and with ``cross_section``, that share of the passages once more
+    together with those that belong to them.
+    """
+    if not hasattr(teacher, "budget"):
+        for place, chunk in enumerate(chunks):
+            yield Lesson(place, (chunk,))
+        return
+    from text2expert import coverage
+    from text2expert.crossings import crossings
+
+    every = list(chunks)
+    together = crossings(every, getattr(teacher, "cross_section", 0.0), seed)
+    for place in coverage.spread([coverage.density(chunk) for chunk in every]):
+        yield Lesson(place, (every[place],))
+        if place in together:
+            yield Lesson(place, tuple(every[other] for other in together[place]))
 
 
 async def teach_and_judge(
-    chunks: Iterable[Chunk],
-    total: int,
+    plan: Iterable[Lesson],
+    total: int | None,
     teacher: SupportsTeach,
     verifier: SupportsVerify | None,
     questions: int,
     what: str = "Teaching and judging",
-) -> Judged:
-    """Pairs about all *chunks* (*total* of them, at most *questions* items each) and verdicts on them.
+) -> Taught:
+    """Pairs of all the lessons in *plan* (*total* of them), at most *questions* items each, and verdicts on them.
 
-    *what* is written before the bar. Pairs are numbered ``<chunk id>_qa_<n>``. Whatever a step raises ends the work under way and comes through.
+    *what* is written before the bar. Pairs are numbered ``<id of the first chunk>_qa_<n>`` in the order of the text.
+
+    Raises:
+        AuthenticationFailed: A key was not accepted. What was answered is in the ledger.
+        OutOfBalance: An account is empty.
+        ProviderError: Every one of the first `HOPELESS` lessons failed, or all of them.
+        ProviderUnavailable: The same, for want of an answer.
+        AnswerLost: The same.
     """
-    everything = Judged([], [])
-    approved = 0
-    with bar(total, what, unit="chunk") as progress:
-        async for judged in in_order((_teach(chunk, teacher, verifier, questions) for chunk in chunks), WINDOW):
-            everything.pairs.extend(judged.pairs)
-            everything.verdicts.extend(judged.verdicts)
-            approved += sum(verdict.approved for verdict in judged.verdicts)
-            progress.set_postfix(pairs=len(everything.pairs), approved=approved, refresh=False)
+    outcomes: list[_Outcome] = []
+    failed: list[Text2ExpertError] = []
+    work = (_give(number, lesson, teacher, verifier, questions) for number, lesson in enumerate(plan))
+    with bar(total, what, unit="chunk" if total is None or not hasattr(teacher, "budget") else "call") as progress:
+        live = _Live(teacher, verifier, total)
+        async for outcome in as_done(work, _window(teacher)):
+            outcomes.append(outcome)
+            if outcome.error is not None and not isinstance(outcome.error, BudgetExhausted):
+                failed.append(outcome.error)
+                if len(failed) == len(outcomes) == HOPELESS:
+                    raise outcome.error
+            progress.set_postfix(live.seen(outcome), refresh=False)
             progress.update()
-    return everything
+    if failed and len(failed) == len(outcomes):
+        raise failed[0]
+    outcomes.sort(key=lambda outcome: outcome.lesson.order)
+    pairs, verdicts = _numbered(outcomes)
+    return Taught(
+        pairs=pairs,
+        verdicts=verdicts,
+        lessons=len(outcomes),
+        beyond_budget=sum(isinstance(outcome.error, BudgetExhausted) for outcome in outcomes),
+        failed=len(failed),
+        failure=str(failed[0]) if failed else "",
+    )
 
 
-async def judge(pairs: Iterable[QAPair], chunks: Iterable[Chunk], verifier: SupportsVerify | None) -> list[Verdict]:
-    """Verdicts on pairs that were taught before."""
-    of_chunk: dict[str, list[QAPair]] = {}
+async def judge(pairs: Iterable[QAPair], chunks: Mapping[str, Chunk], verifier: SupportsVerify | None) -> list[Verdict]:
+    """Verdicts on pairs that were taught before, with their *chunks* by id."""
+    of_lesson: dict[tuple[str, ...], list[QAPair]] = defaultdict(list)
     for pair in pairs:
-        of_chunk.setdefault(pair.sources[0], []).append(pair)
-    verdicts: list[Verdict] = []
-    with bar(len(of_chunk), "Judging", unit="chunk") as progress:
-        async for some in in_order(
-            (_judge(of_chunk[chunk.id], chunk, verifier) for chunk in chunks if chunk.id in of_chunk), WINDOW
-        ):
-            verdicts += some
+        of_lesson[pair.sources].append(pair)
+    work = (
+        _judged(number, some, tuple(chunks[source] for source in sources), verifier)
+        for number, (sources, some) in enumerate(of_lesson.items())
+    )
+    found: dict[int, list[Verdict]] = {}
+    with bar(len(of_lesson), "Judging", unit="call") as progress:
+        async for number, some in as_done(work, _window(verifier)):
+            found[number] = some
             progress.update()
-    return verdicts
+    return [verdict for number in sorted(found) for verdict in found[number]]
 
 
-async def _teach(chunk: Chunk, teacher: SupportsTeach, verifier: SupportsVerify | None, questions: int) -> Judged:
-    taught = await teacher.ateach((chunk,), questions)
+async def rewrite(chunks: Iterable[Chunk], total: int, teacher: Any) -> list[dict[str, str]]:
+    """Restatements of *chunks*, ``teacher.rewrites`` of each, as far as the budget reaches; none where it makes none."""
+    if getattr(teacher, "rewrites", 0) < 1 or not hasattr(teacher, "arewrite"):
+        return []
+
+    async def one(place: int, chunk: Chunk) -> tuple[int, list[dict[str, str]]]:
+        try:
+            texts = await teacher.arewrite(chunk, teacher.rewrites)
+        except (BudgetExhausted, ProviderUnavailable, AnswerLost):
+            return place, []
+        except ProviderError as error:
+            if isinstance(error, AuthenticationFailed | OutOfBalance):
+                raise
+            return place, []
+        name = getattr(teacher, "name", type(teacher).__qualname__)
+        return place, [{"chunk": chunk.id, "key": chunk.key, "text": text, "model": name} for text in texts]
+
+    made: dict[int, list[dict[str, str]]] = {}
+    with bar(total, "Rewriting", unit="chunk") as progress:
+        async for place, some in as_done((one(*each) for each in enumerate(chunks)), _window(teacher)):
+            made[place] = some
+            progress.update()
+    return [each for place in sorted(made) for each in made[place]]
+
+
+def _window(step: object) -> int:
+    """Lessons under way: twice the requests, since while one part of them is taught another is judged."""
+    return max(WINDOW, 2 * int(getattr(step, "concurrency", 0)))
+
+
+async def _give(
+    number: int, lesson: Lesson, teacher: SupportsTeach, verifier: SupportsVerify | None, questions: int
+) -> _Outcome:
+    try:
+        taught = await teacher.ateach(lesson.passages, questions)
+    except (BudgetExhausted, ProviderUnavailable, AnswerLost) as error:
+        return _Outcome(lesson, [], [], error)
+    except ProviderError as error:
+        if isinstance(error, AuthenticationFailed | OutOfBalance):
+            raise
+        return _Outcome(lesson, [], [], error)
+    sources = tuple(chunk.id for chunk in lesson.passages)
+    # Numbers of the text's order are given at the end; no prompt holds them.
     pairs = [
-        attrs.evolve(pair, qa_id=f"{chunk.id}_qa_{number}", sources=(chunk.id,), evidence=_placed(pair.evidence, chunk))
-        for number, pair in enumerate(taught)
+        attrs.evolve(pair, qa_id=f"{number}_{each}", sources=sources, evidence=_placed(pair.evidence, lesson.passages))
+        for each, pair in enumerate(taught)
     ]
-    return Judged(pairs, await _judge(pairs, chunk, verifier))
+    return _Outcome(lesson, pairs, await _judge(pairs, lesson.passages, verifier))
 
 
-async def _judge(pairs: list[QAPair], chunk: Chunk, verifier: SupportsVerify | None) -> list[Verdict]:
+def _numbered(outcomes: Iterable[_Outcome]) -> tuple[list[QAPair], list[Verdict]]:
+    pairs: list[QAPair] = []
+    verdicts: list[Verdict] = []
+    counts: dict[str, int] = defaultdict(int)
+    for outcome in outcomes:
+        ids = {}
+        for pair in outcome.pairs:
+            chunk = outcome.lesson.passages[0].id
+            ids[pair.qa_id] = f"{chunk}_qa_{counts[chunk]}"
+            counts[chunk] += 1
+            pairs.append(attrs.evolve(pair, qa_id=ids[pair.qa_id]))
+        verdicts += [attrs.evolve(each, qa_id=ids.get(each.qa_id, each.qa_id)) for each in outcome.verdicts]
+    return pairs, verdicts
+
+
+async def _judged(
+    number: int, pairs: list[QAPair], passages: tuple[Chunk, ...], verifier: SupportsVerify | None
+) -> tuple[int, list[Verdict]]:
+    return number, await _judge(pairs, passages, verifier)
+
+
+async def _judge(pairs: list[QAPair], passages: tuple[Chunk, ...], verifier: SupportsVerify | None) -> list[Verdict]:
     lost = [_lost(pair) for pair in pairs if not pair.evidence]
     placed = tuple(pair for pair in pairs if pair.evidence)
     if verifier is None or not placed:
         return lost
-    return [*lost, *await verifier.averify(placed, (chunk,))]
+    return [*lost, *await verifier.averify(placed, passages)]
 
 
-def _placed(spans: tuple[Span, ...], chunk: Chunk) -> tuple[Span, ...]:
-    """*spans* where they really are in *chunk*; none when one of them is nowhere, the whole chunk when none was given."""
-    from text2expert import evidence
-
-    whole = Span(document=chunk.document, start=chunk.start, end=chunk.end, text=chunk.text)
+def _placed(spans: tuple[Span, ...], passages: tuple[Chunk, ...]) -> tuple[Span, ...]:
+    """*spans* where they really are; none when one of them is nowhere, all passages whole when none was given."""
     if not spans:
-        return (whole,)
+        return tuple(
+            Span(document=chunk.document, start=chunk.start, end=chunk.end, text=chunk.text) for chunk in passages
+        )
     placed = []
     for span in spans:
-        start = span.start - chunk.start
-        if span.document == chunk.document and start >= 0 and span.text and chunk.text[start:].startswith(span.text):
-            placed.append(attrs.evolve(span, end=span.start + len(span.text)))
-        elif (found := evidence.locate(span.text, chunk.text)) is not None:
-            place = slice(*found)
-            placed.append(
-                attrs.evolve(
-                    whole, start=chunk.start + place.start, end=chunk.start + place.stop, text=chunk.text[place]
-                )
-            )
-        else:
+        found = next((place for chunk in passages if (place := _place(span, chunk)) is not None), None)
+        if found is None:
             return ()
+        placed.append(found)
     return tuple(placed)
+
+
+def _place(span: Span, chunk: Chunk) -> Span | None:
+    from text2expert import evidence
+
+    start = span.start - chunk.start
+    if span.document == chunk.document and start >= 0 and span.text and chunk.text[start:].startswith(span.text):
+        return attrs.evolve(span, end=span.start + len(span.text))
+    if (found := evidence.locate(span.text, chunk.text)) is None:
+        return None
+    first, end = found
+    return Span(document=chunk.document, start=chunk.start + first, end=chunk.start + end, text=chunk.text[first:end])
 
 
 def _lost(pair: QAPair) -> Verdict:
@@ -127,3 +292,32 @@ def _lost(pair: QAPair) -> Verdict:
         qa_id=pair.qa_id, grounded=False, no_hallucination=False, complete=False, by="text2expert",
         reason="its evidence is nowhere in the passage that it was written from",
     )  # fmt: skip
+
+
+class _Live:
+    """What the line beside the bar says while lessons are given."""
+
+    def __init__(self, teacher: SupportsTeach, verifier: SupportsVerify | None, total: int | None) -> None:
+        self._models = [llm for step in (teacher, verifier) if (llm := getattr(step, "llm", None)) is not None]
+        self._total = total
+        self._done = self._pairs = self._approved = self._judged = 0
+
+    def seen(self, outcome: _Outcome) -> dict[str, Any]:
+        """The line after one more *outcome*."""
+        self._done += 1
+        self._pairs += len(outcome.pairs)
+        self._judged += sum(not each.control for each in outcome.verdicts)
+        self._approved += sum(each.approved and not each.control for each in outcome.verdicts)
+        line: dict[str, Any] = {"pairs": self._pairs}
+        if self._judged:
+            line["approved"] = f"{100 * self._approved / self._judged:.0f}%"
+        if self._models:
+            from text2expert import ledger
+
+            spent = ledger.current().spent()
+            dollars = spent.settled + spent.lost
+            line["spent"] = f"${dollars:.2f}"
+            if self._total:
+                line["projected"] = f"${dollars / self._done * self._total:.2f}"
+            line["in_flight"] = sum(model.in_flight for model in self._models)
+        return line

@@ -110,6 +110,7 @@ def gather(
     verdicts: Iterable[Verdict],
     *,
     status: Status = "evidence",
+    include_unverified: bool = False,
     seed: int = 0,
     deduplicate: bool = True,
     held_out: float = 1.0,
@@ -126,6 +127,7 @@ def gather(
         pairs: With unique ``qa_id`` s.
         verdicts: By ``qa_id``.
         status: What approved pairs become; ``unverified`` takes pairs that have no verdict.
+        include_unverified: Take pairs without a verdict as well, with the status ``unverified``.
         seed: Decides what is asked; see `split_records`.
         deduplicate: Remove repeated questions, and near-duplicates between items.
         held_out: See `split_records`.
@@ -140,9 +142,11 @@ def gather(
     if repeated := [qa_id for qa_id, count in ids.items() if count > 1]:
         msg = f"{len(repeated)} qa_ids are used by several pairs, {repeated[0]!r} first: number the pairs anew"
         raise InputError(msg)
-    refusals = _refusals(ordered, verdicts, status)
+    verdicts = list(verdicts)
+    refusals = _refusals(ordered, verdicts, include_unverified=include_unverified or status == "unverified")
+    judged = {verdict.qa_id for verdict in verdicts}
     taken = [pair for pair in ordered if pair.qa_id not in refusals]
-    records = with_facts([to_gold(pair, status) for pair in taken])
+    records = with_facts([to_gold(pair, status if pair.qa_id in judged else "unverified") for pair in taken])
     left = {
         each.record.qa_id: _Left(cause="duplicate" if each.cause == "duplicate" else "rejected", reason=each.reason)
         for each in repetitions(records, duplicates=deduplicate)
@@ -197,7 +201,7 @@ def to_gold(pair: QAPair, status: Status) -> GoldRecord:
     )
 
 
-def _refusals(pairs: Sequence[QAPair], verdicts: Iterable[Verdict], status: Status) -> dict[str, _Left]:
+def _refusals(pairs: Sequence[QAPair], verdicts: Iterable[Verdict], *, include_unverified: bool) -> dict[str, _Left]:
     """Why pairs are not taken, by ``qa_id``, as far as blanks and verdicts say so."""
     judged: dict[str, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
@@ -210,7 +214,7 @@ def _refusals(pairs: Sequence[QAPair], verdicts: Iterable[Verdict], status: Stat
         elif against:
             reasons = sorted({verdict.reason or "not approved by its verifier" for verdict in against})
             left[pair.qa_id] = _Left(cause="rejected", reason="; ".join(reasons))
-        elif not judged[pair.qa_id] and status != "unverified":
+        elif not judged[pair.qa_id] and not include_unverified:
             left[pair.qa_id] = _Left(cause="unverified", reason="no verdict: its verifier did not judge it")
     return left
 
