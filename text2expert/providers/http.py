@@ -8,10 +8,15 @@ import asyncio
 import atexit
 import contextlib
 import functools
+import ipaddress
 import json
+import math
 import os
+import re
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -82,6 +87,57 @@ class Reply:
     headers: Mapping[str, str]
     """Names in any case."""
     text: str = attrs.field(repr=False)
+
+
+def endpoint(url: str) -> str:
+    """*url* as a base URL: without blanks around it and slashes at its end.
+
+    Raises:
+        InputError: It is not the http(s) address of a server, or has a user, password, query or fragment in it.
+    """
+    url = url.strip().rstrip("/")
+    # Such parts are where keys are put, so they are not shown.
+    shown = repr(url) if not re.search(r"[@?#]", url) else "its value is not shown, as it may hold a key"
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and not re.search(r"\s", url)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InputError(f"base_url is not the address of a server ({shown}): write it as https://host/v1")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise InputError(
+            f"base_url has more than an address in it ({shown}): write https://host/v1, and the key as api_key="
+        )
+    return url
+
+
+def is_loopback(url: str) -> bool:
+    """Whether *url* leads to this machine."""
+    name = urlsplit(url).hostname or ""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified  # 0.0.0.0: as servers print it
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait: ``retry-after-ms``, or ``Retry-After`` as seconds or as a date; None: it does not."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        with contextlib.suppress(ValueError):
+            seconds = float(headers.get(name, "nan")) * unit
+            if 0 <= seconds < math.inf:
+                return seconds
+    try:
+        date = parsedate_to_datetime(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max((date - datetime.now(UTC)).total_seconds(), 0.0)
 
 
 def host(url: str) -> str:
