@@ -990,6 +990,11 @@ _default: Ledger | None = None
 _default_guard = threading.Lock()
 
 
+def opened() -> Ledger | None:
+    """The ledger that this context opened with ``with Ledger(folder):``; None where it did not."""
+    return _ledger.get()
+
+
 def current() -> Ledger:
     """The ledger of this context; outside any, the one of ``.text2expert`` in the current folder, which is said once."""
     ledger = _ledger.get()

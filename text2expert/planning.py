@@ -136,12 +136,9 @@ def _step(name: str, step: Any, estimate: "Estimate", folder: Path, *, measured:
         if used is not None and measured:
             estimate = step.llm.estimate(
                 estimate.calls,
-                round(estimate.calls * used.input_tokens),
-                (
-                    round(estimate.calls * used.output_tokens / SPREAD),
-                    round(estimate.calls * used.output_tokens * SPREAD),
-                ),
-                cached_tokens=round(estimate.calls * used.cached_tokens),
+                used.input_tokens,
+                (used.output_tokens / SPREAD, used.output_tokens * SPREAD),
+                cached_tokens=used.cached_tokens,
             )
     return StepPlan(step=name, model=step.name, estimate=estimate, budget=step.budget, measured=measured)
 
@@ -154,7 +151,7 @@ def _ledger(folder: Path) -> Iterator[Any]:
     opened = ledger.opened()
     if opened is not None:
         yield opened
-    elif (folder / ledger.NAME).is_file():
+    elif (folder / ledger.FILE_NAME).is_file():
         with ledger.Ledger(folder) as mine:
             yield mine
     else:
