@@ -4,6 +4,7 @@
     .venv-bench/bin/pip install -r benchmarks/requirements-chunking.txt .
     .venv-bench/bin/python benchmarks/chunking.py                  # about 10 minutes; a table in Markdown
     .venv-bench/bin/python benchmarks/chunking.py --text FILE      # on a text of your own
+    .venv-bench/bin/python benchmarks/chunking.py --against semchunk   # how many times as fast, the two in turn
     .venv-bench/bin/python benchmarks/chunking.py --stream 1000    # a file of 1000 MB through Chunker.stream
     .venv-bench/bin/python benchmarks/chunking.py --shapes         # whether cost is linear in texts of one thing only
 
@@ -170,6 +171,41 @@ def stream(path: Path) -> dict[str, Any]:
     }
 
 
+def against(other: str, content: str, runs: int) -> None:
+    """Print how many times as fast text2expert is as *other*.
+
+    The two take turns on each text, in one process: what else a machine does meanwhile then slows both alike, which
+    figures measured a minute apart do not promise. A text's cost is the median of *runs*.
+    """
+    tools = {tool: make(tool) for tool in ("text2expert", other)}
+    huge = "\n\n".join([content] * 10)
+    pieces = [content[place : place + DOCUMENT] for place in range(0, len(content), DOCUMENT)]
+    print(f"{time.strftime('%Y-%m-%d')}, Python {platform.python_version()}, {cpu()}, load {os.getloadavg()[0]:.1f}\n")
+    print(f"| text | text2expert, MB per CPU s | {other} {version(TOOLS[other])} | times as fast |\n|---|---|---|---|")
+    for split in tools.values():
+        split(content[:20_000])  # imports and caches are not what is measured
+    for name, texts in ((f"documents of {DOCUMENT:,} characters", pieces), ("one", [content]), ("one", [huge])):
+        costs = dict.fromkeys(tools, 0.0)
+        for text in texts:
+            turns = [[cpu_seconds(split, text) for split in tools.values()] for _ in range(runs)]
+            for tool, taken in zip(tools, zip(*turns, strict=True), strict=True):
+                costs[tool] += statistics.median(taken)
+        megabytes = sum(len(text.encode()) for text in texts) / 1e6
+        ours, theirs = costs.values()
+        cells = (
+            f"{megabytes:.0f} MB as {name}",
+            *(f"{megabytes / cost:.1f}" for cost in (ours, theirs)),
+            f"{theirs / ours:.2f}",
+        )
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def cpu_seconds(split: Callable[[str], list[Any]], text: str) -> float:
+    begin = time.process_time()
+    split(text)
+    return time.process_time() - begin
+
+
 def shapes() -> None:
     """Print what a text of *n* characters and one of 10 *n* cost, for texts that are made of one thing over and over."""
     from text2expert.chunker import Chunker
@@ -330,6 +366,9 @@ def main() -> None:
     parser.add_argument("--text", type=Path, help="a UTF-8 text to use instead of the one made here")
     parser.add_argument("--tools", default=",".join(TOOLS), help="which, with commas between (default: all)")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument(
+        "--against", choices=[tool for tool in TOOLS if tool != "text2expert"], help="one tool only, in turn"
+    )
     parser.add_argument("--stream", type=int, metavar="MB", help="stream a file of so many megabytes instead")
     parser.add_argument(
         "--shapes", action="store_true", help="print the cost of texts of one thing, and of ten times that"
@@ -342,6 +381,9 @@ def main() -> None:
         print(json.dumps(measure(options.one[0], Path(options.one[1]), options.runs, options.document)))
     elif options.stream_one:
         print(json.dumps(stream(options.stream_one)))
+    elif options.against:
+        content = options.text.read_text(encoding="utf-8") if options.text else corpus(5_000_000)
+        against(options.against, content, options.runs)
     elif options.shapes:
         shapes()
     elif options.stream:
