@@ -152,9 +152,8 @@ _limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], _L
 
 @attrs.frozen(kw_only=True)
 class _Wire:
-    """Where requests go and what they cost: what a name stands for."""
+    """Where requests go and what they cost: what a name stands for, but for the key."""
 
-    provider: Provider
     model: str
     endpoint: str
     dialect: str
@@ -196,7 +195,7 @@ class LLM:
         provider: Who answers instead of a built-in provider.
 
     Raises:
-        InputError: An argument cannot be used; the message says which and what is allowed.
+        InputError: An argument cannot be used, the model was retired, or its price is not known.
     """
 
     name: str
@@ -223,38 +222,45 @@ class LLM:
             msg = f"effort={self.effort!r}: give one of {', '.join(get_args(Effort))}"
             raise InputError(msg)
 
+        # What is wrong with the name or the price is said now; a key is looked for when it is needed.
+        self._wire  # noqa: B018
+
     @cached_property
     def _wire(self) -> _Wire:
-        if self.provider is not None:
-            provider, model = self.provider, self.name
-        else:
-            provider, model = providers.resolve(self.name, base_url=self.base_url, api_key=self._api_key)
+        provider, model = self._resolved()
         endpoint = getattr(provider, "endpoint", type(provider).__name__)
-        tariff = prices.tariff(model, endpoint=endpoint, price=self.price)
-        dialect, overhead = getattr(provider, "dialect", ""), getattr(provider, "overhead_tokens", 0)
+        return _Wire(
+            model=model,
+            endpoint=endpoint,
+            dialect=getattr(provider, "dialect", ""),
+            overhead_tokens=getattr(provider, "overhead_tokens", 0),
+            tariff=prices.tariff(model, endpoint=endpoint, price=self.price),
+        )
+
+    @cached_property
+    def _provider(self) -> Provider:
+        # Resolved anew, since a key may have been set meanwhile; kept only where the check is passed.
+        provider, _ = self._resolved()
+        if (check := getattr(provider, "check", None)) is not None:
+            check()
         if self.batch:
             from text2expert.providers.batches import Batched  # noqa: PLC0415 - only who batches needs it
 
-            provider = Batched(provider)
-        return _Wire(
-            provider=provider,
-            model=model,
-            endpoint=endpoint,
-            dialect=dialect,
-            overhead_tokens=overhead,
-            tariff=tariff,
-        )
+            return Batched(provider)
+        return provider
+
+    def _resolved(self) -> tuple[Provider, str]:
+        if self.provider is not None:
+            return self.provider, self.name
+        return providers.resolve(self.name, base_url=self.base_url, api_key=self._api_key)
 
     def check(self) -> None:
-        """See what can be known before any work: the key, the model's name, its price.
+        """See, before any work, whether requests can be sent: whether there is a key where one is needed.
 
         Raises:
-            AuthenticationFailed: No key is set; the message names the variable.
-            InputError: The name or the price is not known.
+            AuthenticationFailed: There is none; the message names the variable.
         """
-        provider = self._wire.provider
-        if (check := getattr(provider, "check", None)) is not None:
-            check()
+        self._provider  # noqa: B018
 
     @property
     def in_flight(self) -> int:
@@ -363,8 +369,9 @@ class LLM:
             await limiter.enter(self.concurrency)
         try:
             hold = await ledger.hold(request.key, worst, batch=self.batch)
+            sent = datetime.now(UTC)
             try:
-                completion = await wire.provider.complete(request)
+                completion = await self._provider.complete(request)
             except ProviderUnavailable as error:
                 ledger.release(hold)
                 if error.overloaded:
@@ -377,9 +384,8 @@ class LLM:
                 # An interrupt while it was out, a timeout, an error in somebody's provider: perhaps it was billed.
                 ledger.lose(hold)
                 raise
-            # DeepSeek, the one with hours of its own, bills by when a request is done.
             usage = completion.usage
-            ledger.settle(hold, completion, worst if usage is None else wire.tariff.cost(usage, datetime.now(UTC)))
+            ledger.settle(hold, completion, worst if usage is None else wire.tariff.cost(usage, sent))
             limiter.answered(completion.pause_s)
             return completion
         finally:
@@ -389,29 +395,30 @@ class LLM:
                 limiter.leave()
 
     def estimate(
-        self, calls: int, input_tokens: float, output_tokens: tuple[float, float], *, cached_tokens: float = 0
+        self, calls: int, input_tokens: int, output_tokens: tuple[int, int], *, cached_tokens: int = 0
     ) -> Estimate:
-        """What *calls* of this size cost and take, from the cheapest hours and shortest replies to the dearest and longest.
+        """What *calls* cost and take, from the cheapest hours and shortest replies to the dearest and longest.
 
         Args:
-            calls: How many.
-            input_tokens: Of the prompt of one call, cached ones included.
-            output_tokens: Of the reply to one call, reasoning included, at least and at most.
+            calls: How many requests.
+            input_tokens: Of the prompts of all calls, cached ones included.
+            output_tokens: Of the replies to all calls, reasoning included, at least and at most.
             cached_tokens: Of ``input_tokens``: will be read from the provider's cache.
         """
-        wire, (low, high) = self._wire, output_tokens
-        sent, cached = math.ceil(input_tokens), math.floor(cached_tokens)
-        usd_low, _ = wire.tariff.span(sent, cached, math.floor(low), batch=self.batch)
-        _, usd_high = wire.tariff.span(sent, cached, math.ceil(high), batch=self.batch)
+        wire, (low, high), each = self._wire, output_tokens, max(calls, 1)
+        # Priced call by call: some models cost more above a length.
+        sent, cached = math.ceil(input_tokens / each), cached_tokens // each
+        usd_low, _ = wire.tariff.span(sent, cached, low // each, batch=self.batch)
+        _, usd_high = wire.tariff.span(sent, cached, math.ceil(high / each), batch=self.batch)
         rounds = math.ceil(calls / self.concurrency)
-        seconds = rounds * (CALL_S + (low + high) / 2 / REPLY_TOKENS_PER_S)
+        seconds = rounds * (CALL_S + (low + high) / 2 / each / REPLY_TOKENS_PER_S)
         return Estimate(
             calls=calls,
-            input_tokens=calls * sent,
-            output_tokens=(calls * math.floor(low), calls * math.ceil(high)),
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
             usd_low=usd_low * calls,
             usd_high=usd_high * calls,
-            seconds=(BATCH_S if calls else 0.0) if self.batch else seconds,
+            seconds=BATCH_S * min(calls, 1) if self.batch else seconds,
             host=_host(wire.endpoint),
         )
 
