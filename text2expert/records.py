@@ -39,12 +39,17 @@ def digest(*parts: str) -> str:
     return total.hexdigest()
 
 
+def fraction(seed: int, content: str) -> float:
+    """A number from 0 up to but not 1 for *content*, as good as random: a function of seed and content alone."""
+    return int(digest(str(seed), content)[:13], 16) / 16**13
+
+
 def drawn(seed: int, content: str, share: float) -> bool:
     """Whether *content* is in a sample of *share* (0 to 1): a function of seed and content alone.
 
     Order, concurrency and other members of the population change nothing.
     """
-    return int(digest(str(seed), content)[:13], 16) / 16**13 < share
+    return fraction(seed, content) < share
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:

@@ -1,0 +1,278 @@
+"""Verifying: a second model judges what the first one wrote, and is itself measured while it does.
+
+pairs ──evidence──▶ items ──sample──▶ calls of a few items ──LLM──▶ verdicts
+                      └── controls ──▶ calls of their own ──LLM──▶ how far the verdicts can be trusted
+
+items      wordings of one question, the sample, what shares a call      (content alone decides)
+judging    the prompt, the schema, what a reply is taken to say          (asks no model)
+controls   known-bad and known-good items                                (never gold)
+measures   catch rate, false alarms, approval rate, with intervals
+"""
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import ClassVar
+
+import attrs
+
+from text2expert import ledger
+from text2expert._progress import bar
+from text2expert._sync import run
+from text2expert._tasks import in_order
+from text2expert.errors import AnswerLost, BudgetExhausted, InputError, ProviderUnavailable
+from text2expert.llm import LLM, Estimate, as_llm
+from text2expert.records import Chunk, QAPair, Verdict, drawn
+from text2expert.verifier import controls as _controls
+from text2expert.verifier.items import Item, check, gathered, grouped, sampled
+from text2expert.verifier.judging import FORM, INSTRUCTIONS, SCHEMA, Judgement, judgements, prompt
+from text2expert.verifier.measures import MECHANICAL, Approval, ControlReport, approval, control_report
+
+__all__ = ["INSTRUCTIONS", "Approval", "ControlReport", "Verifier", "approval", "control_report"]
+
+_log = logging.getLogger(__name__)
+
+REPLY_TOKENS = 2_048
+"""Of a reply beside its verdicts, at most: for models whose thinking cannot be turned off altogether."""
+VERDICT_TOKENS = 256
+"""Of one verdict, at most."""
+
+TOKENS_PER_BYTE = 1.3 / 4
+"""Plans only: four bytes a token, and 30 % more with the tokenizer of current Claude models (measured by its maker)."""
+ITEM_CHARACTERS = 700
+"""Of one item in a prompt, about, in four wordings; plans only."""
+VERDICT_RANGE = (60, 120)
+"""Tokens of one verdict as it is written, about; plans only."""
+
+
+def _whole(_: object, attribute: "attrs.Attribute[int]", value: int) -> None:
+    if type(value) is not int or value < 1:
+        msg = f"{attribute.name}={value!r}: must be a whole number from 1 on"
+        raise InputError(msg)
+
+
+def _share(_: object, attribute: "attrs.Attribute[float]", value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        msg = f"{attribute.name}={value!r}: must be a share from 0 to 1, such as 0.5 for one half"
+        raise InputError(msg)
+
+
+def _dollars(_: object, attribute: "attrs.Attribute[float | None]", value: Decimal | float | None) -> None:
+    number = not isinstance(value, bool) and isinstance(value, int | float | Decimal)
+    if value is not None and not (number and math.isfinite(value) and value >= 0):
+        msg = f"{attribute.name}={value!r}: must be US dollars from 0 on, or None for no limit"
+        raise InputError(msg)
+
+
+def _seed(_: object, attribute: "attrs.Attribute[int]", value: int) -> None:
+    if type(value) is not int:
+        msg = f"{attribute.name}={value!r}: must be a whole number"
+        raise InputError(msg)
+
+
+def _text(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:
+    if not isinstance(value, str) or not value.strip():
+        msg = f"{attribute.name}={value!r}: must be what a judge is told, as text; leave it out for ours"
+        raise InputError(msg)
+
+
+def _quiet(llm: LLM | str) -> LLM:
+    """*llm* as a model that does not think aloud unless it was told to: a verdict needs a look, not an essay."""
+    model = as_llm(llm)
+    return attrs.evolve(model, thinking=False) if model.thinking is None else model
+
+
+def _or_ours(prompt: str | None) -> str:
+    return INSTRUCTIONS if prompt is None else prompt
+
+
+@attrs.frozen
+class Verifier:
+    """A model that judges pairs against their passages, strictly, a few at a time.
+
+    What the free evidence check rejects is rejected without a call. Of the rest a sample is judged, by item: one verdict
+    holds for all wordings of a question, except for a wording that the verdict names as asking something else. Approved
+    is only what a complete reply approves, once and without contradicting itself.
+
+    Args:
+        llm: The model, by name or as an `LLM`. Its thinking is turned down where the `LLM` does not say otherwise.
+        sample: The share of items that is judged, 0 to 1, stratified by chunk. The rest has no verdict.
+        budget: US dollars for all verifying ever booked in the ledger; None: no limit. Where it ends, verdicts end.
+        pairs_per_call: Items of one lesson that share a call.
+        controls: The share of judged items for which a known-bad and a known-good variant are judged as well.
+        seed: Of all draws.
+        prompt: What is asked of the judge; None: `INSTRUCTIONS`. The form of the reply, and that what it is shown is
+            data, is always added.
+        tries: How often a call is made until its replies have judged every item.
+
+    Raises:
+        InputError: An argument is out of its range.
+    """
+
+    form: ClassVar[str] = "1"
+    """Raised whenever the same settings would show a judge something else, or take a reply for something else."""
+
+    llm: LLM = attrs.field(factory=lambda: LLM("anthropic/claude-sonnet-5-5"), converter=_quiet)
+    sample: float = attrs.field(default=1.0, kw_only=True, validator=_share)
+    budget: Decimal | float | None = attrs.field(default=None, kw_only=True, validator=_dollars)
+    pairs_per_call: int = attrs.field(default=5, kw_only=True, validator=_whole)
+    controls: float = attrs.field(default=0.05, kw_only=True, validator=_share)
+    seed: int = attrs.field(default=0, kw_only=True, validator=_seed)
+    prompt: str = attrs.field(default=INSTRUCTIONS, kw_only=True, converter=_or_ours, validator=_text)
+    tries: int = attrs.field(default=2, kw_only=True, validator=_whole)
+
+    @property
+    def name(self) -> str:
+        """What judges, for receipts."""
+        return self.llm.name
+
+    @property
+    def concurrency(self) -> int:
+        """How many chunks are worth having under way."""
+        return self.llm.concurrency
+
+    async def averify(self, pairs: tuple[QAPair, ...], passages: tuple[Chunk, ...]) -> list[Verdict]:
+        """Verdicts on *pairs*, which are those of one lesson about *passages*, and on the controls planted among them.
+
+        A pair that has no verdict is unverified: not drawn, refused by the model, never judged plainly, or out of
+        budget. What was judged before the budget ended is returned.
+
+        Raises:
+            AuthenticationFailed: The key is missing or was not accepted.
+            OutOfBalance: The provider's account is empty.
+            ProviderError: The provider refused a request for good.
+            LedgerError: The ledger cannot be used.
+        """
+        passed, verdicts = [], []
+        for pair in pairs:
+            found = check(pair, passages)
+            if found.grounded and found.no_hallucination and found.complete:
+                passed.append(pair)
+            else:
+                verdicts.append(_mechanical(pair, found.grounded, found.no_hallucination, found.complete, found.reason))
+        items = gathered(passed)
+        drawn_items = sampled(items, self.sample, self.seed)
+        calls = [
+            *grouped(drawn_items, self.pairs_per_call),
+            *grouped(await self._planted(drawn_items, items, passages), self.pairs_per_call),
+        ]
+        if calls:
+            with ledger.budget("verifier", self.budget):
+                async for judged in in_order((self._judge(call, passages) for call in calls), len(calls)):
+                    verdicts += judged
+        return verdicts
+
+    def verify(self, pairs: Iterable[QAPair], chunks: Iterable[Chunk]) -> list[Verdict]:
+        """Verdicts on *pairs*, judged by lesson: those that name the same *chunks* as their sources.
+
+        Raises:
+            InputError: A pair names a source that is not among *chunks*; and as in `averify`.
+        """
+        return run(self._averify(list(pairs), {chunk.id: chunk for chunk in chunks}))
+
+    def estimate(self, lessons: int, items: int, passage_characters: int) -> Estimate:
+        """What judging takes: *items* of *lessons* about passages of *passage_characters*, all of them together."""
+        if not lessons or not items or not self.sample:
+            return self.llm.estimate(0, 0, (0, 0))
+        judged = items / lessons * self.sample
+        planting = lessons * (1 - (1 - self.controls) ** judged)
+        calls = round(lessons * math.ceil(judged / self.pairs_per_call) + planting)
+        shown = items * self.sample * (1 + 2 * self.controls)
+        passage = passage_characters / lessons
+        fixed = len(self.prompt) + len(FORM)
+        characters = calls * (fixed + passage) + shown * ITEM_CHARACTERS
+        low, high = (round(shown * tokens) + 10 * calls for tokens in VERDICT_RANGE)
+        return self.llm.estimate(calls, round(characters * TOKENS_PER_BYTE), (low, high))
+
+    async def _averify(self, pairs: Sequence[QAPair], chunks: dict[str, Chunk]) -> list[Verdict]:
+        lessons: dict[tuple[str, ...], list[QAPair]] = {}
+        for pair in pairs:
+            if missing := [source for source in pair.sources if source not in chunks]:
+                msg = f"{pair.qa_id}: its source {missing[0]!r} is not among the chunks; give the chunks it was taught from"
+                raise InputError(msg)
+            lessons.setdefault(pair.sources, []).append(pair)
+        self.llm.check()
+        verdicts: list[Verdict] = []
+        work = (
+            self.averify(tuple(each), tuple(chunks[source] for source in sources)) for sources, each in lessons.items()
+        )
+        with bar(len(lessons), "Judging", unit="chunk") as progress:
+            async for judged in in_order(work, self.concurrency):
+                verdicts += judged
+                progress.update()
+        return verdicts
+
+    async def _planted(
+        self, drawn_items: Sequence[Item], items: Sequence[Item], passages: Sequence[Chunk]
+    ) -> list[Item]:
+        """Controls for those of *drawn_items* that content draws.
+
+        They have calls of their own, so that none meets its origin, and so that what is judged in earnest is asked in the
+        very same words however many controls there are: its replies are not paid for again.
+        """
+        planted: list[Item] = []
+        for item in drawn_items:
+            if drawn(self.seed, f"control {item.content}", self.controls):
+                bad = _controls.bad(item, items, passages, self.seed)
+                good = await _controls.good(item, passages, self.seed)
+                planted += [each for each in (bad, good) if each is not None]
+        # Two items may be measured by the same known-good one. By content, so that neither kind always comes first.
+        return sorted({each.content: each for each in planted}.values(), key=lambda each: each.content)
+
+    async def _judge(self, items: Sequence[Item], passages: Sequence[Chunk]) -> list[Verdict]:
+        """Verdicts of one call, asked again while an item is not judged plainly; the first plain judgement counts."""
+        found: dict[int, Judgement] = {}
+        try:
+            for sample in range(self.tries):
+                completion = await self.llm.complete(
+                    prompt(passages, items),
+                    system=f"{self.prompt}\n\n{FORM}",
+                    schema=SCHEMA,
+                    max_tokens=self._max_tokens(len(items)),
+                    sample=sample,
+                )
+                found = judgements(completion, items) | found
+                if len(found) == len(items) or completion.finish == "refusal":
+                    break
+        except BudgetExhausted as error:
+            _log.info("%d item(s) of %s are not judged: %s", len(items) - len(found), passages[0].id, error)
+        except (ProviderUnavailable, AnswerLost) as error:
+            _log.warning("%d item(s) of %s are not judged: %s", len(items) - len(found), passages[0].id, error)
+        return [verdict for number in sorted(found) for verdict in self._verdicts(items[number - 1], found[number])]
+
+    def _max_tokens(self, items: int) -> int:
+        """Less is held of the budget than a reply of full length would take, unless the model was told to think."""
+        most = self.llm.max_tokens
+        return most if self.llm.thinking else min(most, REPLY_TOKENS + VERDICT_TOKENS * items)
+
+    def _verdicts(self, item: Item, judgement: Judgement) -> list[Verdict]:
+        fits = judgement.grounded and judgement.no_hallucination and judgement.complete
+        reason = judgement.reason
+        if fits != judgement.approved:
+            reason = f"contradictory (approved is {str(judgement.approved).lower()}): {reason}"
+        if item.control:
+            reason = f"{item.planted}: {reason}"
+        verdicts = []
+        for number, pair in enumerate(item.pairs, 1):
+            astray = number in judgement.bad_wordings
+            verdicts.append(
+                Verdict(
+                    qa_id=pair.qa_id,
+                    grounded=judgement.grounded,
+                    no_hallucination=judgement.no_hallucination,
+                    # Where a judge approves of all three and yet not of the item, something is missing for it.
+                    complete=judgement.complete and not astray and (judgement.approved or not fits),
+                    reason=f"this wording is at fault: {reason}" if astray else reason,
+                    by=self.name,
+                    control=item.control,
+                )
+            )
+        return verdicts
+
+
+def _mechanical(pair: QAPair, grounded: bool, no_hallucination: bool, complete: bool, reason: str) -> Verdict:
+    return Verdict(
+        qa_id=pair.qa_id, grounded=grounded, no_hallucination=no_hallucination, complete=complete, reason=reason,
+        by=MECHANICAL,
+    )  # fmt: skip
