@@ -14,6 +14,7 @@ def faults(pair: Pair) -> Iterator[Fault]:
     """What does not fit about the answer's numbers."""
     here = [figure for i in pair.pool for figure in pair.source.statements[i].figures]
     for clause in pair.clauses:
+        bans = bool(clause.stance.bans)
         denies = clause.stance.explicit
         for figure in clause.figures:
             same = [other for other in here if _agree(pair, figure, other)] or _elsewhere(pair, figure)
@@ -21,22 +22,27 @@ def faults(pair: Pair) -> Iterator[Fault]:
                 yield from _missing(pair, figure, here)
                 continue
             yield from _misnamed(pair, figure, here)
-            yield from _misplaced(figure.quantity, same, turned=_is_turned(pair, figure.quantity, denies=denies))
+            yield from _misplaced(
+                figure.quantity, same, turned=_is_turned(pair, figure.quantity, denies=denies, bans=bans)
+            )
 
 
-def _is_turned(pair: Pair, quantity: Quantity, *, denies: bool) -> bool:
+def _is_turned(pair: Pair, quantity: Quantity, *, denies: bool, bans: bool) -> bool:
     """Whether only one side is a denial: "after 5 days without a reply" is "replies within 5 days"."""
     if quantity.unit is None:
         return False
     holding = [
         i for i in pair.pool if any(same_quantity(quantity, f.quantity) for f in pair.source.statements[i].figures)
     ]
+    if bans and holding and all(pair.source.statements[i].denied for i in holding):
+        return True  # "gifts above 20 euros are forbidden", of a list of what is
     cases = [bool(pair.source.stance(i).cases_of) for i in holding]  # "Do not spray if: it is above 28"
     if cases and all(cases) and not denies and not pair.asks.explicit:
         return True
+    span = quantity.unit.dimension in SPANS
     return bool(holding) and all(
         pair.source.stance(i).explicit != denies
-        and (denies or any(token.stem in _CONDITIONS for token in pair.source.statements[i].tokens))
+        and ((denies and span) or any(token.stem in _CONDITIONS for token in pair.source.statements[i].tokens))
         for i in holding
     )
 
@@ -70,7 +76,8 @@ def _per_named_span(pair: Pair, a: Quantity, b: Quantity) -> bool:
         below = unit_of(one.unit.name.removeprefix(two.unit.name + "/"))
         if below is None or below.dimension not in SPANS or one.value != two.value:
             continue
-        spans = [*asked_spans(pair.question.tokens), *asked_spans(pair.answer.tokens)]
+        parts = [pair.question.tokens, pair.answer.tokens, *(pair.source.statements[i].tokens for i in pair.pool)]
+        spans = [span for made in parts for span in asked_spans(made)]
         names = {token.stem for token in (*pair.question.tokens, *pair.answer.tokens)}
         if stem(below.name) in names or any(q.unit == below for q in spans):
             return True

@@ -17,6 +17,7 @@ from text2expert.evidence.rates import (
     TERMS,
     asked_spans,
     combined,
+    counted_amounts,
     counts,
     frequencies,
     in_proportion,
@@ -353,6 +354,10 @@ def _for_each(pair: Pair, wanted: Quantity, brought: Sequence[Quantity]) -> Iter
     counted = [count for made in (pair.question.tokens, pair.answer.tokens) for count in counts(made)]
     counted += pair.source.counts
     scale = wanted.unit.size if wanted.unit is not None else 1.0
+    for i in pair.pool:  # two pauses of 15 minutes
+        for number, amount in counted_amounts(pair.source.statements[i].tokens):
+            if (amount.unit and amount.unit.dimension) == (wanted.unit and wanted.unit.dimension):
+                yield number * size(amount) / scale
     spans = list(asked_spans(pair.question.tokens))
     for i in pair.pool:
         names = pair.source.held_for_each[i]
@@ -480,12 +485,15 @@ def _working(pair: Pair, wanted: Quantity, here: list[Figure]) -> Iterator[Itera
     if _is_listed(pair.answer.tokens, wanted):
         return
     terms: list[Quantity] = []
+    counting = {f.quantity.start for f in pair.answer.figures if f.noun or f.label}
     for quantity in [f.quantity for f in pair.answer.figures if f.quantity.start != wanted.start][:8]:
         stated = (*here, *pair.question.figures, *(pair.source.figures if quantity.unit is not None else ()))
         told = [f.quantity for f in stated if same_quantity(quantity, f.quantity)]
         with_unit = next((q for q in told if q.unit is not None), None)
         if told:
             terms.append(with_unit if quantity.unit is None and with_unit is not None else quantity)
+            if quantity.unit is None and with_unit is None and quantity.start not in counting:
+                terms.append(quantity._replace(unit=wanted.unit))  # "2 of the 5 days"
         elif _follows(pair, quantity, here, shown=False):
             terms.append(quantity)
     own = len(terms)

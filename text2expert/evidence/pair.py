@@ -262,7 +262,7 @@ def said(quantity: Quantity) -> str:
     return " ".join(quantity.written.split()) + unit
 
 
-_PRONOUNS = word_set("it they this these he she")
+_PRONOUNS = word_set("it its they their this these he she his her")
 _POLAR = word_set("is are was were may can could must should shall will would do does did has have need")
 _CLAUSE_STARTS = word_set(
     "and but or so because although while which who that when if unless after before provided as with using until where then"

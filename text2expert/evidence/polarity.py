@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from text2expert.evidence.pair import Clause, Fault, Near, Pair, shared
-from text2expert.evidence.stance import Direction, Stance, negates
+from text2expert.evidence.stance import Direction, Stance, is_no_one, negates
 from text2expert.evidence.statements import Token
 from text2expert.evidence.wording import BANS, LIGHT_STEMS, OPPOSITES, PERMITS, concept, word_set
 
@@ -129,6 +129,8 @@ def _yes(pair: Pair) -> Iterator[Fault]:
 
 def _yes_to_a_ban(pair: Pair) -> Iterator[Fault]:
     """A yes to what the evidence forbids, unless the pair brings what the ban excepts: "with the manager's approval"."""
+    if _within_a_limit(pair):
+        return
     asked = pair.question.stems
     brought = (asked | pair.answer.stems) - pair.asks.scope - LIGHT_STEMS
     for stance in pair.top(pair.near(pair.question))[:2]:
@@ -138,6 +140,15 @@ def _yes_to_a_ban(pair: Pair) -> Iterator[Fault]:
         for banned in [*stance.bans, *(scope - LIGHT_STEMS for scope in stance.cases_of)]:
             if banned and banned <= asked and (stance.exceptions - conditions - banned).isdisjoint(brought):
                 yield Fault("contradicted", f"the answer says yes, the evidence forbids {pair.question.shown(banned)}")
+
+
+def _within_a_limit(pair: Pair) -> bool:
+    """Whether the question brings a number and the ban a limit: a gift of 15 euros, where those above 20 are forbidden."""
+    return bool(pair.question.figures) and any(
+        figure.quantity.bound
+        for near in pair.near(pair.question)[:1]
+        for figure in pair.source.statements[near.statement].figures
+    )
 
 
 def _yes_without(pair: Pair) -> Iterator[Fault]:
@@ -158,6 +169,8 @@ def _yes_without(pair: Pair) -> Iterator[Fault]:
 
 def _yes_to_an_item(pair: Pair) -> Iterator[Fault]:
     """A yes to one of the things that a list forbids: "eat or drink in the mixing room"."""
+    if _within_a_limit(pair):
+        return
     asked = pair.question.stems - LIGHT_STEMS - PERMITTING
     for near in pair.near(pair.question)[:1]:
         statement = pair.source.statements[near.statement]
@@ -175,15 +188,11 @@ def _takes_back(made: Sequence[Token]) -> bool:
     for i, token in enumerate(made):
         if (token.boundary and i) or token.stem in _TURNS:
             return False
-        if token.stem in BANS or (i < 3 and (token.stem == "nobody" or _is_no_one(made, i))):
+        if token.stem in BANS or (i < 3 and (token.stem == "nobody" or is_no_one(made, i))):
             return True
         if token.stem in ("not", "never", "cannot"):
             return negates(made, i)
     return False
-
-
-def _is_no_one(made: Sequence[Token], i: int) -> bool:
-    return made[i].stem == "no" and i + 1 < len(made) and made[i + 1].text.lower() == "one"
 
 
 _TURNS = word_set("but except unless only if when while although as provided")

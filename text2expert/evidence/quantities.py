@@ -570,6 +570,8 @@ def same_quantity(a: Quantity, b: Quantity) -> bool:
     """Whether value and unit agree; a number without a unit agrees with any."""
     if a.unit is None or b.unit is None:
         return same_value(a, b)
+    if _counts_alike(a.unit, b.unit):  # "3 per square metre" of "3 wasps per square metre"
+        return _close(a.value * a.unit.size, b.value * b.unit.size)
     if a.unit.dimension != b.unit.dimension:
         # "32 days a year" is 32 days, where what is counted is time anyway.
         return any(
@@ -577,6 +579,16 @@ def same_quantity(a: Quantity, b: Quantity) -> bool:
             for one, other in ((a.unit, b.unit), (b.unit, a.unit))
         )
     return _close(a.value * a.unit.size, b.value * b.unit.size)
+
+
+def _counts_alike(a: Unit, b: Unit) -> bool:
+    """Whether one unit counts something per another, and the other leaves out what."""
+    tops, belows = zip(a.dimension.partition("/")[::2], b.dimension.partition("/")[::2], strict=True)
+    return (
+        "count" in tops
+        and belows[0] == belows[1] != ""
+        and all(top == "count" or top not in DIMENSIONS for top in tops)
+    )
 
 
 def _close(a: float, b: float) -> bool:

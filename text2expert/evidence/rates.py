@@ -182,6 +182,20 @@ def counts(made: Sequence[Token]) -> Iterator[Counted]:
             yield Counted(quantity.value, frozenset(names))
 
 
+def counted_amounts(made: Sequence[Token]) -> Iterator[tuple[float, Quantity]]:
+    """Numbers of things with the amount of each: "two pauses of 15 minutes", "two rows of 12 stalls"."""
+    for i, token in enumerate(made):
+        if token.quantity is None or token.quantity.unit is not None:
+            continue
+        behind = made[i + 1 : i + 5]
+        for noun, of, amount in zip(behind, behind[1:], behind[2:], strict=False):
+            if not noun.content:
+                break
+            if of.text.lower() == "of" and amount.quantity is not None:
+                yield token.quantity.value, amount.quantity
+                break
+
+
 # --- how often --------------------------------------------------------------------------------------------------------
 
 

@@ -77,6 +77,7 @@ class Stance:
         self.directions: list[Direction] = []
         for stretch in _stretches(made):
             self._read(made, stretch, under=denied)
+        self._read_nobody(made)
         self.scope: frozenset[str] = frozenset().union(*self.scopes)
 
     def read_under(self, lead: "Stance", made: Sequence[Token], *, forbidden: bool) -> None:
@@ -145,6 +146,19 @@ class Stance:
             self.scopes.append({concept(made[i].stem) for i in stretch if made[i].content})
             self.explicit = True
 
+    def _read_nobody(self, made: Sequence[Token]) -> None:
+        """Take "nobody who has a fever may serve" for a ban on what follows, as far as the clause goes."""
+        for i, token in enumerate(made):
+            if (i and not made[i - 1].boundary) or not (token.stem == "nobody" or is_no_one(made, i)):
+                continue
+            words: set[str] = set()
+            for following in made[i + 1 :]:
+                if following.boundary or following.stem in ("but", "except", "unless", "without"):
+                    break
+                if following.content:
+                    words.add(concept(following.stem))
+            self.bans.append(frozenset(words) - LIGHT_STEMS)
+
     def _read_exclusion(self, made: Sequence[Token], stretch: list[int]) -> None:
         """Take "nobody but a conservator may touch it", or "only a conservator", for a ban on touching it, with an exception."""
         first = stretch[0] if stretch else -1
@@ -197,6 +211,11 @@ def _stretches(made: Sequence[Token]) -> Iterator[list[int]]:
             filled += 1
             since += since > 0
     yield stretch
+
+
+def is_no_one(made: Sequence[Token], i: int) -> bool:
+    """Whether "no one" stands at a place."""
+    return made[i].stem == "no" and i + 1 < len(made) and made[i + 1].text.lower() == "one"
 
 
 def negates(made: Sequence[Token], i: int) -> bool:

@@ -57,7 +57,8 @@ _CELL = re.compile(r"[^\s|](?:[^\t|\n ]| (?! ))*")
 _HEADING = re.compile(r"[ \t]*(?:#+ .*|(?:\w+\.?\s)?[\dA-Z]+(?:\.\d+)*\.?\s+\S[^.;:]*|[^a-z]*[A-Z]{3}[^a-z]*)$")
 _SENTENCE_END = re.compile(r"[.!?][\"\u201d')\]]*\s+(?=[\"\u201c'(\[]?[A-Z0-9])")
 _ABBREVIATION = re.compile(
-    r"\b(?:e\.g|i\.e|no|nos|dr|mr|mrs|ms|fig|approx|vs|sec|art|cf|st|para|max|min|resp|incl|ca|[A-Z])\.$", re.IGNORECASE
+    r"\b(?:e\.g|i\.e|no|nos|dr|mr|mrs|ms|fig|approx|vs|sec|art|cf|st|para|max|min|resp|incl|ca|(?<!\d )(?<![\d\u00b0])[A-Z])\.$",
+    re.IGNORECASE,
 )
 _HEADER_BOUND = re.compile(
     r"\b(?:(?P<low>within|max(?:imum)?|at most|up to|time limit)|(?P<high>min(?:imum)?|at least))\b", re.IGNORECASE

@@ -43,7 +43,7 @@ LIGHT = word_set("""
 
 COMPUTING = word_set(
     "total totals altogether together sum combined combine overall difference differ plus minus percentage share proportion "
-    "fraction compare compared comparison range"
+    "fraction compare compared comparison"
 )
 """Words of a question that asks for something computed: they need not occur in the evidence."""
 
