@@ -5,7 +5,7 @@
                                                          base · lookup · expert ◀──Examiner┘   one exam, one table
 
 Three depths of use, each the one below with defaults: ``Pipeline().run("handbook.txt")``; a `Pipeline` composed of your
-own steps; every step alone (``Chunker().split(text)``, ``RuleTeacher().teach(chunks)``, ...).
+own steps; every step alone (``Chunker().split(text)``, ``Teacher("deepseek/deepseek-flash").teach(chunks)``, ...).
 
 The public names are bound on first use (PEP 562): importing this package loads neither torch nor transformers.
 """
@@ -16,9 +16,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from text2expert.chunker import Chunker
     from text2expert.errors import (
+        AnswerLost,
+        AuthenticationFailed,
+        BudgetExhausted,
         InputError,
+        LedgerError,
         MissingExtraError,
         NothingTaughtError,
+        OutOfBalance,
+        ProviderError,
+        ProviderUnavailable,
         RecordError,
         RunFolderError,
         RunFolderLockedError,
@@ -26,10 +33,15 @@ if TYPE_CHECKING:
         Text2ExpertError,
     )
     from text2expert.examiner import Examiner
+    from text2expert.exchange import Completion, Request, Usage
     from text2expert.expert import Expert
+    from text2expert.ledger import Ledger
+    from text2expert.llm import LLM
     from text2expert.offline import EvidenceVerifier, RuleTeacher
     from text2expert.pipeline import Pipeline
-    from text2expert.plan import Plan
+    from text2expert.plan import Plan, Preview
+    from text2expert.prices import Price
+    from text2expert.providers import Provider
     from text2expert.records import (
         Adapter,
         Answer,
@@ -46,17 +58,26 @@ if TYPE_CHECKING:
     from text2expert.run import Run
     from text2expert.runners import Runner
     from text2expert.runners.local import Local
+    from text2expert.teacher import Teacher
     from text2expert.teaching import SupportsTeach, SupportsVerify
     from text2expert.trainer import Trainer
+    from text2expert.verifier import Verifier
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "chunker": ("Chunker",),
     "errors": (
+        "AnswerLost",
+        "AuthenticationFailed",
+        "BudgetExhausted",
         "InputError",
+        "LedgerError",
         "MissingExtraError",
         "NothingTaughtError",
+        "OutOfBalance",
+        "ProviderError",
+        "ProviderUnavailable",
         "RecordError",
         "RunFolderError",
         "RunFolderLockedError",
@@ -64,10 +85,25 @@ _HOMES = {
         "Text2ExpertError",
     ),
     "examiner": ("Examiner",),
+    "exchange": (
+        "Completion",
+        "Request",
+        "Usage",
+    ),
     "expert": ("Expert",),
-    "offline": ("EvidenceVerifier", "RuleTeacher"),
+    "ledger": ("Ledger",),
+    "llm": ("LLM",),
+    "offline": (
+        "EvidenceVerifier",
+        "RuleTeacher",
+    ),
     "pipeline": ("Pipeline",),
-    "plan": ("Plan",),
+    "plan": (
+        "Plan",
+        "Preview",
+    ),
+    "prices": ("Price",),
+    "providers": ("Provider",),
     "records": (
         "Adapter",
         "Answer",
@@ -84,16 +120,26 @@ _HOMES = {
     "run": ("Run",),
     "runners": ("Runner",),
     "runners.local": ("Local",),
-    "teaching": ("SupportsTeach", "SupportsVerify"),
+    "teacher": ("Teacher",),
+    "teaching": (
+        "SupportsTeach",
+        "SupportsVerify",
+    ),
     "trainer": ("Trainer",),
+    "verifier": ("Verifier",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "LLM",
     "Adapter",
     "Answer",
+    "AnswerLost",
+    "AuthenticationFailed",
+    "BudgetExhausted",
     "Chunk",
     "Chunker",
+    "Completion",
     "Document",
     "EvidenceVerifier",
     "ExamQuestion",
@@ -103,13 +149,22 @@ __all__ = [
     "GoldRecord",
     "InputError",
     "Job",
+    "Ledger",
+    "LedgerError",
     "Local",
     "MissingExtraError",
     "NothingTaughtError",
+    "OutOfBalance",
     "Pipeline",
     "Plan",
+    "Preview",
+    "Price",
+    "Provider",
+    "ProviderError",
+    "ProviderUnavailable",
     "QAPair",
     "RecordError",
+    "Request",
     "RuleTeacher",
     "Run",
     "RunFolderError",
@@ -119,9 +174,12 @@ __all__ = [
     "Span",
     "SupportsTeach",
     "SupportsVerify",
+    "Teacher",
     "Text2ExpertError",
     "Trainer",
+    "Usage",
     "Verdict",
+    "Verifier",
 ]
 
 
