@@ -134,11 +134,12 @@ def _step(name: str, step: Any, estimate: "Estimate", folder: Path, *, measured:
         used = ledger.usage(name) if measured and ledger is not None else None
         measured = used is not None and bool(used.calls)
         if used is not None and measured:
+            calls = estimate.calls
             estimate = step.llm.estimate(
-                estimate.calls,
-                used.input_tokens,
-                (used.output_tokens / SPREAD, used.output_tokens * SPREAD),
-                cached_tokens=used.cached_tokens,
+                calls,
+                round(calls * used.input_tokens),
+                (round(calls * used.output_tokens / SPREAD), round(calls * used.output_tokens * SPREAD)),
+                cached_tokens=round(calls * used.cached_tokens),
             )
     return StepPlan(step=name, model=step.name, estimate=estimate, budget=step.budget, measured=measured)
 

@@ -71,8 +71,15 @@ def teaching(steps: Steps, taught: Taught, folder: RunFolder) -> dict[str, Any]:
     if hasattr(steps.verifier, "llm"):
         from text2expert import verifier
 
-        said["controls"] = to_dict(verifier.control_report(taught.verdicts))
-        said["approval"] = to_dict(verifier.approval(taught.pairs, taught.verdicts))
+        controls = verifier.control_report(taught.verdicts)
+        approval = verifier.approval(taught.verdicts, taught.pairs)
+        said["controls"] = {
+            **to_dict(controls),
+            "catch_interval": controls.catch_interval,
+            "false_alarm_interval": controls.false_alarm_interval,
+        }
+        said["approval"] = {**to_dict(approval), "interval": approval.interval}
+        said["verifier"] = [str(each) for each in (approval, controls) if taught.verdicts]
     return said
 
 
@@ -219,6 +226,11 @@ def _how_far(made: Made) -> list[str]:
         )
     if failed := lessons.get("failed"):
         lines.append(f"{failed:,} calls failed ({lessons['failure']}): run the same again for them.")
+    if measured := made.teaching.get("verifier"):
+        lines.append(f"The verifier {'; it '.join(measured)} (95 % intervals).")
     if unverified := made.counts.get("unverified"):
-        lines.append(f"{unverified:,} pairs were not judged and are left out (include_unverified=True takes them).")
+        lines.append(
+            f"{unverified:,} pairs were not judged and are left out; include_unverified=True (--include-unverified) "
+            "takes them, a larger sample or budget judges them."
+        )
     return lines
