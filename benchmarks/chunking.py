@@ -8,9 +8,9 @@
     .venv-bench/bin/python benchmarks/chunking.py --stream 1000    # a file of 1000 MB through Chunker.stream
     .venv-bench/bin/python benchmarks/chunking.py --shapes         # whether cost is linear in texts of one thing only
 
-Every figure comes from a fresh process: the median of five runs in CPU seconds, one run for 50 MB. A tool that takes
-longer than TIME_LIMIT for one figure is stopped. The text is made here,
-from the three samples of the package and prose, lists and tables drawn from their words; 50 MB are 5 MB ten times over.
+Every figure but those of --against and --shapes comes from a fresh process: the median of five runs in CPU seconds, one
+run for 50 MB. A tool that takes longer than TIME_LIMIT for one figure is stopped. The text is made here, from the three
+samples of the package and prose, lists and tables drawn from their words; 50 MB are 5 MB ten times over.
 "MB" are 10**6 bytes of UTF-8. What a tool returns is asked for with offsets where it has them; text2expert's time
 includes headings, contexts, keys and records. FastChunker knows no overlap and counts bytes.
 """
