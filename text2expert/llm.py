@@ -299,21 +299,9 @@ class LLM:
             AnswerLost: The same, and the last of them was perhaps billed.
             LedgerError: The ledger cannot be used.
         """
-        wire = self._wire
-        request = Request(
-            endpoint=wire.endpoint,
-            dialect=wire.dialect,
-            model=wire.model,
-            system=system,
-            prompt=prompt,
-            schema=schema,
-            max_tokens=self.max_tokens if max_tokens is None else max_tokens,
-            thinking=self.thinking,
-            effort=self.effort,
-            extras=self.extras,
-            sample=sample,
-        )
-        key, ledger = request.key, _ledger.current()
+        wire, ledger = self._wire, _ledger.current()
+        request = self._request(prompt, system, schema, max_tokens, sample)
+        key = request.key
         flight: Future[None] = Future()
         flight.set_running_or_notify_cancel()  # so that a follower that is cancelled does not cancel it
         # Whoever leads looks the reply up, so that nothing can be stored between the look and the lead.
@@ -331,6 +319,36 @@ class LLM:
             del ledger.flights[key]
             if not flight.done():
                 flight.set_result(None)
+
+    def answered(
+        self,
+        prompt: str,
+        *,
+        system: str = "",
+        schema: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None,
+        sample: int = 0,
+    ) -> bool:
+        """Whether `complete` would give a stored answer to this question, so that asking it costs nothing."""
+        return _ledger.current().reply(self._request(prompt, system, schema, max_tokens, sample).key) is not None
+
+    def _request(
+        self, prompt: str, system: str, schema: Mapping[str, Any] | None, max_tokens: int | None, sample: int
+    ) -> Request:
+        wire = self._wire
+        return Request(
+            endpoint=wire.endpoint,
+            dialect=wire.dialect,
+            model=wire.model,
+            system=system,
+            prompt=prompt,
+            schema=schema,
+            max_tokens=self.max_tokens if max_tokens is None else max_tokens,
+            thinking=self.thinking,
+            effort=self.effort,
+            extras=self.extras,
+            sample=sample,
+        )
 
     async def _ask(self, wire: _Wire, request: Request, ledger: Ledger) -> Completion:
         """Send *request*, and again where that may help, within `attempts`."""
