@@ -84,7 +84,7 @@ class Reply:
     """What a server answered, whatever its status."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = attrs.field(repr=False)
     """Names in any case."""
     text: str = attrs.field(repr=False)
 

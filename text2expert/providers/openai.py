@@ -356,19 +356,20 @@ def refusal(reply: http.Reply, *, at: str, remedy: str = "") -> Text2ExpertError
     return ProviderError(f"{where} refused the request{said}{hint}")
 
 
-def _words(body: str) -> tuple[str, Any]:
+def _words(body: str) -> tuple[str, int | str | None]:
     """What a server says of an error, on one line and without control characters, and its code."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
         data = body if not body.lstrip().startswith("<") else ""
-    code: Any = None
+    code: int | str | None = None
     for _ in range(3):  # {"error": {"message": ...}}, {"detail": [{"msg": ...}]}, {"error": "..."}
         if isinstance(data, list):
             data = data[0] if data else ""
         if not isinstance(data, dict):
             break
-        code = data.get("code") or code or data.get("type")
+        named = [data.get("code"), code, data.get("type")]
+        code = next((name for name in named if name and isinstance(name, int | str)), None)
         data = next((data[name] for name in ("error", "detail", "message", "msg") if data.get(name)), "")
     words = " ".join("".join(letter if letter.isprintable() else " " for letter in str(data)).split())
     return words[:300], code
