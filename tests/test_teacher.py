@@ -144,6 +144,7 @@ def test_a_quote_that_is_nowhere_is_kept_as_such(ask):
         ({"difficulty": "HARD"}, ("inlet above 6 bar", "hard")),
         ({"difficulty": "tricky", "short_answer": 6}, ("6", "medium")),
         ({"difficulty": None, "short_answer": None}, ("", "medium")),
+        ({"short_answer": "above 7 bar"}, ("", "medium")),
         ({"difficulty": ["easy"], "short_answer": ["6 bar"]}, ("", "medium")),
     ],
 )
@@ -450,6 +451,12 @@ def test_teach_blocks_in_order_and_asks_nothing_twice(tmp_path):
     assert first == again
     assert 3 == len(provider.requests)
     assert [f"chunk_{name}_qa_{n}" for name in "abc" for n in range(3)] == [pair.qa_id for pair in first]
+
+
+def test_batches_are_filled():
+    """All requests at once, so that they go into one batch; else as many as the model takes."""
+    assert 100_000 == Teacher(LLM("anthropic/claude-haiku-5-5", batch=True)).concurrency
+    assert 7 == Teacher(LLM("scripted", provider=ScriptedProvider([]), concurrency=7)).concurrency
 
 
 def test_teach_works_inside_a_running_loop(tmp_path):

@@ -45,6 +45,8 @@ REWRITE_THINKING = 0.4
 """Thought about a restatement, beside that about five questions."""
 REWRITE_LENGTH = (0.9, 1.5)
 """Of a restatement, beside the passage."""
+BATCH_REQUESTS = 100_000
+"""A batch holds at most (Anthropic's documentation)."""
 PASSAGES_TOGETHER = 2.3
 """Passages in a cross-section call, on average."""
 
@@ -129,8 +131,8 @@ class Teacher:
 
     @property
     def concurrency(self) -> int:
-        """Requests that the model takes at a time."""
-        return self.llm.concurrency
+        """Requests worth having under way: those that the model takes at a time, or that fill a batch."""
+        return BATCH_REQUESTS if self.llm.batch else self.llm.concurrency
 
     async def ateach(self, passages: Sequence[Chunk], n: int | None = None) -> list[QAPair]:
         """At most *n* questions about *passages*, each in all its wordings; of several passages, what needs more than one.
@@ -253,7 +255,7 @@ class Teacher:
                 return []
 
         with bar(len(chunks), "Teaching", unit="chunk") as progress:
-            async for taught in in_order((one(chunk) for chunk in chunks), self.concurrency):
+            async for taught in in_order((one(chunk) for chunk in chunks), 2 * self.concurrency):
                 pairs += taught
                 progress.set_postfix(pairs=len(pairs), refresh=False)
                 progress.update()

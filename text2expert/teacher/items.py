@@ -131,13 +131,15 @@ def _item(value: Mapping[str, Any], passages: Sequence[Chunk]) -> Item | None:
     if not question or not answer or _NO_ANSWER.search(answer) or not stands_alone(question, passages):
         return None
     short = value.get("short_answer")
+    short = str(short) if type(short) in (int, float) else _plain(short)
     difficulty = str(value.get("difficulty")).strip().lower()
     wordings = (_words(each) for each in _several(value.get("wordings")))
     return Item(
         question=question,
         wordings=tuple(_rewordings(question, (each for each in wordings if each), passages)),
         answer=answer,
-        short_answer=str(short) if type(short) in (int, float) else _plain(short),
+        # A short answer with another figure than the answer would be graded against what is not taught.
+        short_answer=short if numbers(short) <= numbers(answer) else "",
         reasoning=_plain(value.get("reasoning")),
         difficulty=difficulty if difficulty in get_args(Difficulty) else "medium",  # type: ignore[arg-type]
         quotes=tuple(dict.fromkeys(each for each in _several(value.get("evidence")) if _plain(each))),
