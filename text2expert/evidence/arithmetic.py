@@ -116,13 +116,13 @@ def _ways(pair: Pair, wanted: Quantity, here: list[Figure], computing: Computing
         if not wanted.tolerance:
             yield _bounds(terms, [f.quantity for f in asked])
         yield from (per_span(terms, span, wanted) for span in spans)
+        yield from (_as_often_as(pair, i, span, wanted) for span in spans)
         if spans and any(token.text.lower() in ("daily", "day") for token in pair.source.statements[i].tokens):
             yield _often(terms, wanted)
         yield _shares(terms, factors, wanted)
         yield _percentages(pair, i, wanted)
         yield from (in_proportion(a, terms, wanted) for a in brought)
-        if computing.share:
-            yield shares_of(terms, wanted)
+        yield shares_of(terms if computing.share else (), wanted)
     asked_about = pair.asked()
     yield from (
         _percentages(pair, i, wanted)
@@ -139,6 +139,7 @@ def _ways(pair: Pair, wanted: Quantity, here: list[Figure], computing: Computing
         yield _ratios(held, wanted)
     if computing.sum or computing.rate:
         yield _products([*brought, *spans], held, wanted)
+    yield (100 - q.value for q in held if computing.sum and is_percent(q) and is_percent(wanted))
     if computing.sum:
         beside = [f.quantity for i in _beside(pair) for f in pair.source.statements[i].figures if not _is_name(f)]
         yield sums([*held, *(f.quantity for f in asked), *beside], wanted)
@@ -161,7 +162,7 @@ def _alike(a: Quantity, b: Quantity, wanted: Quantity) -> bool:
 
 
 def _is_name(figure: Figure) -> bool:
-    return bool(figure.label) and figure.quantity.unit is None
+    return bool(figure.label) and not figure.noun and figure.quantity.unit is None
 
 
 def _told_alike(a: Quantity, b: Quantity) -> bool:
@@ -279,6 +280,20 @@ def _often(terms: Sequence[Quantity], wanted: Quantity) -> Iterator[float]:
             yield from combined(amount, often, wanted)
 
 
+def _as_often_as(pair: Pair, i: int, span: Quantity, wanted: Quantity) -> Iterator[float]:
+    """150 mL on three days a week are 450 mL a week."""
+    if span.unit is None or wanted.unit is None or "/" in wanted.unit.name:
+        return
+    often = [
+        o.times * span.unit.size
+        for o in frequencies(pair.source.statements[i].tokens)
+        if o.dimension == span.unit.dimension
+    ]
+    for amount in _terms(pair, i):
+        if amount.unit is not None and amount.unit.dimension == wanted.unit.dimension:
+            yield from (size(amount) * times / wanted.unit.size for times in often)
+
+
 def _factors(pair: Pair) -> tuple[list[float], list[float]]:
     """The shares and multiples that the pair speaks of: a quarter, half, twice; and those in per cent."""
     factors: list[float] = []
@@ -330,15 +345,17 @@ def _percentages(pair: Pair, i: int, wanted: Quantity) -> Iterator[float]:
     held = pair.source.statements
     told = {f.quantity.value for f in pair.answer.figures if is_percent(f.quantity)}  # then it is no working
     percents = [q.value / 100 for q in _terms(pair, i) if is_percent(q) and q.value not in told]
-    if not percents or wanted.unit is None or is_percent(wanted):
+    asked = [token.text.lower() for token in pair.question.tokens]
+    if not percents or is_percent(wanted) or (wanted.unit is None and ("how", "many") not in pairwise(asked)):
         return
     near = [i, *([i - 1] if i and held[i - 1].block == held[i].block else [])]
     terms = [q for j in near for q in _terms(pair, j)] + [f.quantity for f in pair.question.figures]
-    wholes = [size(q) for q in terms if q.unit is not None and q.unit.dimension == wanted.unit.dimension]
+    goal, scale = (wanted.unit.dimension, wanted.unit.size) if wanted.unit is not None else (None, 1.0)
+    wholes = [size(q) for q in terms if (q.unit and q.unit.dimension) == goal]
     words = {token.stem for token in (*held[i].tokens, *pair.question.tokens)}
     for share in percents:
         shares = (share, 1 - share, 1 + share) if not words.isdisjoint(_CHANGES) else (share,)
-        yield from (whole * part / wanted.unit.size for whole in wholes for part in shares)
+        yield from (whole * part / scale for whole in wholes for part in shares)
 
 
 _CHANGES = frozenset(

@@ -78,6 +78,8 @@ def _differs(asked: list[str]) -> bool:
     for one, two, three in zip(asked, asked[1:], asked[2:], strict=False):
         if one == "how" and two in ("much", "many", "far") and (three in _COMPARED or _is_comparative(three)):
             return True
+    if "how" in asked and "between" in asked and not {"many", "much", "long", "far"}.isdisjoint(asked):
+        return True
     compared = any(
         word in _COMPARED and following != "than" and before not in ("no", "or", "any", "not", "if")
         for before, word, following in zip(["", *asked], asked, [*asked[1:], ""], strict=False)

@@ -21,6 +21,10 @@ class _Date(NamedTuple):
     on: dt.date | None
 
 
+_ANY_YEAR = 2001
+"""What a day without a year is counted in: a common year."""
+
+
 def _dates(made: Sequence[Token]) -> Iterator[_Date]:
     """The dates of a text: a day with its month and the year behind it."""
     for i, token in enumerate(made):
@@ -30,10 +34,10 @@ def _dates(made: Sequence[Token]) -> Iterator[_Date]:
         after = [t.quantity for t in made[i + 1 : i + 3] if t.quantity is not None]
         year = after[0] if after and after[0].unit is None and 1000 <= after[0].value < 3000 else None
         on = None
-        if year is not None and token.quantity.value.is_integer():
-            last = calendar.monthrange(int(year.value), month)[1]
-            if 1 <= token.quantity.value <= last:
-                on = dt.date(int(year.value), month, int(token.quantity.value))
+        if token.quantity.value.is_integer():
+            in_year = int(year.value) if year is not None else _ANY_YEAR
+            if 1 <= token.quantity.value <= calendar.monthrange(in_year, month)[1]:
+                on = dt.date(in_year, month, int(token.quantity.value))
         yield _Date(token.quantity, year, on)
 
 

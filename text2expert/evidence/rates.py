@@ -137,9 +137,14 @@ def _alike(a: Quantity, b: Quantity) -> bool:
 
 
 def in_proportion(brought: Quantity, terms: Sequence[Quantity], wanted: Quantity) -> Iterator[float]:
-    """The rule of three: where one litre gives 680 litres of gas, 5 litres give 3400."""
+    """The rule of three: where one litre gives 680 litres of gas, 5 litres give 3400.
+
+    Only from one, ten, a hundred of something, or where a statement has one number of each of the two kinds.
+    """
     for one in terms:
-        if not _alike(one, brought) or one.value not in (1, 10, 100, 1000):
+        rate = one.value in (1, 10, 100, 1000)
+        lone = wanted.unit is not None and all(sum(_alike(q, this) for q in terms) == 1 for this in (brought, wanted))
+        if not _alike(one, brought) or not (rate or lone) or not one.value:
             continue
         for other in terms:
             if other is not one and _alike(other, wanted):
@@ -229,6 +234,12 @@ def frequencies(made: Sequence[Token]) -> Iterator[Often]:
             if quantity.unit.dimension in SPANS and before in ("every", "each"):
                 yield Often(quantity.unit.dimension, 1 / size(quantity), counted=False)
             top, _, below = quantity.unit.dimension.partition("/")
+            if below in SPANS and top in SPANS:  # "three days a week"
+                yield Often(
+                    below,
+                    quantity.value / (unit_of(quantity.unit.name.partition("/")[2]) or quantity.unit).size,
+                    counted=True,
+                )
             if below in SPANS and top == "count":
                 yield Often(below, size(quantity), counted=True)
             continue
