@@ -264,6 +264,13 @@ def test_a_word_longer_than_the_size_is_cut_hard_and_its_neighbours_are_not() ->
     assert max(len(chunk.text) for chunk in chunks) == 100
 
 
+@pytest.mark.parametrize("length", range(6, 30))
+def test_a_hard_cut_brings_something_new_also_before_a_short_rest(length: int) -> None:
+    for size in range(5, 20):
+        for overlap in range(size):
+            assert_sound("1" * length, Chunker(size, overlap).split("1" * length), size)
+
+
 def test_the_smallest_size() -> None:
     assert ["a", "b", "c"] == [chunk.text for chunk in Chunker(1, 0).split("ab c")]
 

@@ -225,7 +225,7 @@ def _word_end(text: str, begin: int, limit: int, covered: int) -> int:
             return end
     if covered > begin and _is_boundary(text, covered):
         return 0
-    end = limit
+    end = max(limit, covered + 1)  # the limit may have been drawn back, for the sake of the last chunk
     while _joined(text, end) and limit - end < 32 and end > max(begin, covered) + 1:
         end -= 1
     return end
