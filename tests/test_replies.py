@@ -112,3 +112,7 @@ def test_objects_with_a_key_are_found_in_their_wrappers():
     first, second = {"question": "1", "inner": {"question": "no"}}, {"question": "2"}
     values = [{"result": {"pairs": [first]}}, {"question": "3"}, [[second], 4, None]]
     assert [first, {"question": "3"}, second] == holding(values, "question")
+
+
+def test_names_of_members_may_be_written_otherwise():
+    assert [{" Short Answer": 1}] == holding([{" Short Answer": 1}, {"shortanswer": 2}], "short_answer")

@@ -250,6 +250,11 @@ def test_a_passage_without_facts_is_not_asked_again(ask):
     assert ([], 1) == (pairs, len(requests))
 
 
+def test_a_reply_that_nests_without_end_is_no_crash(ask):
+    deep = "[" * 5_000 + json.dumps(ITEM | {"evidence": None}) + "]" * 5_000
+    assert ITEM["question"] == ask(deep)[0][0].question
+
+
 def test_a_refusal_is_not_asked_again(ask):
     pairs, requests = ask(Completion(text="", usage=None, finish="refusal"))
     assert ([], 1) == (pairs, len(requests))

@@ -67,18 +67,26 @@ def objects(text: str) -> Parsed:
 
 
 def holding(values: Sequence[Any], key: str) -> list[dict[str, Any]]:
-    """The objects that have *key*, wherever in *values* they are wrapped; what such an object holds is its own."""
+    """The objects that have *key*, wherever in *values* they are wrapped; what such an object holds is its own.
+
+    A key counts as `member` writes it: some models say "Question" for "question".
+    """
     found: list[dict[str, Any]] = []
     waiting = list(reversed(values))
     while waiting:
         value = waiting.pop()
-        if isinstance(value, dict) and key in value:
+        if isinstance(value, dict) and key in map(member, value):
             found.append(value)
         elif isinstance(value, dict):
             waiting.extend(reversed(value.values()))
         elif isinstance(value, list):
             waiting.extend(reversed(value))
     return found
+
+
+def member(name: str) -> str:
+    """The name of an object's member in one form: "Short answer" is "short_answer"."""
+    return "_".join(name.lower().split())
 
 
 def _without_lost_opening(text: str) -> str:

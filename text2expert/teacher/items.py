@@ -71,8 +71,8 @@ def read(values: Sequence[Any], passages: Sequence[Chunk]) -> Iterator[Item]:
     An item needs a question that stands alone and an answer; what else is missing or odd in it is left away.
     """
     asked: set[str] = set()
-    for value in replies.holding([_lower(value) for value in values], "question"):
-        item = _item(value, passages)
+    for value in replies.holding(values, "question"):
+        item = _item({replies.member(name): each for name, each in value.items()}, passages)
         if item is None or wording(item.question) in asked:
             continue
         fresh = [each for each in item.wordings if wording(each) not in asked]
@@ -117,13 +117,6 @@ def restates(text: str, passage: Chunk) -> bool:
         and not any(mark in text and mark not in passage.text for mark in ("**", "```", "\n#", "\n|"))
         and _is_text(text)
     )
-
-
-def _lower(value: Any) -> Any:
-    """*value* with the names of its members in one form: some models write "Question" or "short answer"."""
-    if isinstance(value, Mapping):
-        return {str(name).strip().lower().replace(" ", "_"): _lower(each) for name, each in value.items()}
-    return [_lower(each) for each in value] if isinstance(value, list) else value
 
 
 def _item(value: Mapping[str, Any], passages: Sequence[Chunk]) -> Item | None:
