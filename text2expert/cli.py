@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 
 from text2expert import __version__
@@ -196,7 +195,7 @@ def _steps(*, preset: str, seed: int, sample: float | None, batch: bool, **flags
     if teacher != "offline":
         from text2expert.teacher import Teacher  # noqa: PLC0415 - each command loads what it needs
 
-        model = _llm("teacher", teacher or attrs.fields(Teacher).llm.default, flags, batch=batch and str(teacher).startswith("anthropic/"))
+        model = _llm("teacher", teacher or Teacher().llm.name, flags, batch=batch and str(teacher).startswith("anthropic/"))
         made["teacher"] = Teacher(model, budget=flags["teacher_budget"])
     else:
         _unused("teacher", flags)
@@ -205,7 +204,7 @@ def _steps(*, preset: str, seed: int, sample: float | None, batch: bool, **flags
     elif verifier != "offline":
         from text2expert.verifier import Verifier  # noqa: PLC0415 - each command loads what it needs
 
-        model = _llm("verifier", verifier or attrs.fields(Verifier).llm.default, flags, batch=batch)
+        model = _llm("verifier", verifier or Verifier().llm.name, flags, batch=batch)
         made["verifier"] = Verifier(
             model, budget=flags["verifier_budget"], sample=1.0 if sample is None else sample, seed=seed
         )

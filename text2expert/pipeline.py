@@ -351,7 +351,7 @@ class Pipeline:
         )
         if not gold.records:
             per_chunk = sum(document.n_chars for document in inputs) / max(1, _lines(folder / CHUNKS))
-            raise NothingTaughtError(_nothing_taught(gold, inputs, per_chunk))
+            raise NothingTaughtError(_nothing_taught(gold, taught, inputs, per_chunk))
         _write_gold(gold, folder, gold_from)
         records = golden.load(folder / GOLD)
         # What was added to the training set by hand is no unseen question any more.
@@ -397,7 +397,7 @@ class Pipeline:
             taught = await self._teach(folder)
             write_jsonl(folder / PAIRS, taught.pairs)
             folder.record(PAIRS, pairs_from if not taught.failed else _UNFINISHED, **taught.lessons_given())
-            await self._rewrite(folder)
+        await self._rewrite(folder, pairs_from)
         pairs = taught.pairs if taught else list(read_jsonl(folder / PAIRS, QAPair))
         verdicts_from = _made_from(
             "verdicts", [folder.sha256(PAIRS), chunks_sha256], [settings(self.verifier), self.budget]
@@ -426,12 +426,13 @@ class Pipeline:
             total = len(plan)
         return await teach_and_judge(plan, total, self.teacher, self.verifier, self.questions)
 
-    async def _rewrite(self, folder: RunFolder) -> None:
-        made = await rewrite(read_jsonl(folder / CHUNKS, Chunk), _lines(folder / CHUNKS), self.teacher)
-        if made:
-            files.write_text(folder / REWRITES, "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in made))
-        else:
+    async def _rewrite(self, folder: RunFolder, made_from: str) -> None:
+        if getattr(self.teacher, "rewrites", 0) < 1:
             (folder / REWRITES).unlink(missing_ok=True)
+        elif not folder.fresh(REWRITES, made_from):
+            made, whole = await rewrite(read_jsonl(folder / CHUNKS, Chunk), _lines(folder / CHUNKS), self.teacher)
+            files.write_text(folder / REWRITES, "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in made))
+            folder.record(REWRITES, made_from if whole else _UNFINISHED)
 
     # -- from golden dataset to expert -------------------------------------------------------------------------------
 
@@ -554,7 +555,7 @@ def _exam_of(
     return examiner.join_exam(split, fitting), notes if len(fitting) < len(own) else ()
 
 
-def _nothing_taught(gold: "Gold", inputs: Sequence[Document], chunks_of: float) -> str:
+def _nothing_taught(gold: "Gold", taught: Taught, inputs: Sequence[Document], chunks_of: float) -> str:
     names = ", ".join(document.path or document.id for document in inputs[:3]) + (", ..." if len(inputs) > 3 else "")
     if chunks_of < SHORT_CHUNK:
         return f"{names}: chunks of {chunks_of:.0f} characters hold no sentence; give a larger size (--chunk-size 800)"
@@ -562,6 +563,14 @@ def _nothing_taught(gold: "Gold", inputs: Sequence[Document], chunks_of: float) 
         "a text of rules, limits, definitions or steps is needed (see text2expert/samples), "
         "or a teacher that reads prose: Pipeline(teacher=...)"
     )
+    if taught.exhausted and not gold.counts.parsed:
+        return f"{names}: nothing was taught, for want of money: {taught.exhausted}"
+    if gold.counts.unverified == gold.counts.parsed > 0:
+        return (
+            f"{names}: none of the {gold.counts.parsed:,} pairs was judged: raise the verifier's budget and that of the "
+            "run (--verifier-budget, --budget) and its sample (--sample), or take pairs as they come with "
+            "include_unverified=True (--include-unverified); what was taught is not paid for again"
+        )
     if gold.counts.parsed:
         reasons = sorted({rejected.reason for rejected in gold.rejected})
         return f"{names}: none of the {gold.counts.parsed:,} pairs was approved ({reasons[0]}, ...); {advice}"

@@ -74,6 +74,8 @@ class Taught:
     lessons: int = 0
     beyond_budget: int = 0
     """Lessons that a budget did not reach."""
+    exhausted: str = ""
+    """What the budget said to the first of them."""
     failed: int = 0
     """Lessons that the provider failed for good, this time."""
     failure: str = ""
@@ -139,12 +141,15 @@ async def teach_and_judge(
     """
     outcomes: list[_Outcome] = []
     failed: list[Text2ExpertError] = []
+    exhausted: list[str] = []
     work = (_give(number, lesson, teacher, verifier, questions) for number, lesson in enumerate(plan))
     with bar(total, what, unit="chunk" if total is None or not hasattr(teacher, "budget") else "call") as progress:
         live = _Live(teacher, verifier, total)
         async for outcome in as_done(work, _window(teacher)):
             outcomes.append(outcome)
-            if outcome.error is not None and not isinstance(outcome.error, BudgetExhausted):
+            if isinstance(outcome.error, BudgetExhausted):
+                exhausted.append(str(outcome.error))
+            elif outcome.error is not None:
                 failed.append(outcome.error)
                 if len(failed) == len(outcomes) == HOPELESS:
                     raise outcome.error
@@ -158,7 +163,8 @@ async def teach_and_judge(
         pairs=pairs,
         verdicts=verdicts,
         lessons=len(outcomes),
-        beyond_budget=sum(isinstance(outcome.error, BudgetExhausted) for outcome in outcomes),
+        beyond_budget=len(exhausted),
+        exhausted=exhausted[0] if exhausted else "",
         failed=len(failed),
         failure=str(failed[0]) if failed else "",
     )
@@ -181,29 +187,31 @@ async def judge(pairs: Iterable[QAPair], chunks: Mapping[str, Chunk], verifier: 
     return [verdict for number in sorted(found) for verdict in found[number]]
 
 
-async def rewrite(chunks: Iterable[Chunk], total: int, teacher: Any) -> list[dict[str, str]]:
-    """Restatements of *chunks*, ``teacher.rewrites`` of each, as far as the budget reaches; none where it makes none."""
-    if getattr(teacher, "rewrites", 0) < 1 or not hasattr(teacher, "arewrite"):
-        return []
+async def rewrite(chunks: Iterable[Chunk], total: int, teacher: Any) -> tuple[list[dict[str, str]], bool]:
+    """Restatements of *chunks*, ``teacher.rewrites`` of each, as far as budget and provider let it; and whether all were
+    asked for.
+    """
+    missing = 0
 
     async def one(place: int, chunk: Chunk) -> tuple[int, list[dict[str, str]]]:
+        nonlocal missing
         try:
             texts = await teacher.arewrite(chunk, teacher.rewrites)
-        except (BudgetExhausted, ProviderUnavailable, AnswerLost):
+        except BudgetExhausted:
             return place, []
-        except ProviderError as error:
+        except (ProviderUnavailable, AnswerLost, ProviderError) as error:
             if isinstance(error, AuthenticationFailed | OutOfBalance):
                 raise
+            missing += 1
             return place, []
-        name = getattr(teacher, "name", type(teacher).__qualname__)
-        return place, [{"chunk": chunk.id, "key": chunk.key, "text": text, "model": name} for text in texts]
+        return place, [{"chunk": chunk.id, "key": chunk.key, "text": text, "model": teacher.name} for text in texts]
 
     made: dict[int, list[dict[str, str]]] = {}
     with bar(total, "Rewriting", unit="chunk") as progress:
         async for place, some in as_done((one(*each) for each in enumerate(chunks)), _window(teacher)):
             made[place] = some
             progress.update()
-    return [each for place in sorted(made) for each in made[place]]
+    return [each for place in sorted(made) for each in made[place]], not missing
 
 
 def _window(step: object) -> int:
