@@ -13,7 +13,7 @@ PLAIN = st.dictionaries(
 )
 
 
-@given(st.lists(PLAIN, min_size=1), st.integers(0, 4))
+@given(st.lists(PLAIN, min_size=1, max_size=5), st.integers(0, 4))
 def test_json_comes_back_as_it_is(items, indent):
     """What is valid JSON is read as a JSON parser reads it, whatever its strings hold."""
     assert ([items], True) == objects(json.dumps(items, indent=indent, ensure_ascii=False))

@@ -31,6 +31,9 @@ _OUTSIDE = re.compile(r"[{\[]|<think(?:ing)?>", re.IGNORECASE)
 _INSIDE = re.compile(r'"(?:[^"\\]|\\.|"(?!\s*(?:[,:\]}]|\Z)))*+"|["{}\[\]]', re.DOTALL)
 _KEY = re.compile(r"""["']?([A-Za-z_]\w*)["']?\s*:""")
 
+_HIGHEST = 50
+"""Brackets in brackets that are read as one value; a reply that nests more is noise."""
+
 
 @attrs.define(eq=False)
 class _Node:
@@ -41,6 +44,8 @@ class _Node:
     end: int | None = None
     children: list["_Node"] = attrs.Factory(list)
     holds_objects: bool = False
+    height: int = 0
+    """Of the brackets in it."""
 
 
 def objects(text: str) -> Parsed:
@@ -115,6 +120,7 @@ def _tree(text: str, start: int) -> _Tree:
         node = path.pop()
         unended[node.is_object] -= 1
         path[-1].holds_objects |= node.is_object or node.holds_objects
+        path[-1].height = max(path[-1].height, node.height + 1)
         return node
 
     for found in _INSIDE.finditer(text, start + 1):
@@ -151,14 +157,14 @@ def _values(text: str, root: _Node) -> Iterator[Any]:
 
 def _value(text: str, node: _Node) -> Any:
     """What *node* says; None where it is cut or broken, or holds no object."""
-    if node.end is None:
+    if node.end is None or node.height > _HIGHEST:
         return None
     source = text[node.start : node.end]
     if not node.is_object and not node.holds_objects:
         return None
     try:
         return json.loads(source, strict=False, object_pairs_hook=_unambiguous)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None if node.holds_objects else _repaired(source)
 
 
