@@ -376,8 +376,10 @@ def _for_each(pair: Pair, wanted: Quantity, brought: Sequence[Quantity]) -> Iter
             if (amount.unit and amount.unit.dimension) == (wanted.unit and wanted.unit.dimension):
                 yield number * size(amount) / scale
     spans = list(asked_spans(pair.question.tokens))
-    for i in pair.pool:
-        names = pair.source.held_for_each[i]
+    asked = frozenset(name for count in counts(pair.question.tokens) for name in count.names)
+    for i, names in enumerate(pair.source.held_for_each):
+        if i not in pair.pool and names.isdisjoint(asked):
+            continue
         if not names:
             continue
         terms = _terms(pair, i)

@@ -140,6 +140,12 @@ def source(context: str, passage: str) -> Source:
     return Source(context, passage)
 
 
+@lru_cache(maxsize=512)
+def _read(text: str) -> tuple[Token, ...]:
+    """The tokens of a question or answer: one answer comes with many questions."""
+    return tuple(tokens(text))
+
+
 class Near(NamedTuple):
     """A statement that a clause may rest on; ``share`` is its relevance beside the best one's, 0 to 1."""
 
@@ -154,13 +160,13 @@ class Pair:
         """*quoted*: the statements that the answer rests on; None: any may be."""
         self.source = held
         self.quoted = quoted
-        self.question = Clause(tokens(question))
+        self.question = Clause(_read(question))
         self.question.stems = frozenset(map(held.unprefixed, self.question.stems)) | held.joined(self.question.tokens)
         self.asks = self.question.stance
         starts = (i for i, token in enumerate(self.question.tokens) if i == 0 or self.question.tokens[i - 1].boundary)
         self.polar = any(self.question.tokens[i].stem in _POLAR for i in starts)
         """The question can be answered by yes or no."""
-        self.answer = Clause(tokens(answer))
+        self.answer = Clause(_read(answer))
         self.answer.stems |= held.joined(self.answer.tokens)
         first = self.answer.tokens[0].stem if self.answer.tokens else ""
         self.verdict = first if first in ("yes", "no") else ""
@@ -210,14 +216,22 @@ class Pair:
 
     def speaks_of(self, stems: frozenset[str]) -> list[float]:
         """How much each statement has of some words and of the question's numbers."""
-        weigh, rare = self.source.weigh, self.source.rare
-        numbers = self.question.figures
+        weigh = self.source.weigh
         return [
             weigh(stems & s.stems)
             + (0.0 if stems.isdisjoint(s.lead) else LEAD * weigh((stems & s.lead) - s.stems))
-            + (rare * (shared(numbers, s.figures) or _fitting(numbers, s)) if numbers else 0.0)
-            for s in self.source.statements
+            + numbers
+            for s, numbers in zip(self.source.statements, self._numbers_of, strict=True)
         ]
+
+    @cached_property
+    def _numbers_of(self) -> list[float]:
+        """What the question's numbers weigh in each statement."""
+        numbers, rare = self.question.figures, self.source.rare
+        held = self.source.statements
+        if not numbers:
+            return [0.0] * len(held)
+        return [rare * (shared(numbers, s.figures) or _fitting(numbers, s)) for s in held]
 
     def asked(self) -> frozenset[str]:
         """The content words of the question, without names that the evidence does not use: titles often hold those."""

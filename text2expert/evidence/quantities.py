@@ -568,17 +568,20 @@ def same_value(a: Quantity, b: Quantity) -> bool:
 
 def same_quantity(a: Quantity, b: Quantity) -> bool:
     """Whether value and unit agree; a number without a unit agrees with any."""
-    if a.unit is None or b.unit is None:
+    one, two = a.unit, b.unit
+    if one is None or two is None:
         return same_value(a, b)
-    if _counts_alike(a.unit, b.unit):  # "3 per square metre" of "3 wasps per square metre"
-        return _close(a.value * a.unit.size, b.value * b.unit.size)
-    if a.unit.dimension != b.unit.dimension:
-        # "32 days a year" is 32 days, where what is counted is time anyway.
-        return any(
-            other.dimension in _COUNTED and one.name.startswith(other.name + "/") and _close(a.value, b.value)
-            for one, other in ((a.unit, b.unit), (b.unit, a.unit))
-        )
-    return _close(a.value * a.unit.size, b.value * b.unit.size)
+    if one.dimension == two.dimension:
+        return _close(a.value * one.size, b.value * two.size)
+    if "/" not in one.dimension and "/" not in two.dimension:
+        return False
+    if _counts_alike(one, two):  # "3 per square metre" of "3 wasps per square metre"
+        return _close(a.value * one.size, b.value * two.size)
+    # "32 days a year" is 32 days, where what is counted is time anyway.
+    return any(
+        whole.dimension in _COUNTED and rate.name.startswith(whole.name + "/") and _close(a.value, b.value)
+        for rate, whole in ((one, two), (two, one))
+    )
 
 
 def _counts_alike(a: Unit, b: Unit) -> bool:

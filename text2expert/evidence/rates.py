@@ -156,9 +156,11 @@ def in_proportion(brought: Quantity, terms: Sequence[Quantity], wanted: Quantity
 
 
 def held_for_each(made: Sequence[Token]) -> frozenset[str]:
-    """The words that may name what the amounts of a statement are told for one of: "each node", "per further day"."""
+    """The words that may name what the amounts of a statement are told for one of: "each node", "per further day", "weekly"."""
     found: set[str] = set()
     for i, token in enumerate(made):
+        if token.text.lower() in SPAN_WORDS:
+            found.add(concept(stem(SPAN_WORDS[token.text.lower()])))
         if token.text.lower() in _EACH:
             for following in made[i + 1 : i + 4]:
                 if following.boundary or following.quantity is not None:

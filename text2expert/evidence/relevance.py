@@ -420,7 +420,7 @@ def _measured(pair: Pair, wanted: frozenset[str]) -> bool:
         or any(
             unit is None
             or unit.dimension in wanted
-            or unit.dimension.partition("/")[0] in wanted & _SIZES
+            or unit.dimension.partition("/")[0] in wanted & (_SIZES | SPANS)
             or (wanted is _SPEED and "/" in unit.dimension)
             for unit in units
         )

@@ -19,7 +19,7 @@ from text2expert.offline.statements import Fact
 from text2expert.offline.units import lay_out, title
 from text2expert.records import Chunk, Difficulty, QAPair, Span, Verdict, digest
 
-VERSION = "3"
+VERSION = "4"
 """Raised whenever the rules give other pairs for the same text."""
 
 MOST_PER_UNIT = 3
