@@ -178,7 +178,7 @@ class Teacher:
             answers = await samples(
                 self.llm,
                 prompts.rewriting(chunk, most),
-                system=prompts.system(self.rewrite_prompt, audience=self.audience, domain=self.domain),
+                system=self._rewrite_system(),
                 schema=prompts.REWRITE_SCHEMA,
                 usable=lambda completion: bool(_restatements(completion, chunk)),
                 tries=self.tries,
@@ -218,7 +218,7 @@ class Teacher:
         fixed = [
             (n_chunks, _size(self._system(1)) / BYTES_PER_TOKEN),
             (crossing, _size(self._system(2)) / BYTES_PER_TOKEN),
-            (restating, _size(self.rewrite_prompt) / BYTES_PER_TOKEN),
+            (restating, _size(self._rewrite_system()) / BYTES_PER_TOKEN),
         ]
         return self.llm.estimate(
             calls,
@@ -241,6 +241,9 @@ class Teacher:
     def _system(self, passages: int) -> str:
         template = self.prompt if passages == 1 else f"{self.prompt}\n{self.cross_prompt}"
         return prompts.system(template, audience=self.audience, domain=self.domain, wordings=self.wordings)
+
+    def _rewrite_system(self) -> str:
+        return prompts.system(self.rewrite_prompt, audience=self.audience, domain=self.domain)
 
     async def _teach_all(self, chunks: Sequence[Chunk], n: int | None) -> list[QAPair]:
         self.llm.check()
