@@ -176,7 +176,7 @@ class ChatServer:
 
     def __exit__(self, *_: object) -> None:
         assert self._runner is not None
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._stop(self._runner), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
@@ -188,11 +188,19 @@ class ChatServer:
             app.router.add_post(f"{root}/chat/completions", self._chat)
             app.router.add_get(f"{root}/models", self._list)
         app.router.add_get("/user/balance", self._balance)
+        app.router.add_route("*", "/{path:.*}", self._nowhere)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0, backlog=2048)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def _stop(self, runner: web.AppRunner) -> None:
+        await runner.cleanup()
+        hanging = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
 
     @property
     def delivered(self) -> list[Billed]:
@@ -237,18 +245,19 @@ class ChatServer:
         data = json.dumps(reply).encode()
         if how:
             return await self._broken(request, data, how)
-        delivered = False
+        # Booked first: who has the answer may look at the bill.
+        self._book(name, reply, delivered=True)
+        booked = len(self.bill) - 1
+        self.statuses[200] += 1
         try:
             if answer.keep_alive:
-                response = await self._keep_alive(request, answer.keep_alive, data)
-            else:
-                response = web.Response(body=data, content_type="application/json", headers=dict(answer.headers))
-                await response.prepare(request)
-                await response.write_eof()
-            delivered = True
-        finally:
-            self._book(name, reply, delivered=delivered)
-        self.statuses[200] += 1
+                return await self._keep_alive(request, answer.keep_alive, data)
+            response = web.Response(body=data, content_type="application/json", headers=dict(answer.headers))
+            await response.prepare(request)
+            await response.write_eof()
+        except ConnectionError:
+            self.bill[booked] = attrs.evolve(self.bill[booked], delivered=False)
+            raise
         return response
 
     async def _keep_alive(self, request: web.Request, blank_lines: int, data: bytes = b"") -> web.StreamResponse:
@@ -274,6 +283,13 @@ class ChatServer:
         if transport is not None:
             transport.close()
         return response
+
+    async def _nowhere(self, request: web.Request) -> web.Response:
+        body = await request.text()
+        self.received.append(
+            Received(digest=digest(body), body=body, headers=request.headers.copy(), path=request.path)
+        )
+        return self._error(Refuse(404, f"no such path: {request.path}", "not_found"))
 
     async def _list(self, request: web.Request) -> web.Response:
         if refused := self._unauthorized(request):

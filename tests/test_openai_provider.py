@@ -5,6 +5,8 @@ import contextlib
 import json
 import logging
 import socket
+import ssl
+import subprocess
 import threading
 import time
 import traceback
@@ -559,10 +561,58 @@ def test_nobody_there():
             asyncio.run(provider.complete(request()))
 
 
-def test_unknown_host():
+def test_unknown_host(monkeypatch):
     """A name that does not resolve is no connection either."""
-    with pytest.raises(ProviderUnavailable, match=r"cannot connect to nowhere\.invalid"):
+
+    def nothing(*_args, **_options):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nothing)
+    with pytest.raises(ProviderUnavailable, match=r"cannot connect to nowhere\.invalid: Name or service"):
         asyncio.run(OpenAI("https://nowhere.invalid/v1", KEY).complete(request()))
+
+
+def test_a_server_that_does_not_finish_the_handshake(monkeypatch):
+    """Connecting has a limit of its own, and nothing was sent by then."""
+    monkeypatch.setattr(http, "CONNECT_S", 0.3)
+    http._limits.cache_clear()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        provider = OpenAI(f"https://127.0.0.1:{silent.getsockname()[1]}", KEY)
+        with pytest.raises(ProviderUnavailable, match="cannot connect"):
+            asyncio.run(provider.complete(request()))
+    http._limits.cache_clear()
+
+
+def test_https_at_a_server_without_it():
+    """Nothing of the request leaves before the connection is secure."""
+    with ChatServer(["[]"]) as server:
+        with pytest.raises(ProviderUnavailable, match=r"(?i)ssl|tls"):
+            asyncio.run(OpenAI(server.url.replace("http:", "https:"), KEY).complete(request()))
+        assert [] == server.received
+
+
+def test_a_certificate_of_nobody(tmp_path):
+    """An impostor gets no request, and asking again would not help."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost".split()
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    seen = []
+
+    async def meet():
+        async def answer(reader, writer):
+            seen.append(await reader.read())
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            await OpenAI(f"https://127.0.0.1:{port}/v1", KEY).complete(request())
+
+    with pytest.raises(ProviderError, match=r"certificate of 127\.0\.0\.1:\d+ is not valid.*self.signed"):
+        asyncio.run(meet())
+    assert [] == seen
 
 
 def test_errors_in_a_body_that_began_well():

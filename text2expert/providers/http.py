@@ -17,7 +17,7 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -72,8 +72,11 @@ class Secret:
     def __repr__(self) -> str:
         return "Secret(...)"
 
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
     def __reduce__(self) -> str | tuple[Any, ...]:
-        raise TypeError("a key is not written anywhere")
+        raise TypeError("a key is not pickled: it would be written, or sent to another machine")
 
 
 Headers = Mapping[str, str | Secret]
@@ -236,8 +239,8 @@ async def _told(url: str, sending: Awaitable[T], lost: type[Text2ExpertError]) -
     """Await *sending* and say what went wrong in our words."""
     try:
         return await sending
-    except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
-        problem: Text2ExpertError = ProviderError(f"{host(url)} has no valid certificate: {_reason(error)}")
+    except aiohttp.ClientConnectorCertificateError as error:
+        problem: Text2ExpertError = ProviderError(f"the certificate of {host(url)} is not valid: {_reason(error)}")
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
         problem = ProviderError(f"{host(url)!r} is not a host that can be reached: check base_url")
     except aiohttp.ClientConnectorError as error:
@@ -256,9 +259,7 @@ async def _told(url: str, sending: Awaitable[T], lost: type[Text2ExpertError]) -
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
-    return (
-        error.os_error.strerror or type(error.os_error).__name__ if isinstance(error.os_error, OSError) else str(error)
-    )
+    return error.os_error.strerror or type(error.os_error).__name__
 
 
 def _revealed(headers: Headers) -> dict[str, str]:
