@@ -24,7 +24,7 @@ from text2expert.exchange import Usage
 _EXACT: Final = Context(prec=60, traps=[InvalidOperation])
 """Products of tokens and prices have fewer digits than this, so they are never rounded, whatever the caller's context is."""
 
-_DATED: Final = re.compile(r"-(?:\d{8}|\d{4}-\d\d-\d\d)$")
+_DATED: Final = re.compile(r"-(?:\d{8}|\d{4}-\d\d-\d\d|latest)$")
 """claude-haiku-4-5-20251001: a checkpoint of claude-haiku-4-5, at its price."""
 
 

@@ -191,16 +191,18 @@ class Ledger:
 
         Args:
             scope: "" is everything.
-            model: Only what this model answered; a dated name that begins with it counts too
-                (claude-haiku-4-5-20251001 for claude-haiku-4-5).
+            model: Only what this model answered, under whatever date (claude-haiku-4-5-20251001 for claude-haiku-4-5).
         """
         sql, values = _AVERAGES, list[str]()
         if scope:
             sql += " AND (scope = ? OR substr(scope, 1, length(?) + 1) = ? || '/')"
             values += [scope] * 3
         if model is not None:
-            sql += " AND (model = ? OR substr(model, 1, length(?) + 1) IN (? || '-', ? || '@'))"
-            values += [model] * 4
+            sql += (
+                " AND (model = ? OR substr(model, 1, length(?) + 1) = ? || '@'"
+                " OR substr(model, 1, length(?) + 1) = ? || '-' AND substr(model, length(?) + 2) GLOB '[0-9][0-9][0-9][0-9]*')"
+            )
+            values += [model] * 6
         with self._guard:
             count, whole, cached, output = (
                 self._file.rows(sql, *values)[0] if self._readable() else (0, None, None, None)
@@ -422,11 +424,11 @@ class Ledger:
                 ),
             )
             self._add_up()
-        except (ArithmeticError, TypeError, ValueError) as error:
-            self._file.close()
-            raise self._file.damaged(error) from error
-        except BaseException:
-            self._file.close()
+        except BaseException as error:
+            self._file.let_go()
+            self._room, self._open, self._batched = Room(self._admit, self.release), {}, {}
+            if isinstance(error, ArithmeticError | TypeError | ValueError):
+                raise self._file.damaged(error) from error
             raise
 
     def _add_up(self) -> None:

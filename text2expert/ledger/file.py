@@ -131,8 +131,12 @@ class File:
             raise
 
     def close(self) -> None:
-        """Let go of the file; a second call does nothing."""
+        """Let go of the file for good; a second call does nothing."""
         self._closed = True
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Let go of the file, until it is opened again."""
         connection, self._connection = self._connection, None
         if self._owner != os.getpid():
             return  # a forked child must not touch its parent's file, nor its lock
