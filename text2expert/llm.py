@@ -390,13 +390,10 @@ class LLM:
             sent = datetime.now(UTC)
             try:
                 completion = await self._provider.complete(request)
-            except ProviderUnavailable as error:
+            except (ProviderUnavailable, ProviderError, InputError) as error:
                 ledger.release(hold)
-                if error.overloaded:
+                if isinstance(error, ProviderUnavailable) and error.overloaded and not self.batch:
                     limiter.refused(error.retry_after)
-                raise
-            except ProviderError:
-                ledger.release(hold)
                 raise
             except BaseException:
                 # An interrupt while it was out, a timeout, an error in somebody's provider: perhaps it was billed.
@@ -404,7 +401,8 @@ class LLM:
                 raise
             usage = completion.usage
             ledger.settle(hold, completion, worst if usage is None else wire.tariff.cost(usage, sent))
-            limiter.answered(completion.pause_s)
+            if not self.batch:
+                limiter.answered(completion.pause_s)
             return completion
         finally:
             if self.batch:
