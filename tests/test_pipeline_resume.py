@@ -108,7 +108,9 @@ def test_killed_while_the_dataset_is_written_nothing_is_taken_for_an_edit(pumps,
     with monkeypatch.context() as patch:
         record = RunFolder.record
         patch.setattr(
-            RunFolder, "record", lambda self, name, made: killed() if "gold" in name else record(self, name, made)
+            RunFolder,
+            "record",
+            lambda self, name, made, **notes: killed() if "gold" in name else record(self, name, made, **notes),
         )
         with pytest.raises(TimeoutError):
             gold_only(pumps, out, seed=3)

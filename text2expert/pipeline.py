@@ -6,10 +6,8 @@ It knows no step's inside: chunks come from a chunker, pairs from whatever has `
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ import text2expert
 from text2expert import _sync, documents, files
 from text2expert._progress import bar, say
 from text2expert.errors import InputError, NothingTaughtError
+from text2expert.materials import adopt, by_hand, dataset_name, exam_of, keep_sources, texts_of, write_gold
 from text2expert.plan import Plan, Preview
 from text2expert.receipt import Made, receipt, settings, teaching
 from text2expert.records import (
@@ -27,7 +26,6 @@ from text2expert.records import (
     Document,
     ExamQuestion,
     ExamResult,
-    GoldRecord,
     QAPair,
     Status,
     Verdict,
@@ -44,7 +42,6 @@ from text2expert.run import (
     GOLD,
     PAIRS,
     RECEIPT,
-    REJECTED,
     REWRITES,
     SOURCE,
     VERDICTS,
@@ -274,7 +271,7 @@ class Pipeline:
         else:
             assert gold is not None
             dataset = await asyncio.to_thread(golden.open_dataset, gold, seed=self.seed)
-            place = Path(out) if out is not None else Path(_folder_name([_dataset_name(Path(gold))]))
+            place = Path(out) if out is not None else Path(_folder_name([dataset_name(Path(gold))]))
         if gold is not None and place.resolve() in (Path(gold).resolve(), Path(gold).resolve().parent):
             msg = (
                 f"{gold} lies in the run folder {place} itself: run on its text again, without gold= (--gold), and the "
@@ -289,7 +286,7 @@ class Pipeline:
             if dataset is None:
                 made = await self._teach_and_gather(inputs, folder, own_questions)
             else:
-                made = await _adopt(dataset, gold, folder, own_questions)
+                made = await adopt(dataset, gold, folder, own_questions)
             result = await self._train_and_examine(made, folder) if fine_tune else None
             seconds = time.monotonic() - started
             said = receipt(self, made, result, folder, version=text2expert.__version__, seconds=seconds)
@@ -332,7 +329,7 @@ class Pipeline:
         from text2expert import examiner, golden
         from text2expert.golden.split import reseat
 
-        await _keep_sources(inputs, folder)
+        await keep_sources(inputs, folder)
         chunks_from = _made_from("chunks", [document.text_sha256 for document in inputs], settings(self.chunker))
         if not folder.fresh(CHUNKS, chunks_from):
             await self._write_chunks(inputs, folder)
@@ -352,19 +349,19 @@ class Pipeline:
         if not gold.records:
             per_chunk = sum(document.n_chars for document in inputs) / max(1, _lines(folder / CHUNKS))
             raise NothingTaughtError(_nothing_taught(gold, taught, inputs, per_chunk))
-        _write_gold(gold, folder, gold_from)
+        write_gold(gold, folder, gold_from)
         records = golden.load(folder / GOLD)
         # What was added to the training set by hand is no unseen question any more.
         fair = reseat(gold.exam, records) if folder.edited(GOLD) else gold.exam
-        exam, left_out = _exam_of(fair, own_questions, {document.id for document in inputs})
+        exam, left_out = exam_of(fair, own_questions, {document.id for document in inputs})
         write_jsonl(folder / EXAM, exam)
         sources = tuple(folder / SOURCE / f"{document.id}.txt" for document in inputs)
         return Made(
             documents=tuple(inputs),
             records=records,
             exam=exam,
-            counts={**to_dict(gold.counts), **_by_hand(gold, records)},
-            share_taught=examiner.share_taught(_texts(sources), records),
+            counts={**to_dict(gold.counts), **by_hand(gold, records)},
+            share_taught=examiner.share_taught(texts_of(sources), records),
             sources=sources,
             notes=left_out,
             teaching=teaching(self, taught, folder),
@@ -460,6 +457,7 @@ def _is_paid(step: object) -> bool:
 
 
 def _made_from(step: str, inputs: Sequence[Any], configuration: Any) -> str:
+    """The digest of what a file is made from: a *step* of this version, its *inputs* and its *configuration*."""
     return digest(step, text2expert.__version__, json.dumps([list(inputs), configuration], sort_keys=True))
 
 
@@ -476,83 +474,9 @@ def _folder_name(ids: list[str]) -> str:
     return f"expert_model_{files.safe_name(ids[0])}{more}"
 
 
-async def _keep_sources(inputs: list[Document], folder: RunFolder) -> None:
-    """The source texts as they were read: what every offset of the run refers to, whatever becomes of the files."""
-    files.make_folder(folder / SOURCE)
-    wanted = {f"{document.id}.txt": document for document in inputs}
-    for stale in (folder / SOURCE).iterdir():
-        if stale.name not in wanted:
-            stale.unlink()
-    for name, document in wanted.items():
-        if folder.sha256(f"{SOURCE}/{name}") != document.text_sha256:
-            with files.atomic(folder / SOURCE / name) as file:
-                for block in documents.blocks(document):
-                    file.write(block)
-                    await asyncio.sleep(0)
-
-
-def _texts(sources: Iterable[Path]) -> dict[str, str]:
-    return {path.stem: path.read_text("utf-8") for path in sources}
-
-
-def _write_gold(gold: "Gold", folder: RunFolder, made_from: str) -> None:
-    """Write the dataset, unless somebody edited it by hand since it was made from just this."""
-    lines = "".join(to_line(record) + "\n" for record in gold.records)
-    sha256 = hashlib.sha256(lines.encode()).hexdigest()
-    if folder.sha256(GOLD) != sha256:
-        if folder.edited(GOLD) and folder.made_from(GOLD) == made_from:
-            say(f"{folder / GOLD} was edited by hand: training on it as it is")
-            return
-        if folder.edited(GOLD):
-            kept = _free_name(folder / "golden_dataset.edited.jsonl")
-            (folder / GOLD).replace(kept)
-            say(f"{folder / GOLD} was edited by hand and is made anew, since text or settings changed; yours is {kept}")
-        folder.expect(GOLD, sha256)  # killed from here on, what is written is not taken for an edit
-        files.write_text(folder / GOLD, lines)
-    write_jsonl(folder / REJECTED, gold.rejected)
-    folder.record(GOLD, made_from)
-
-
-def _by_hand(gold: "Gold", records: Sequence[GoldRecord]) -> dict[str, int]:
-    """How many pairs were added to and removed from the dataset by hand; nothing where none were."""
-    ours, theirs = Counter(map(to_line, gold.records)), Counter(map(to_line, records))
-    counts = {"added_by_hand": (theirs - ours).total(), "removed_by_hand": (ours - theirs).total()}
-    return counts if any(counts.values()) else {}
-
-
-def _free_name(path: Path) -> Path:
-    number, free = 1, path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    return free
-
-
 def _lines(path: Path) -> int:
     with open(path, "rb") as file:
         return sum(1 for _ in file)
-
-
-def _dataset_name(gold: Path) -> str:
-    """A name for what is trained on *gold*: a dataset in its run folder is called as the folder is."""
-    folder = gold if gold.is_dir() else gold.parent
-    if gold.is_dir() or gold.name == GOLD:
-        return f"{folder.resolve().name.removeprefix('expert_model_')}_again"
-    return gold.stem
-
-
-def _exam_of(
-    split: Sequence[ExamQuestion], own: Iterable[ExamQuestion], ids: set[str]
-) -> tuple[list[ExamQuestion], tuple[str, ...]]:
-    """The run's own questions and the user's about the documents *ids*, and what is left out."""
-    from text2expert import examiner
-
-    own = list(own)
-    fitting = [question for question in own if question.document in {"", *ids}]
-    notes = (
-        f"{len(own) - len(fitting):,} of your exam's {len(own):,} questions are about other documents: not asked.",
-    )
-    return examiner.join_exam(split, fitting), notes if len(fitting) < len(own) else ()
 
 
 def _nothing_taught(gold: "Gold", taught: Taught, inputs: Sequence[Document], chunks_of: float) -> str:
@@ -575,47 +499,3 @@ def _nothing_taught(gold: "Gold", taught: Taught, inputs: Sequence[Document], ch
         reasons = sorted({rejected.reason for rejected in gold.rejected})
         return f"{names}: none of the {gold.counts.parsed:,} pairs was approved ({reasons[0]}, ...); {advice}"
     return f"{names}: nothing was found that can be asked; {advice}"
-
-
-async def _adopt(
-    dataset: "Dataset", gold: str | Path | None, folder: RunFolder, own_questions: list[ExamQuestion]
-) -> Made:
-    """Put a golden dataset that is there already, and what lies beside it, into the run folder."""
-    from text2expert import examiner
-
-    files.make_folder(folder / SOURCE)
-    texts = {path.name: path.read_text("utf-8") for path in dataset.sources} or _own_texts(dataset.records)
-    for stale in (folder / SOURCE).iterdir():
-        if stale.name not in texts:
-            stale.unlink()
-    for name, text in texts.items():
-        files.write_text(folder / SOURCE / name, text)
-    for name in (PAIRS, VERDICTS, REJECTED, CHUNKS):
-        if not (name == CHUNKS and dataset.chunks is not None):
-            (folder / name).unlink(missing_ok=True)
-    if dataset.chunks is not None:
-        files.write_text(folder / CHUNKS, dataset.chunks.read_text("utf-8"))
-    sources = tuple(folder / SOURCE / name for name in texts)
-    ids = {path.stem for path in dataset.sources} | {record.document for record in dataset.records}
-    exam, left_out = _exam_of(dataset.exam, own_questions, ids)
-    write_jsonl(folder / GOLD, dataset.records)
-    folder.record(GOLD, _made_from("adopted", [folder.sha256(GOLD)], None))
-    write_jsonl(folder / EXAM, exam)
-    for note in dataset.notes:
-        say(note)
-    return Made(
-        documents=(),
-        records=list(dataset.records),
-        exam=exam,
-        counts={"gold": len(dataset.records)},
-        dataset={"path": str(gold), "sha256": folder.sha256(GOLD)},
-        share_taught=examiner.share_taught(_texts(sources), dataset.records) if dataset.sources else None,
-        sources=sources,
-        notes=(*dataset.notes, *left_out),
-    )
-
-
-def _own_texts(records: Iterable[GoldRecord]) -> dict[str, str]:
-    """What a bare dataset quotes of its sources: the toy base is made from it."""
-    quotes = dict.fromkeys(span.text for record in records for span in record.evidence)
-    return {"quotes.txt": "\n\n".join(quotes) + "\n"} if quotes else {}
