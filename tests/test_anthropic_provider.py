@@ -426,14 +426,6 @@ class TestErrors:
             caught.append((one.value.retry_after, one.value.overloaded))
         assert [(7.0, True), (None, True), (None, True), (None, False)] == caught
 
-    def test_a_date_to_wait_for_is_told_by_the_servers_clock(self):
-        now = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-        headers = {
-            "date": format_datetime(now, usegmt=True),
-            "retry-after": format_datetime(now + timedelta(seconds=40), usegmt=True),
-        }
-        assert 40.0 == refusal(429, "{}", headers).retry_after
-
     def test_without_retry_after_the_rate_headers_say_it(self):
         now = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
         headers = {

@@ -18,7 +18,8 @@ _thread: threading.Thread | None = None
 _owner = 0
 
 
-def _running_loop() -> asyncio.AbstractEventLoop:
+def background_loop() -> asyncio.AbstractEventLoop:
+    """The loop of the background thread, which runs until the process ends: for work that outlives its caller's loop."""
     global _loop, _thread, _owner  # noqa: PLW0603 - one loop per process is the point of this module
     with _guard:
         # After a fork the thread is gone though the object is there.
@@ -34,7 +35,7 @@ def run(coro: Coroutine[Any, Any, T]) -> T:
 
     An interrupt (Ctrl-C) cancels the coroutine and waits until its clean-up is done before it is raised again.
     """
-    loop = _running_loop()
+    loop = background_loop()
     if threading.current_thread() is _thread:
         coro.close()
         msg = "a blocking method was called from inside an async step; call its async twin and await it"

@@ -12,6 +12,7 @@
     │   └── OutOfBalance               the account is empty or at its own spending limit
     ├── ProviderUnavailable            it cannot answer now: overloaded, rate limited, unreachable
     ├── AnswerLost                     a request that was perhaps served, and billed, but whose answer did not arrive
+    ├── BatchUnfinished                a batch is under way, and cannot be asked for its results now
     ├── BudgetExhausted                the next request could cross a budget
     ├── LedgerError                    the ledger cannot be read or written, or another process has it
     └── MissingExtraError(ImportError) an optional part of the package is not installed
@@ -73,6 +74,10 @@ class ProviderUnavailable(Text2ExpertError):  # noqa: N818
 
 class AnswerLost(Text2ExpertError):  # noqa: N818
     """A request went out and no whole answer came back: it was perhaps billed, so its whole hold is booked."""
+
+
+class BatchUnfinished(Text2ExpertError):  # noqa: N818
+    """A batch was sent and its results cannot be had now: its holds stay, and the next run collects it."""
 
 
 class BudgetExhausted(Text2ExpertError):  # noqa: N818

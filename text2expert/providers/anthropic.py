@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from text2expert.errors import (
     AnswerLost,
@@ -78,9 +77,12 @@ class Anthropic:
         Raises:
             AuthenticationFailed: There is none.
         """
-        if self._key is None and not _is_loopback(self.endpoint):
-            ways = f"set {KEY_VARIABLE}" if self.endpoint == ENDPOINT else "pass api_key="
-            raise AuthenticationFailed(f"no key for {self.endpoint}: {ways}")
+        if self._key is None and not http.is_loopback(self.endpoint):
+            own = f"set {KEY_VARIABLE} or pass api_key="
+            other = "pass api_key= (a key from the environment goes to its provider's own host alone)"
+            raise AuthenticationFailed(
+                f"no key for {http.host(self.endpoint)}: {own if self.endpoint == ENDPOINT else other}"
+            )
 
     async def complete(self, request: Request) -> Completion:
         """The answer to *request*; see `text2expert.providers.Provider` for what it raises."""
@@ -102,11 +104,6 @@ class Anthropic:
         """Of every request."""
         key = {"x-api-key": self._key} if self._key else {}
         return {"anthropic-version": VERSION, **key}
-
-
-def _is_loopback(endpoint: str) -> bool:
-    host = urlsplit(endpoint).hostname or ""
-    return host in {"localhost", "::1"} or re.fullmatch(r"127\.\d+\.\d+\.\d+", host) is not None
 
 
 def wire_body(request: Request) -> dict[str, Any]:
@@ -225,7 +222,7 @@ def read_message(text: str, headers: Mapping[str, str] | None = None) -> Complet
     try:
         message = json.loads(text)
         if message["type"] == "error":
-            raise refusal(_STATUS.get(message["error"]["type"], 500), text, headers or {})
+            raise refusal(STATUS.get(message["error"]["type"], 500), text, headers or {})
         blocks = message["content"]
         answer = "".join(block["text"] for block in blocks if block["type"] == "text")
         trace = "".join(block.get("thinking", "") for block in blocks if block["type"] == "thinking")
@@ -260,7 +257,7 @@ def _usage(usage: Mapping[str, Any] | None) -> Usage | None:
     )
 
 
-_STATUS = {
+STATUS = {
     "invalid_request_error": 400,
     "authentication_error": 401,
     "billing_error": 402,
@@ -286,7 +283,7 @@ def refusal(status: int, text: str, headers: Mapping[str, str]) -> Text2ExpertEr
     said = f"{status} {kind}: {words}".strip()
     request_id = headers.get("request-id")
     said += f" (request {request_id})" if request_id else ""
-    retry_after = _retry_after(headers)
+    retry_after = http.retry_after_s(headers)
     # The account's own limits come as 400, 402, 403 or 429. A rate limit has "retry-after"; an empty account has none.
     empty = code.endswith(("spend_limit_reached", "billing_unavailable")) or (
         status in {400, 403, 429} and retry_after is None and _EMPTY_ACCOUNT.search(words)
@@ -316,19 +313,6 @@ def _error(text: str) -> tuple[str, str, str]:
         return "", text.strip()[:300] or "no body", ""
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, which the header gives as such or as a date."""
-    value = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - _now(headers)).total_seconds())
-    except ValueError:
-        return None
-
-
 def _pause(headers: Mapping[str, str]) -> float:
     """Seconds until every limit of which nothing remains is filled up again; 0 where something remains of all."""
     pause = 0.0
@@ -337,13 +321,13 @@ def _pause(headers: Mapping[str, str]) -> float:
             continue
         try:
             reset = datetime.fromisoformat(headers.get(f"anthropic-ratelimit-{limit}-reset", ""))
-            pause = max(pause, (reset - _now(headers)).total_seconds())
+            pause = max(pause, (reset - server_time(headers)).total_seconds())
         except (ValueError, TypeError):
             continue
     return pause
 
 
-def _now(headers: Mapping[str, str]) -> datetime:
+def server_time(headers: Mapping[str, str]) -> datetime:
     """The service's time, which its resets are told in: clocks of laptops are wrong by minutes."""
     try:
         return parsedate_to_datetime(headers.get("date", ""))
