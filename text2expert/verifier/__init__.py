@@ -11,9 +11,9 @@ measures   catch rate, false alarms, approval rate, with intervals
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
@@ -22,8 +22,9 @@ from text2expert._progress import bar
 from text2expert._sync import run
 from text2expert._tasks import in_order
 from text2expert.errors import AnswerLost, BudgetExhausted, InputError, ProviderUnavailable
+from text2expert.evidence import Grounding
 from text2expert.llm import LLM, Estimate, as_llm
-from text2expert.records import Chunk, QAPair, Verdict, drawn
+from text2expert.records import Chunk, QAPair, Verdict, digest, drawn
 from text2expert.verifier import controls as _controls
 from text2expert.verifier.items import Item, check, gathered, grouped, sampled
 from text2expert.verifier.judging import FORM, INSTRUCTIONS, SCHEMA, Judgement, judgements, prompt
@@ -144,24 +145,28 @@ class Verifier:
             ProviderError: The provider refused a request for good.
             LedgerError: The ledger cannot be used.
         """
-        passed, verdicts = [], []
+        grounded, verdicts = [], []
         for pair in pairs:
             found = check(pair, passages)
             if found.grounded and found.no_hallucination and found.complete:
-                passed.append(pair)
+                grounded.append(pair)
             else:
-                verdicts.append(_mechanical(pair, found.grounded, found.no_hallucination, found.complete, found.reason))
-        items = gathered(passed)
-        drawn_items = sampled(items, self.sample, self.seed)
-        calls = [
-            *grouped(drawn_items, self.pairs_per_call),
-            *grouped(await self._planted(drawn_items, items, passages), self.pairs_per_call),
-        ]
-        if calls:
-            with ledger.budget("verifier", self.budget):
+                verdicts.append(_mechanical(pair, found))
+        items = gathered(grounded)
+        lesson = digest("lesson", *(passage.key for passage in passages))
+        chosen = sampled(items, self.sample, self.seed, lesson)
+        with ledger.budget("verifier", self.budget):
+            calls = [
+                call
+                for some in (chosen, await self._planted(chosen, items, passages, lesson))
+                for group in grouped(some, self.pairs_per_call)
+                for call in self._asked_before(group, passages)
+            ]
+            if calls:
                 async for judged in in_order((self._judge(call, passages) for call in calls), len(calls)):
                     verdicts += judged
-        return verdicts
+        places = {pair.qa_id: place for place, pair in enumerate(pairs)}
+        return sorted(verdicts, key=lambda verdict: (places.get(verdict.qa_id, len(pairs)), verdict.qa_id))
 
     def verify(self, pairs: Iterable[QAPair], chunks: Iterable[Chunk]) -> list[Verdict]:
         """Verdicts on *pairs*, judged by lesson: those that name the same *chunks* as their sources.
@@ -176,14 +181,19 @@ class Verifier:
         if not lessons or not items or not self.sample:
             return self.llm.estimate(0, 0, (0, 0))
         judged = items / lessons * self.sample
-        planting = lessons * (1 - (1 - self.controls) ** judged)
-        calls = round(lessons * math.ceil(judged / self.pairs_per_call) + planting)
+        fewer = math.floor(judged)  # some lessons give so many, the others one more
+        calls = math.ceil(fewer / self.pairs_per_call) * (fewer + 1 - judged)
+        calls += math.ceil((fewer + 1) / self.pairs_per_call) * (judged - fewer)
+        calls = round(lessons * (calls + 1 - (1 - self.controls) ** judged))
         shown = items * self.sample * (1 + 2 * self.controls)
-        passage = passage_characters / lessons
-        fixed = len(self.prompt) + len(FORM)
-        characters = calls * (fixed + passage) + shown * ITEM_CHARACTERS
-        low, high = (round(shown * tokens) + 10 * calls for tokens in VERDICT_RANGE)
-        return self.llm.estimate(calls, round(characters * TOKENS_PER_BYTE), (low, high))
+        fixed = round(calls * (len(self.prompt) + len(FORM)) * TOKENS_PER_BYTE)
+        varying = calls * passage_characters / lessons + shown * ITEM_CHARACTERS
+        sent = fixed + round(varying * TOKENS_PER_BYTE)
+        low, high = (round(shown * tokens) for tokens in VERDICT_RANGE)
+        dearest = self.llm.estimate(calls, sent, (low, high))
+        # The fixed part is long enough for the prefix caches of most providers; not all have one.
+        cached = self.llm.estimate(calls, sent, (low, high), cached_tokens=fixed)
+        return attrs.evolve(dearest, usd_low=min(cached.usd_low, dearest.usd_low))
 
     async def _averify(self, pairs: Sequence[QAPair], chunks: dict[str, Chunk]) -> list[Verdict]:
         lessons: dict[tuple[str, ...], list[QAPair]] = {}
@@ -204,34 +214,40 @@ class Verifier:
         return verdicts
 
     async def _planted(
-        self, drawn_items: Sequence[Item], items: Sequence[Item], passages: Sequence[Chunk]
+        self, chosen: Sequence[Item], items: Sequence[Item], passages: Sequence[Chunk], lesson: str
     ) -> list[Item]:
-        """Controls for those of *drawn_items* that content draws.
+        """Controls for those of *chosen* that content draws.
 
         They have calls of their own, so that none meets its origin, and so that what is judged in earnest is asked in the
         very same words however many controls there are: its replies are not paid for again.
         """
         planted: list[Item] = []
-        for item in drawn_items:
-            if drawn(self.seed, f"control {item.content}", self.controls):
+        for item in chosen:
+            if drawn(self.seed, f"control {lesson} {item.content}", self.controls):
                 bad = _controls.bad(item, items, passages, self.seed)
                 good = await _controls.good(item, passages, self.seed)
                 planted += [each for each in (bad, good) if each is not None]
         # Two items may be measured by the same known-good one. By content, so that neither kind always comes first.
         return sorted({each.content: each for each in planted}.values(), key=lambda each: each.content)
 
+    def _asked_before(self, items: Sequence[Item], passages: Sequence[Chunk]) -> Iterator[Sequence[Item]]:
+        """*items* as one call, or as calls that begin like earlier ones.
+
+        A larger sample adds items to a lesson's last call. What that call judged is not asked, and paid for, again.
+        """
+        while items:
+            sizes = range(len(items), 0, -1)
+            known = (size for size in sizes if self.llm.answered(**self._question(items[:size], passages)))
+            size = next(known, len(items))
+            yield items[:size]
+            items = items[size:]
+
     async def _judge(self, items: Sequence[Item], passages: Sequence[Chunk]) -> list[Verdict]:
         """Verdicts of one call, asked again while an item is not judged plainly; the first plain judgement counts."""
         found: dict[int, Judgement] = {}
         try:
             for sample in range(self.tries):
-                completion = await self.llm.complete(
-                    prompt(passages, items),
-                    system=f"{self.prompt}\n\n{FORM}",
-                    schema=SCHEMA,
-                    max_tokens=self._max_tokens(len(items)),
-                    sample=sample,
-                )
+                completion = await self.llm.complete(**self._question(items, passages), sample=sample)
                 found = judgements(completion, items) | found
                 if len(found) == len(items) or completion.finish == "refusal":
                     break
@@ -241,10 +257,16 @@ class Verifier:
             _log.warning("%d item(s) of %s are not judged: %s", len(items) - len(found), passages[0].id, error)
         return [verdict for number in sorted(found) for verdict in self._verdicts(items[number - 1], found[number])]
 
-    def _max_tokens(self, items: int) -> int:
-        """Less is held of the budget than a reply of full length would take, unless the model was told to think."""
+    def _question(self, items: Sequence[Item], passages: Sequence[Chunk]) -> dict[str, Any]:
         most = self.llm.max_tokens
-        return most if self.llm.thinking else min(most, REPLY_TOKENS + VERDICT_TOKENS * items)
+        # Less is held of the budget than a reply of full length would take, unless the model was told to think.
+        enough = most if self.llm.thinking else min(most, REPLY_TOKENS + VERDICT_TOKENS * len(items))
+        return {
+            "prompt": prompt(passages, items),
+            "system": f"{self.prompt}\n\n{FORM}",
+            "schema": SCHEMA,
+            "max_tokens": enough,
+        }
 
     def _verdicts(self, item: Item, judgement: Judgement) -> list[Verdict]:
         fits = judgement.grounded and judgement.no_hallucination and judgement.complete
@@ -271,8 +293,12 @@ class Verifier:
         return verdicts
 
 
-def _mechanical(pair: QAPair, grounded: bool, no_hallucination: bool, complete: bool, reason: str) -> Verdict:
+def _mechanical(pair: QAPair, found: Grounding) -> Verdict:
     return Verdict(
-        qa_id=pair.qa_id, grounded=grounded, no_hallucination=no_hallucination, complete=complete, reason=reason,
+        qa_id=pair.qa_id,
+        grounded=found.grounded,
+        no_hallucination=found.no_hallucination,
+        complete=found.complete,
+        reason=found.reason,
         by=MECHANICAL,
-    )  # fmt: skip
+    )

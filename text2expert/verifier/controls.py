@@ -23,12 +23,12 @@ PREFIX = "control:"
 """Of a control's qa_id, which no teacher's pair has."""
 
 CLAIMS = (
-    "This has to be confirmed in writing.",
-    "It is checked again every year.",
-    "On public holidays this does not apply.",
-    "A second signature is needed for this.",
-    "Trainees are exempt from it.",
-    "Photographs of it are kept on file.",
+    "It must be recorded in writing.",
+    "It is reviewed once a year.",
+    "It may be waived.",
+    "It may be postponed once.",
+    "It must be photographed.",
+    "Anyone may refuse.",
 )
 """What texts of many kinds could say. One is added to an answer only where the passage speaks of nothing like it."""
 
@@ -44,7 +44,7 @@ _CONDITION = re.compile(
 _LIST = re.compile(
     r"(?P<head>.*),\s+(?P<last_but_one>[^,;.]+?),?\s+(?P<joint>and|or)\s+(?P<last>[^,;.]+?)(?=[.;]|$)", re.DOTALL
 )
-_CUES = {"when", "whenever", "unless", "except", "provided", "until", "only", "long", "condition"}
+_LIGHT = {"when", "whenever", "unless", "except", "provided", "until", "only", "long", "condition", "must", "once"}
 
 
 def bad(item: Item, others: Sequence[Item], passages: Sequence[Chunk], seed: int) -> Item | None:
@@ -130,7 +130,7 @@ def _shortened(pair: QAPair) -> Iterator[tuple[str, QAPair]]:
                 pair, answer=answer.replace(condition[0], ""), short_answer=own.replace(condition[0], "")
             )
             yield "a condition dropped", less
-    listed = _LIST.search(own or answer)
+    listed = _LIST.match(own or answer)
     if listed is not None and listed[0] in answer:
         shorter = f"{listed['head']} {listed['joint']} {listed['last_but_one']}"
         less = attrs.evolve(
@@ -159,9 +159,9 @@ def _shape(number: str) -> list[int]:
 
 def _asked(condition: str, question: str) -> bool:
     """Whether *question* itself states most of *condition*, so that an answer need not."""
-    words = _words(condition) - _CUES
+    words = _words(condition)
     return 2 * len(words & _words(question)) >= len(words)
 
 
 def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w{4,}", text.casefold()))
+    return set(re.findall(r"\w{4,}", text.casefold())) - _LIGHT

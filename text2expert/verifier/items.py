@@ -70,16 +70,15 @@ def passes(pair: QAPair, passages: Sequence[Chunk]) -> bool:
     return found.grounded and found.no_hallucination and found.complete
 
 
-def sampled(items: Iterable[Item], share: float, seed: int) -> list[Item]:
-    """*share* of *items*, which are those of one lesson, in the order in which they were drawn.
+def sampled(items: Iterable[Item], share: float, seed: int, lesson: str) -> list[Item]:
+    """*share* of *items*, in the order in which they were drawn; *lesson* is a digest of what they are about.
 
     A lesson gives its rounded share: up or down as its content falls, so that many lessons together give *share* and a
     lesson whose share is an item or more always gives one. A larger share adds to what a smaller one drew.
     """
-    ranked = sorted(items, key=lambda item: fraction(seed, item.content))
-    together = digest("lesson", *sorted(item.content for item in ranked))
+    ranked = sorted(items, key=lambda item: fraction(seed, f"{lesson} {item.content}"))
     # The fraction is below 1, so a share of 1 takes all and a share of 0 takes none.
-    return ranked[: math.floor(len(ranked) * share + fraction(seed, together))]
+    return ranked[: math.floor(len(ranked) * share + fraction(seed, lesson))]
 
 
 def grouped(items: Sequence[Item], size: int) -> list[tuple[Item, ...]]:
