@@ -4,7 +4,7 @@
         OpenAI(server.url, "sk-1", "deepseek")
 
 It refuses what the real ones refuse, keeps a bill of what a model was run for, and fails on demand. That it is right is
-shown by the official SDK as its client (``test_openai_provider.py``).
+shown by the official SDK as its client (``test_chat_server.py``).
 """
 
 import asyncio

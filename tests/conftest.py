@@ -43,3 +43,12 @@ def finished(tmp_path_factory):
     source = folder / "pumps.txt"
     source.write_text(PUMPS, encoding="utf-8")
     return Pipeline(trainer=QUICK).run(source, out=folder / "run")
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """A real server of OpenAI's protocol, `transformers serve` on loopback, whose model answers noise: `serve.Served`."""
+    from serve import serving
+
+    with serving(tmp_path_factory.mktemp("served")) as server:
+        yield server
