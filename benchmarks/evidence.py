@@ -34,6 +34,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAIRS = ROOT / "tests" / "data" / "labelled_pairs.jsonl"
 MUTATIONS = ROOT / "tests" / "data" / "mutations.jsonl"
 OTHER_DOMAINS = ROOT / "tests" / "data" / "evidence_other_domains.jsonl"
+COMPUTED = ROOT / "tests" / "data" / "evidence_computed.jsonl"
+"""Short texts of twelve genres whose answers are half computed; each was judged by the check unseen before it was mended on it."""
 SAMPLES = ROOT / "text2expert" / "samples"
 SEED = 20260
 HELD_OUT = "records_retention_policy.txt"
@@ -376,7 +378,7 @@ def _line(name: str, cases: list[Case]) -> str:
     return f"| {name:<52} | {len(cases):>4} | {caught:>6} | {share:>5.1f} % | {low:>5.1f} to {high:>5.1f} % | {baseline:>5.1f} % |"
 
 
-def groups_of(pairs: list[Row], mutations: list[Row], others: list[Row]) -> dict[str, list[Case]]:
+def groups_of(pairs: list[Row], mutations: list[Row], others: list[Row], computed: list[Row]) -> dict[str, list[Case]]:
     """The rows of the table: good pairs come first in each part, and "caught" of them means turned away."""
     by_id = {row["id"]: row for row in pairs}
     groups: dict[str, list[Case]] = defaultdict(list)
@@ -396,6 +398,12 @@ def groups_of(pairs: list[Row], mutations: list[Row], others: list[Row]) -> dict
         for pair in row["pairs"]:
             name = f"4 other domains: {pair['bad_kind'] or 'good pairs turned away'}"
             groups[name].append((pair["question"], pair["answer"], row["passage"]))
+    for row in computed:
+        for pair in row["pairs"]:
+            name = pair["bad_kind"] or f"good pairs turned away, {pair['how']}"
+            groups[f"5 computed: {name}"].append(
+                (pair["question"], pair["answer"], f"{row['context']}\n\n{row['passage']}")
+            )
     return groups
 
 
@@ -420,7 +428,7 @@ def main() -> None:
     if arguments.write:
         rows = make_mutations([row for row in pairs if row["label"] == "good"])
         MUTATIONS.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
-    groups = groups_of(pairs, load(MUTATIONS), load(OTHER_DOMAINS))
+    groups = groups_of(pairs, load(MUTATIONS), load(OTHER_DOMAINS), load(COMPUTED))
     print(table(groups))
     good = [row for row in pairs if row["label"] == "good"]
     quoted = [

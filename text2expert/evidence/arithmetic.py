@@ -122,7 +122,7 @@ def _ways(pair: Pair, wanted: Quantity, here: list[Figure], computing: Computing
         yield _shares(terms, factors, wanted)
         yield _percentages(pair, i, wanted)
         yield from (in_proportion(a, terms, wanted) for a in brought)
-        yield shares_of(terms if computing.share else (), wanted)
+        yield shares_of(terms if computing.share and not any(map(is_percent, held)) else (), wanted)
     asked_about = pair.asked()
     yield from (
         _percentages(pair, i, wanted)
