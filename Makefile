@@ -41,9 +41,14 @@ proof: $(INSTALLED)
 	$(BIN)/python benchmarks/evidence.py
 	$(BIN)/python benchmarks/yield_offline.py
 	$(BIN)/python benchmarks/embedded.py
+	$(BIN)/python benchmarks/ledger.py
+	$(BIN)/python benchmarks/reference_job.py
+	KILLS=20 $(BIN)/python -m pytest -q tests/test_kill.py
 	$(BIN)/python -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install --quiet -r benchmarks/requirements-chunking.txt .
 	$(VENV)-bench/bin/python benchmarks/chunking.py
+	$(VENV)-bench/bin/python -m pip install --quiet -r benchmarks/requirements-orchestration.txt
+	$(VENV)-bench/bin/python benchmarks/orchestration.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

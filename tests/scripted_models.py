@@ -2,6 +2,7 @@
 compares figures. Both read nothing but the request, as real models do.
 """
 
+import functools
 import json
 import re
 from typing import Any
@@ -31,26 +32,30 @@ def teach(body: dict[str, Any], nth: int = 0) -> str:
     passages = fences(prompt, "passage")
     if re.search(r"Write (one|\d+) restatements?", prompt):
         return json.dumps({"rewrites": [{"text": " ".join(reversed(re.split(r"(?<=\.)\s+", passages[0])))}]})
-    items: dict[str, dict[str, Any]] = {}
-    for passage in passages[:1] if len(passages) == 1 else []:
-        chunks = Chunker(size=4000, overlap=0).split(Document.from_text(passage))
-        for pair in RuleTeacher().teach(chunks):
-            item = items.setdefault(
-                pair.item,
-                {
-                    "question": pair.question,
-                    "answer": pair.answer,
-                    "short_answer": pair.short_answer,
-                    "reasoning": pair.reasoning,
-                    "difficulty": pair.difficulty,
-                    "evidence": [span.text for span in pair.evidence],
-                    "wordings": [],
-                },
-            )
-            if pair.question != item["question"]:
-                item["wordings"].append(pair.question)
+    items = _items(passages[0]) if len(passages) == 1 else ()
     asked = re.search(r"Write (\d+) question", prompt)
-    return json.dumps({"items": list(items.values())[: int(asked[1]) if asked else 5]})
+    return json.dumps({"items": items[: int(asked[1]) if asked else 5]})
+
+
+@functools.lru_cache(maxsize=2000)
+def _items(passage: str) -> tuple[dict[str, Any], ...]:
+    items: dict[str, dict[str, Any]] = {}
+    for pair in RuleTeacher().teach(Chunker(size=4000, overlap=0).split(Document.from_text(passage))):
+        item = items.setdefault(
+            pair.item,
+            {
+                "question": pair.question,
+                "answer": pair.answer,
+                "short_answer": pair.short_answer,
+                "reasoning": pair.reasoning,
+                "difficulty": pair.difficulty,
+                "evidence": [span.text for span in pair.evidence],
+                "wordings": [],
+            },
+        )
+        if pair.question != item["question"]:
+            item["wordings"].append(pair.question)
+    return tuple(items.values())
 
 
 def judge(body: dict[str, Any], nth: int = 0) -> str:

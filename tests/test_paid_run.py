@@ -1,11 +1,6 @@
 """Runs that are paid for, against servers that speak the real protocols: what is sent, what it costs, what is kept."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +10,6 @@ from paid import TEACHER_KEY, dearest, pipeline, servers, spent
 from pumps import derived_bytes
 from scripted_models import fences, prompt_of, teach
 
-from text2expert import Run
 from text2expert.errors import AuthenticationFailed, NothingTaughtError, OutOfBalance
 from text2expert.records import Chunk, GoldRecord, QAPair, Verdict, read_jsonl
 
@@ -275,39 +269,3 @@ def test_a_document_that_gives_orders_changes_no_verdict(tmp_path):
         pipeline(chat, messages).run(source, out=tmp_path / "run", fine_tune=False)
     (passage,) = {text for each in chat.received for text in fences(prompt_of(each.body), "passage")}
     assert orders in passage
-
-
-CHILD = """
-import sys
-sys.path.insert(0, "tests")
-from paid import pipeline
-class Url:
-    def __init__(self, url): self.url = url
-pipeline(Url(sys.argv[1]), Url(sys.argv[2]), llm={"concurrency": 8}).run(sys.argv[3], out=sys.argv[4], fine_tune=False)
-"""
-
-
-@pytest.mark.parametrize("share", [0.15, 0.5, 0.85])
-def test_killed_at_any_moment_only_what_has_no_stored_reply_is_sent_again(tmp_path, share):
-    source = SAMPLE.resolve()
-    with servers(latency_s=0.02) as (chat, messages):
-        command = [sys.executable, "-c", CHILD, chat.url, messages.url, source, tmp_path / "run"]
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while len(chat.bill) < share * 80:
-            assert child.poll() is None, "it ended before it could be killed"
-            time.sleep(0.005)
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
-        time.sleep(0.2)
-        stored = spent(tmp_path / "run")
-        sent = len(chat.received)
-        subprocess.run(command, check=True, capture_output=True, timeout=300)
-        finished = spent(tmp_path / "run")
-        # Asked twice: what the first process had sent and not stored, and nothing else.
-        digests = [each.digest for each in chat.received]
-        unstored = sent - stored["teacher"].replies
-        assert unstored <= 8
-        assert len(digests) - len(set(digests)) <= unstored
-        assert finished["teacher"].replies == len(set(digests))
-        assert finished[""].lost == stored[""].lost
-        assert Run.load(tmp_path / "run").receipt["counts"]["gold"] > 100
