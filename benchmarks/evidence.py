@@ -35,7 +35,7 @@ PAIRS = ROOT / "tests" / "data" / "labelled_pairs.jsonl"
 MUTATIONS = ROOT / "tests" / "data" / "mutations.jsonl"
 OTHER_DOMAINS = ROOT / "tests" / "data" / "evidence_other_domains.jsonl"
 COMPUTED = ROOT / "tests" / "data" / "evidence_computed.jsonl"
-"""Short texts of twelve genres whose answers are half computed; each was judged by the check unseen before it was mended on it."""
+"""Thirteen short texts of as many genres whose answers are half computed; each was judged unseen before the check was mended on it."""
 SAMPLES = ROOT / "text2expert" / "samples"
 SEED = 20260
 HELD_OUT = "records_retention_policy.txt"
