@@ -221,12 +221,12 @@ class Verifier:
         They have calls of their own, so that none meets its origin, and so that what is judged in earnest is asked in the
         very same words however many controls there are: its replies are not paid for again.
         """
+        origins = [item for item in chosen if drawn(self.seed, f"control {lesson} {item.content}", self.controls)]
         planted: list[Item] = []
-        for item in chosen:
-            if drawn(self.seed, f"control {lesson} {item.content}", self.controls):
-                bad = _controls.bad(item, items, passages, self.seed)
-                good = await _controls.good(item, passages, self.seed)
-                planted += [each for each in (bad, good) if each is not None]
+        for item in origins:
+            bad = _controls.bad(item, items, passages, self.seed)
+            good = await _controls.good(item, origins, passages, self.seed)
+            planted += [each for each in (bad, good) if each is not None]
         # Two items may be measured by the same known-good one. By content, so that neither kind always comes first.
         return sorted({each.content: each for each in planted}.values(), key=lambda each: each.content)
 
@@ -245,16 +245,22 @@ class Verifier:
     async def _judge(self, items: Sequence[Item], passages: Sequence[Chunk]) -> list[Verdict]:
         """Verdicts of one call, asked again while an item is not judged plainly; the first plain judgement counts."""
         found: dict[int, Judgement] = {}
+        why: object = "no reply said plainly what it makes of them"
         try:
             for sample in range(self.tries):
                 completion = await self.llm.complete(**self._question(items, passages), sample=sample)
                 found = judgements(completion, items) | found
-                if len(found) == len(items) or completion.finish == "refusal":
+                if completion.finish == "refusal":
+                    why = f"{self.name} refused"
                     break
-        except BudgetExhausted as error:
-            _log.info("%d item(s) of %s are not judged: %s", len(items) - len(found), passages[0].id, error)
-        except (ProviderUnavailable, AnswerLost) as error:
-            _log.warning("%d item(s) of %s are not judged: %s", len(items) - len(found), passages[0].id, error)
+                if len(found) == len(items):
+                    break
+        except (BudgetExhausted, ProviderUnavailable, AnswerLost) as error:
+            why = error
+        if left := len(items) - len(found):
+            # Where the budget ends, hundreds of calls end alike; whoever set it is told once, by the run.
+            level = logging.INFO if isinstance(why, BudgetExhausted) else logging.WARNING
+            _log.log(level, "%d item(s) of %s are not judged: %s", left, passages[0].id, why)
         return [verdict for number in sorted(found) for verdict in self._verdicts(items[number - 1], found[number])]
 
     def _question(self, items: Sequence[Item], passages: Sequence[Chunk]) -> dict[str, Any]:

@@ -35,6 +35,9 @@ CLAIMS = (
 PLAIN = frozenset(["deadline", "duration", "definition", "frequency", "lasting", "limit", "value", "when", "who"])
 """Kinds of rule questions that read as a person asks them, and whose answer is a whole sentence of the text."""
 
+MOST_ASKED = 20
+"""Rule questions about a lesson that one is chosen from."""
+
 _NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*(?!\w)")
 _CONDITION = re.compile(
     r",?;?\s+(?:and |or |but )?(?:not )?(?:only )?"
@@ -69,10 +72,18 @@ def bad(item: Item, others: Sequence[Item], passages: Sequence[Chunk], seed: int
     return None
 
 
-async def good(item: Item, passages: Sequence[Chunk], seed: int) -> Item | None:
-    """An item that *passages* certainly bear out, chosen by *seed* and the content of *item*; None where there is none."""
-    asked = await RuleTeacher().ateach(tuple(passages), 20)
-    asked = [pair for pair in asked if pair.kind.split(":")[0] in PLAIN and passes(pair, passages)]
+async def good(item: Item, origins: Sequence[Item], passages: Sequence[Chunk], seed: int) -> Item | None:
+    """An item that *passages* certainly bear out, chosen by *seed* and the content of *item*; None where there is none.
+
+    It says nothing of what *origins* say, whose spoiled variants it is judged beside.
+    """
+    asked = [
+        pair
+        for pair in await RuleTeacher().ateach(tuple(passages), MOST_ASKED)
+        if pair.kind.split(":")[0] in PLAIN
+        and all(_apart(pair, origin.pairs[0]) for origin in origins)
+        and passes(pair, passages)
+    ]
     if not asked:
         return None
     chosen = min(asked, key=lambda pair: digest(str(seed), item.content, pair.question))
