@@ -17,7 +17,7 @@ was asked). That is what a model verifier is for; this one runs first, so that n
     statements   a text as sentences, bullets and table rows, each with what it is read with
     stance       what a statement denies and which way it points
     pair         a question and an answer beside their source
-    dates, arithmetic    numbers that follow from others
+    cues, rates, dates, arithmetic    numbers that follow from others
     amounts, polarity, relevance    what does not fit: numbers; negation and direction; words and the question
     grounding    the one judgement
 """
