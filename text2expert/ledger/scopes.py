@@ -15,6 +15,8 @@ ZERO: Final = Decimal(0)
 EXACT: Final = Context(prec=80, traps=[Inexact, InvalidOperation])
 """Adds without rounding: what `dollars` lets in has at most 52 digits, which leaves room for 10**28 of them."""
 
+_NUMBERS: Final = (Decimal, int, float)
+
 Caps = tuple[tuple[str, Decimal], ...]
 """Scope and dollars of each budget that has a cap, from outside in."""
 
@@ -25,7 +27,7 @@ def dollars(usd: Decimal | float, name: str) -> Decimal:
     Raises:
         InputError: It is not an amount of dollars.
     """
-    if isinstance(usd, Decimal | int | float) and not isinstance(usd, bool):
+    if isinstance(usd, _NUMBERS) and not isinstance(usd, bool):
         # A float means what it is written as: 0.1 is ten cents.
         amount = Decimal(str(usd)) if isinstance(usd, float) else Decimal(usd)
         if amount.is_zero():
