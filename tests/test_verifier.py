@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import random
+import re
 from collections import defaultdict
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from judges import BAD, GOOD, chunk, judging, llm, pair, pump_lesson, reply, shown, verdict
+from messages_server import KEY, MessagesServer
 
 from text2expert.errors import AuthenticationFailed, InputError, ProviderUnavailable
 from text2expert.exchange import Completion
@@ -509,6 +511,28 @@ def test_the_estimate_is_near_what_is_asked(sample):
     step.verify(pairs, passages)
     assert 0.75 * planned.calls < len(provider.requests) < 1.25 * planned.calls
     assert 0 == step.estimate(0, 0, 0).calls
+
+
+def test_claude_is_asked_as_its_api_wants_it(ledger):
+    """Over the wire: the schema is taken, thinking is turned down, the fixed part is cached, and the plan holds."""
+
+    def answer(body):
+        numbers = re.findall(r"Item (\d+):", json.dumps(body["messages"]))
+        return reply(*(verdict(int(number)) for number in numbers))
+
+    passages, pairs = many_lessons(10)
+    with MessagesServer(answer) as server:
+        model = LLM("anthropic/claude-sonnet-5-5", base_url=server.url, api_key=KEY)
+        step = Verifier(model, budget=1, controls=0.2)
+        planned = step.estimate(10, 50, sum(each.char_count for each in passages))
+        verdicts = step.verify(pairs, passages)
+    assert {each.qa_id for each in pairs} <= outcome(verdicts).keys()
+    assert all(each.approved for each in verdicts)
+    assert {"between_tools"} == {body["thinking"]["type"] for body in server.bodies}
+    spent = ledger.spent("verifier")
+    assert 0 < spent.settled <= planned.usd_high
+    assert 0 == spent.lost == spent.held
+    assert any(entry["cache_read_input_tokens"] > 500 for entry in server.bill)
 
 
 @pytest.mark.parametrize(

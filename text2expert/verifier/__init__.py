@@ -1,12 +1,14 @@
 """Verifying: a second model judges what the first one wrote, and is itself measured while it does.
 
-pairs ──evidence──▶ items ──sample──▶ calls of a few items ──LLM──▶ verdicts
-                      └── controls ──▶ calls of their own ──LLM──▶ how far the verdicts can be trusted
+    pairs ──evidence──▶ items ──sample──▶ calls of a few items ──LLM──▶ verdicts
+                          └── controls ──▶ calls of their own ──LLM──▶ how far the verdicts can be trusted
 
-items      wordings of one question, the sample, what shares a call      (content alone decides)
-judging    the prompt, the schema, what a reply is taken to say          (asks no model)
-controls   known-bad and known-good items                                (never gold)
-measures   catch rate, false alarms, approval rate, with intervals
+    items      wordings of one question, the sample, what shares a call      (content alone decides)
+    judging    the prompt, the schema, what a reply is taken to say          (asks no model)
+    controls   known-bad and known-good items                                (never gold)
+    measures   catch rate, false alarms, approval rate, with intervals
+
+Money, replay and retry are the business of `text2expert.llm`.
 """
 
 import logging
@@ -27,7 +29,7 @@ from text2expert.llm import LLM, Estimate, as_llm
 from text2expert.records import Chunk, QAPair, Verdict, digest, drawn
 from text2expert.verifier import controls as _controls
 from text2expert.verifier.items import Item, check, gathered, grouped, sampled
-from text2expert.verifier.judging import FORM, INSTRUCTIONS, SCHEMA, Judgement, judgements, prompt
+from text2expert.verifier.judging import FORM, INSTRUCTIONS, SCHEMA, Judgement, judgements, question
 from text2expert.verifier.measures import MECHANICAL, Approval, ControlReport, approval, control_report
 
 __all__ = ["INSTRUCTIONS", "Approval", "ControlReport", "Verifier", "approval", "control_report"]
@@ -177,7 +179,10 @@ class Verifier:
         return run(self._averify(list(pairs), {chunk.id: chunk for chunk in chunks}))
 
     def estimate(self, lessons: int, items: int, passage_characters: int) -> Estimate:
-        """What judging takes: *items* of *lessons* about passages of *passage_characters*, all of them together."""
+        """What judging takes: *items* of *lessons* about passages of *passage_characters*, all of them together.
+
+        From a cached fixed part and short reasons to a provider without a prefix cache and long ones.
+        """
         if not lessons or not items or not self.sample:
             return self.llm.estimate(0, 0, (0, 0))
         judged = items / lessons * self.sample
@@ -191,7 +196,7 @@ class Verifier:
         sent = fixed + round(varying * TOKENS_PER_BYTE)
         low, high = (round(shown * tokens) for tokens in VERDICT_RANGE)
         dearest = self.llm.estimate(calls, sent, (low, high))
-        # The fixed part is long enough for the prefix caches of most providers; not all have one.
+        # The fixed part is long enough for the prefix caches of most providers.
         cached = self.llm.estimate(calls, sent, (low, high), cached_tokens=fixed)
         return attrs.evolve(dearest, usd_low=min(cached.usd_low, dearest.usd_low))
 
@@ -268,7 +273,7 @@ class Verifier:
         # Less is held of the budget than a reply of full length would take, unless the model was told to think.
         enough = most if self.llm.thinking else min(most, REPLY_TOKENS + VERDICT_TOKENS * len(items))
         return {
-            "prompt": prompt(passages, items),
+            "prompt": question(passages, items),
             "system": f"{self.prompt}\n\n{FORM}",
             "schema": SCHEMA,
             "max_tokens": enough,

@@ -84,7 +84,7 @@ class Judgement:
     reason: str = attrs.field(eq=False)
 
 
-def prompt(passages: Sequence[Chunk], items: Sequence[Item]) -> str:
+def question(passages: Sequence[Chunk], items: Sequence[Item]) -> str:
     """The part of a request that changes: *passages*, then *items*, numbered from 1.
 
     An item is written as JSON, where no text can end its own field.
