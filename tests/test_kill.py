@@ -23,21 +23,19 @@ CONCURRENCY = 16
 REQUESTS = 650
 """Of both steps in an undisturbed run, about: 400 passages taught, 40 once more beside others, and judged."""
 
-CHILD = (
-    f"CONCURRENCY = {CONCURRENCY}"
-    + """
+CHILD = """
 import sys
 sys.path.insert(0, "tests")
 from paid import pipeline
 from text2expert import Chunker
 class At:
     def __init__(self, url): self.url = url
+chat, messages, out, concurrency, *sources = sys.argv[1:]
 pipeline(
-    At(sys.argv[1]), At(sys.argv[2]), teacher={"rewrites": 0}, verifier={"sample": 0.5},
-    llm={"concurrency": CONCURRENCY}, chunker=Chunker(size=380, overlap=40),
-).run(sys.argv[4:], out=sys.argv[3], fine_tune=False)
+    At(chat), At(messages), teacher={"rewrites": 0}, verifier={"sample": 0.5},
+    llm={"concurrency": int(concurrency)}, chunker=Chunker(size=380, overlap=40),
+).run(sources, out=out, fine_tune=False)
 """
-)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +50,7 @@ def test_killed_at_a_random_moment_only_what_has_no_stored_reply_is_sent_again(a
     chat.received.clear()
     messages.bodies.clear()
     moment = random.SystemRandom().uniform(0.02, 0.98)
-    command = [sys.executable, "-c", CHILD, chat.url, messages.url, tmp_path / "run", *SAMPLES]
+    command = [sys.executable, "-c", CHILD, chat.url, messages.url, tmp_path / "run", str(CONCURRENCY), *SAMPLES]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while len(chat.received) + len(messages.bodies) < moment * REQUESTS:
         assert child.poll() is None, "it ended before it could be killed"
