@@ -60,6 +60,10 @@ class Server:
         """Text by key, of replies that were delivered."""
         self.bill = {step: {True: Decimal(0), False: Decimal(0)} for step in STEPS}
         """Dollars by step, and by whether the answer was delivered."""
+        self.asked = []
+        """The request of each answer that was delivered."""
+        self.lost = dict.fromkeys(STEPS, Decimal(0))
+        """The worst cases of requests of which the sender cannot know whether they were billed."""
 
     async def complete(self, request):
         assert request.key not in self.answered, "a reply that was stored is paid for again"
@@ -88,6 +92,12 @@ class Server:
             + usage.output_tokens * PRICE.output
         ) / MILLION
         return usage
+
+    def lose(self, out, shares, *, billed=True):
+        """The answer to *out* will never be seen, and it is *billed* or not."""
+        self.lost[out.step] += self.worst(out.request)
+        if billed:
+            self.run_model(out, shares, delivered=False)
 
     def worst(self, request):
         dearest = max(PRICE.input, PRICE.cache_read, PRICE.cache_write)
@@ -162,7 +172,7 @@ class Money(RuleBasedStateMachine):
 
     # What users do
 
-    @rule(step=st.sampled_from(STEPS), prompt=st.sampled_from(PROMPTS), sample=st.integers(0, 3))
+    @rule(step=st.sampled_from(STEPS), prompt=st.sampled_from(PROMPTS), sample=st.integers(0, 1))
     def ask(self, step, prompt, sample):
         async def question():
             with budget("", self.whole), budget(step, self.caps[step]):
@@ -171,6 +181,18 @@ class Money(RuleBasedStateMachine):
 
         self.tasks.append(self.loop.create_task(question()))
         self.idle()
+
+    @precondition(lambda self: self.server.asked)
+    @rule(data=st.data())
+    def ask_again(self, data):
+        """What was answered before: nothing is sent, and it is there although no budget may be left."""
+        request = data.draw(st.sampled_from(self.server.asked))
+        sent = len(self.server.requests)
+        with budget("", 0):
+            again = self.model.complete(request.prompt, system=request.system, sample=request.sample)
+            reply = self.loop.run_until_complete(again)
+        assert self.server.answered[request.key] == reply.text
+        assert sent == len(self.server.requests)
 
     @rule(step=st.sampled_from(STEPS), more=DOLLARS)
     def raise_budget(self, step, more):
@@ -202,6 +224,7 @@ class Money(RuleBasedStateMachine):
             self.server.bill[out.step][True] += self.server.worst(out.request)
         out.answer.set_result(Completion(text=text, usage=usage, finish="stop", raw=text))
         self.server.answered[out.request.key] = text
+        self.server.asked.append(out.request)
         self.idle()
         assert text == self.ledger.reply(out.request.key).text
 
@@ -216,8 +239,7 @@ class Money(RuleBasedStateMachine):
     def lose(self, data, shares, billed, error):
         """The answer is cut on its way, or a provider's own code fails on it."""
         out = self.take(data)
-        if billed:
-            self.server.run_model(out, shares, delivered=False)
+        self.server.lose(out, shares, billed=billed)
         out.answer.set_exception(error("cut"))
         self.idle()
 
@@ -248,7 +270,7 @@ class Money(RuleBasedStateMachine):
         was_out, self.server.out = self.server.out, []
         self.cancel_all()
         for out in was_out:
-            self.server.run_model(out, shares, delivered=False)
+            self.server.lose(out, shares)
 
     def cancel_all(self):
         async def gone():
@@ -267,7 +289,7 @@ class Money(RuleBasedStateMachine):
     def forget(self, gone, shares):
         for out in gone:
             self.server.out.remove(out)
-            self.server.run_model(out, shares, delivered=False)
+            self.server.lose(out, shares)
 
     # What always holds
 
@@ -289,7 +311,7 @@ class Money(RuleBasedStateMachine):
         for step in STEPS:
             spent = self.ledger.spent(step)
             assert self.server.bill[step][True] == spent.settled
-            assert self.server.bill[step][False] <= spent.lost
+            assert self.server.bill[step][False] <= spent.lost == self.server.lost[step]
 
     @invariant()
     def what_is_out_is_held(self):
