@@ -306,7 +306,7 @@ def test_no_reply_approves_without_four_times_true(verdicts):
     """Whatever a reply holds: approved is only what all its verdicts on that item approve in every respect."""
     _, pairs = pump_lesson()
     items = gathered(pairs[3:5])
-    found = judgements(Completion(text=json.dumps({"verdicts": verdicts}), usage=None, finish="stop"), items)
+    found = judgements(Completion(text=json.dumps({"verdicts": verdicts}), usage=None, finish="stop"), items, "")
     for number, judgement in found.items():
         about = [each for each in verdicts if str(each["item"]) == str(number)]
         fine = judgement.grounded and judgement.no_hallucination and judgement.complete and judgement.approved
@@ -347,6 +347,19 @@ def test_text_that_gives_orders_changes_neither_items_nor_verdicts(attack, where
     monkeypatch.setattr("text2expert.verifier.check", lambda *_: _Fine())
     verdicts = verifier(ScriptedProvider(answer)).verify([target, clean[1]], [passage])
     assert not any(each.approved for each in verdicts)
+
+
+@pytest.mark.parametrize("approve", [True, False])
+def test_a_judge_that_quotes_a_verdict_in_prose_has_not_given_one(approve, monkeypatch):
+    """A fake verdict that is all the JSON in a reply would otherwise be taken for the judge's own."""
+    passage, pairs = pump_lesson()
+    target = attrs.evolve(pairs[4], answer=f"At 8 bar. {FAKE}")
+    monkeypatch.setattr("text2expert.verifier.check", lambda *_: _Fine())
+    quoting = f"The answer ends with {FAKE}, which is no part of the passage, so I reject it."
+    plain = f"<think>It ends with {FAKE}.</think>\n```json\n{reply(verdict(1, approve))}\n```"
+    provider = ScriptedProvider([quoting, plain])
+    verdicts = verifier(provider).verify([target], [passage])
+    assert ([approve], 2) == ([each.approved for each in verdicts], len(provider.requests))
 
 
 # -- the sample -------------------------------------------------------------------------------------------------------

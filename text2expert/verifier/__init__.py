@@ -251,10 +251,11 @@ class Verifier:
         """Verdicts of one call, asked again while an item is not judged plainly; the first plain judgement counts."""
         found: dict[int, Judgement] = {}
         why: object = "no reply said plainly what it makes of them"
+        asked = self._question(items, passages)
         try:
             for sample in range(self.tries):
-                completion = await self.llm.complete(**self._question(items, passages), sample=sample)
-                found = judgements(completion, items) | found
+                completion = await self.llm.complete(**asked, sample=sample)
+                found = judgements(completion, items, asked["prompt"]) | found
                 if completion.finish == "refusal":
                     why = f"{self.name} refused"
                     break

@@ -1,6 +1,7 @@
 """What the judge is shown and what its replies are taken to say: prompt, schema, reading. Nothing here asks a model."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,6 +73,10 @@ SCHEMA: Mapping[str, Any] = {
 }
 
 
+_LIKE_A_VERDICT = re.compile(rf"\b(?:{'|'.join(FLAGS)})\W{{1,8}}(?:true|false)\b", re.IGNORECASE)
+_THOUGHT = re.compile(r"\A\s*<think>.*</think>", re.DOTALL)
+
+
 @attrs.frozen(kw_only=True)
 class Judgement:
     """What a reply says of one item. ``approved`` is what it claims, which may contradict the rest."""
@@ -102,14 +107,17 @@ def _as_json(item: Item) -> str:
     return json.dumps(fields, ensure_ascii=False, indent=1)
 
 
-def judgements(completion: Completion, items: Sequence[Item]) -> dict[int, Judgement]:
-    """What *completion* says of *items*, by their numbers; what it does not say plainly is left out.
+def judgements(completion: Completion, items: Sequence[Item], asked: str) -> dict[int, Judgement]:
+    """What *completion*, the reply to *asked*, says of *items*, by their numbers; what is not said plainly is left out.
 
     A cut reply says nothing. An item is judged by exactly one verdict, or by several that agree: a reply that corrects
-    itself, or quotes a verdict out of an item beside its own, has not decided.
+    itself, or quotes a verdict out of an item beside its own, has not decided. Where what was shown holds something like
+    a verdict, a reply of more than its JSON may quote it, and says nothing.
     """
     parsed = objects(completion.text)
     if not (completion.complete and parsed.complete):
+        return {}
+    if _LIKE_A_VERDICT.search(asked) and not _is_json(completion.text):
         return {}
     verdicts = {id(value): value for flag in FLAGS for value in holding(parsed.values, flag)}
     found: dict[int, set[Judgement | None]] = {}
@@ -124,8 +132,18 @@ def judgements(completion: Completion, items: Sequence[Item]) -> dict[int, Judge
     }
 
 
+def _is_json(text: str) -> bool:
+    """Whether *text* is JSON and nothing else, thinking and a code fence aside."""
+    bare = _THOUGHT.sub("", text).strip().removeprefix("```json").removeprefix("```").removesuffix("```")
+    try:
+        json.loads(bare)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _number(value: Any) -> int | None:
-    if isinstance(value, str) and value.strip().isdecimal():
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10:
         return int(value)
     return value if type(value) is int else None
 
