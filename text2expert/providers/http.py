@@ -14,7 +14,7 @@ import math
 import os
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, Self, TypeVar
@@ -115,6 +115,7 @@ def endpoint(url: str) -> str:
     return url
 
 
+@functools.lru_cache(maxsize=64)  # asked before every request
 def is_loopback(url: str) -> bool:
     """Whether *url* leads to this machine."""
     name = urlsplit(url).hostname or ""
@@ -192,7 +193,7 @@ async def lines(
     *,
     deadline_s: float = 3600.0,
     idle_s: float = 60.0,
-) -> AsyncIterator[Reply | str]:
+) -> AsyncGenerator[Reply | str, None]:
     """Fetch *url* line by line, for answers too large for memory: first a `Reply`, then each line that is not blank.
 
     The Reply has the status and headers; it has a text only where the status is not 200, and then nothing follows.
