@@ -344,9 +344,8 @@ def test_cookies_are_not_kept():
     with ChatServer([Answer("[]", headers={"Set-Cookie": "a=b"}), "[]"]) as server:
 
         async def twice():
-            provider = OpenAI(
-                server.url.replace("127.0.0.1", "localhost"), KEY, "deepseek"
-            )  # an IP address keeps no cookies
+            named = server.url.replace("127.0.0.1", "localhost")  # cookies are kept for names alone
+            provider = OpenAI(named, KEY, "deepseek")
             return [await provider.complete(request()), await provider.complete(request())]
 
         asyncio.run(twice())
