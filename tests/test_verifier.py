@@ -466,20 +466,32 @@ def test_without_a_cent_only_the_evidence_check_judges():
     assert (["wrong"], []) == ([each.qa_id for each in verdicts], provider.requests)
 
 
-def test_an_answer_that_never_comes_leaves_its_items_unverified(caplog):
+def out_of_order(request):
+    """A judge that is not there for the second of many lessons."""
+    if "Plant 2." in request.prompt:
+        return ProviderUnavailable("out of order", retry_after=0)
+    return reply(*(verdict(number) for number, _ in enumerate(shown(request), 1)))
+
+
+def test_an_answer_that_never_comes_leaves_its_items_unverified(capsys):
     passages, pairs = many_lessons(3)
-
-    def answer(request):
-        if "Plant 2." in request.prompt:
-            return ProviderUnavailable("out of order", retry_after=0)
-        return reply(*(verdict(number) for number, _ in enumerate(shown(request), 1)))
-
-    provider = ScriptedProvider(answer)
-    with caplog.at_level(logging.WARNING, "text2expert.verifier"):
-        verdicts = Verifier(llm(provider, attempts=1), controls=0).verify(pairs, passages)
+    verdicts = Verifier(llm(ScriptedProvider(out_of_order), attempts=1), controls=0).verify(pairs, passages)
     assert {each.qa_id for each in pairs if not each.qa_id.startswith("2_")} == outcome(verdicts).keys()
-    assert "5 item(s) of chunk_000002 are not judged" in caplog.text
-    assert "out of order" in caplog.text
+    said = capsys.readouterr().err
+    assert "5 questions were not judged: " in said
+    assert "out of order" in said
+
+
+@pytest.mark.parametrize(("budget", "level"), [(None, logging.WARNING), (0, logging.INFO)])
+def test_a_lesson_alone_logs_what_was_not_judged(caplog, budget, level):
+    passages, pairs = many_lessons(2)
+    some = tuple(each for each in pairs if each.qa_id.startswith("2_"))
+    step = Verifier(llm(ScriptedProvider(out_of_order), attempts=1, price=PRICE), controls=0, budget=budget)
+    with caplog.at_level(logging.INFO, "text2expert.verifier"):
+        assert [] == asyncio.run(step.averify(some, (passages[1],)))
+    (record,) = caplog.records
+    assert record.levelno == level
+    assert record.getMessage().startswith("5 item(s) of chunk_000002 are not judged: ")
 
 
 def test_what_was_judged_is_kept_when_asking_again_fails():

@@ -15,12 +15,12 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import attrs
 
 from text2expert import ledger
-from text2expert._progress import bar
+from text2expert._progress import bar, say
 from text2expert._sync import run
 from text2expert._tasks import in_order
 from text2expert.errors import AnswerLost, BudgetExhausted, InputError, ProviderUnavailable
@@ -40,6 +40,9 @@ REPLY_TOKENS = 2_048
 """Of a reply beside its verdicts, at most: for models whose thinking cannot be turned off altogether."""
 VERDICT_TOKENS = 256
 """Of one verdict, at most."""
+
+BATCH_REQUESTS = 10_000
+"""Chunks under way where requests go in batches: few batches and large ones, and yet not a whole corpus in memory."""
 
 TOKENS_PER_BYTE = 1.3 / 4
 """Plans only: four bytes a token, and 30 % more with the tokenizer of current Claude models (measured by its maker)."""
@@ -90,6 +93,14 @@ def _or_ours(prompt: str | None) -> str:
     return INSTRUCTIONS if prompt is None else prompt
 
 
+class _Unjudged(NamedTuple):
+    """Items of a call that have no verdict, and why."""
+
+    items: int
+    why: str
+    by_budget: bool
+
+
 @attrs.frozen
 class Verifier:
     """A model that judges pairs against their passages, strictly, a few at a time.
@@ -132,8 +143,8 @@ class Verifier:
 
     @property
     def concurrency(self) -> int:
-        """How many chunks are worth having under way."""
-        return self.llm.concurrency
+        """Requests worth having under way: those that the model takes at a time, or that fill a batch."""
+        return BATCH_REQUESTS if self.llm.batch else self.llm.concurrency
 
     async def averify(self, pairs: tuple[QAPair, ...], passages: tuple[Chunk, ...]) -> list[Verdict]:
         """Verdicts on *pairs*, which are those of one lesson about *passages*, and on the controls planted among them.
@@ -147,7 +158,18 @@ class Verifier:
             ProviderError: The provider refused a request for good.
             LedgerError: The ledger cannot be used.
         """
+        verdicts, unjudged = await self._lesson(pairs, passages)
+        for left in unjudged:
+            # Where the budget ends, hundreds of calls end alike, and a run says so itself.
+            level = logging.INFO if left.by_budget else logging.WARNING
+            _log.log(level, "%d item(s) of %s are not judged: %s", left.items, passages[0].id, left.why)
+        return verdicts
+
+    async def _lesson(
+        self, pairs: Sequence[QAPair], passages: Sequence[Chunk]
+    ) -> tuple[list[Verdict], list[_Unjudged]]:
         grounded, verdicts = [], []
+        unjudged: list[_Unjudged] = []
         for pair in pairs:
             found = check(pair, passages)
             if found.grounded and found.no_hallucination and found.complete:
@@ -165,10 +187,12 @@ class Verifier:
                 for call in self._asked_before(group, passages)
             ]
             if calls:
-                async for judged in in_order((self._judge(call, passages) for call in calls), len(calls)):
+                async for judged, left in in_order((self._judge(call, passages) for call in calls), len(calls)):
                     verdicts += judged
+                    unjudged += left
         places = {pair.qa_id: place for place, pair in enumerate(pairs)}
-        return sorted(verdicts, key=lambda verdict: (places.get(verdict.qa_id, len(pairs)), verdict.qa_id))
+        in_place = sorted(verdicts, key=lambda verdict: (places.get(verdict.qa_id, len(pairs)), verdict.qa_id))
+        return in_place, unjudged
 
     def verify(self, pairs: Iterable[QAPair], chunks: Iterable[Chunk]) -> list[Verdict]:
         """Verdicts on *pairs*, judged by lesson: those that name the same *chunks* as their sources.
@@ -209,13 +233,15 @@ class Verifier:
             lessons.setdefault(pair.sources, []).append(pair)
         self.llm.check()
         verdicts: list[Verdict] = []
-        work = (
-            self.averify(tuple(each), tuple(chunks[source] for source in sources)) for sources, each in lessons.items()
-        )
+        unjudged: list[_Unjudged] = []
+        work = (self._lesson(each, [chunks[source] for source in sources]) for sources, each in lessons.items())
         with bar(len(lessons), "Judging", unit="chunk") as progress:
-            async for judged in in_order(work, self.concurrency):
+            async for judged, left in in_order(work, self.concurrency):
                 verdicts += judged
+                unjudged += left
                 progress.update()
+        if unjudged:
+            say(f"{sum(left.items for left in unjudged):,} questions were not judged: {unjudged[0].why}")
         return verdicts
 
     async def _planted(
@@ -247,7 +273,7 @@ class Verifier:
             yield items[:size]
             items = items[size:]
 
-    async def _judge(self, items: Sequence[Item], passages: Sequence[Chunk]) -> list[Verdict]:
+    async def _judge(self, items: Sequence[Item], passages: Sequence[Chunk]) -> tuple[list[Verdict], list[_Unjudged]]:
         """Verdicts of one call, asked again while an item is not judged plainly; the first plain judgement counts."""
         found: dict[int, Judgement] = {}
         why: object = "no reply said plainly what it makes of them"
@@ -263,11 +289,9 @@ class Verifier:
                     break
         except (BudgetExhausted, ProviderUnavailable, AnswerLost) as error:
             why = error
-        if left := len(items) - len(found):
-            # Where the budget ends, hundreds of calls end alike; whoever set it is told once, by the run.
-            level = logging.INFO if isinstance(why, BudgetExhausted) else logging.WARNING
-            _log.log(level, "%d item(s) of %s are not judged: %s", left, passages[0].id, why)
-        return [verdict for number in sorted(found) for verdict in self._verdicts(items[number - 1], found[number])]
+        verdicts = [verdict for number in sorted(found) for verdict in self._verdicts(items[number - 1], found[number])]
+        left = len(items) - len(found)
+        return verdicts, [_Unjudged(left, str(why), isinstance(why, BudgetExhausted))] if left else []
 
     def _question(self, items: Sequence[Item], passages: Sequence[Chunk]) -> dict[str, Any]:
         most = self.llm.max_tokens
