@@ -4,7 +4,8 @@
 
 Both steps run against servers on this machine that speak the providers' protocols and answer at the length that real
 models are reported to (about 3,000 tokens for a teacher's call of five questions with its thinking, 60 to 120 for a
-verdict). Printed are the plan before it, the ledger after it, and what the same job costs with the cheap verifier in
+verdict). The job is the guide's: one call for each passage, neither restatements nor calls over several passages, which are
+shown in a third run with all defaults. Printed are the plan before it, the ledger after it, and what the same job costs with the cheap verifier in
 batches. Prices are those of the hour: DeepSeek's peak hours double the teacher's.
 """
 
@@ -43,7 +44,7 @@ def text() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def teach(body: dict, nth: int) -> Answer:
+def teach(body: dict, _: int) -> Answer:
     """Five questions about the passage, in four wordings, with thinking of realistic length."""
     passages = fences(prompt_of(body), "passage")
     if "restatement" in prompt_of(body):
@@ -77,12 +78,14 @@ def teach(body: dict, nth: int) -> Answer:
     return Answer(json.dumps({"items": items}), reasoning="The passage says it plainly. " * 300)
 
 
-def run(verifier: str, folder: Path, *, batch: bool) -> None:
+def run(verifier: str, folder: Path, *, batch: bool, **settings: float) -> None:
     """One job, printed: plan, ledger, difference."""
     with ChatServer(teach, keys={TEACHER_KEY}) as chat, MessagesServer(judge, batch_s=1.0) as messages:
         pipeline = Pipeline(
             chunker=Chunker(size=800, overlap=100),
-            teacher=Teacher(LLM("deepseek/deepseek-flash", base_url=chat.url, api_key=TEACHER_KEY, concurrency=32)),
+            teacher=Teacher(
+                LLM("deepseek/deepseek-flash", base_url=chat.url, api_key=TEACHER_KEY, concurrency=32), **settings
+            ),
             verifier=Verifier(
                 LLM(f"anthropic/{verifier}", base_url=messages.url, api_key=KEY, concurrency=32, batch=batch),
                 sample=0.5,
@@ -93,7 +96,7 @@ def run(verifier: str, folder: Path, *, batch: bool) -> None:
         done = pipeline.run(source, out=folder, fine_tune=False).receipt
     cost = float(done["cost_usd"])
     print(
-        f"\n{verifier}{', in batches' if batch else ''}: {done['counts']['items']:,} questions in {done['counts']['parsed']:,} wordings from {plan.chunks:,} passages"
+        f"\n{verifier}{', in batches' if batch else ''}{'' if settings else ', all defaults'}: {done['counts']['items']:,} questions in {done['counts']['parsed']:,} wordings from {plan.chunks:,} passages"
     )
     for step, part in done["costs"].items():
         print(f"  {step:<9} ${float(part['settled_usd']):.3f} for {part['replies']:,} replies")
@@ -101,15 +104,16 @@ def run(verifier: str, folder: Path, *, batch: bool) -> None:
     print(
         f"  in all    ${cost:.3f}, {within} the plan of ${plan.usd_low:.2f} to ${plan.usd_high:.2f}; the guide said ${GUIDE_USD:.0f}"
     )
-    print(f"  {done['teaching']['verifier'][1]}")
 
 
 def main() -> None:
     now = datetime.now(UTC)
     print(f"{now:%Y-%m-%d %H:%M} UTC")
     with tempfile.TemporaryDirectory() as folder:
-        run("claude-sonnet-5-5", Path(folder) / "sonnet", batch=False)
-        run("claude-haiku-5-5", Path(folder) / "haiku", batch=True)
+        guide = {"rewrites": 0, "cross_section": 0.0}
+        run("claude-sonnet-5-5", Path(folder) / "sonnet", batch=False, **guide)
+        run("claude-haiku-5-5", Path(folder) / "haiku", batch=True, **guide)
+        run("claude-sonnet-5-5", Path(folder) / "defaults", batch=False)
 
 
 if __name__ == "__main__":
