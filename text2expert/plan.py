@@ -136,7 +136,9 @@ class Plan:
                 f"(up to ${self.usd_high:,.2f})"
             )
         if self.steps and not any(step.measured for step in self.steps):
-            said.append("`text2expert preview` teaches three passages for about a cent and makes these figures exact")
+            said.append(
+                "`text2expert preview` teaches three passages for about a cent; the plan then goes by what they took"
+            )
         return tuple(said)
 
     def __str__(self) -> str:
