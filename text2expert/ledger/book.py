@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextvars import ContextVar
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -432,25 +432,25 @@ class Ledger:
             raise
 
     def _add_up(self) -> None:
-        self._batches = {number: (remote, at) for number, remote, at in self._file.rows("SELECT * FROM batches")}
-        sums: dict[tuple[str, str], list[Any]] = {}
-        calls = "SELECT id, key, scope, state, usd, batch FROM calls"
-        for number, key, path, state, usd, batch in self._file.rows(calls):
-            self._next_id = max(self._next_id, number + 1)
-            amount = EXACT.create_decimal(usd)
-            if state == "held":
-                entry = _Entry(Hold(id=number, key=key, usd=amount, scope=path, batch=True), batch, abandoned=True)
-                self._enter(entry)
-                self._room.abandon(entry.hold)
-            else:
-                so_far = sums.setdefault((path, state), [ZERO, 0])
-                so_far[0] = EXACT.add(so_far[0], amount)
-                so_far[1] += 1
-        for (path, state), (amount, count) in sums.items():
-            if state == "settled":
-                self._room.book(path, settled=amount, calls=count, replies=count)
-            else:
-                self._room.book(path, lost=amount, calls=count, replies=0)
+        rows = self._file.rows
+        self._batches = {number: (remote_id, at) for number, remote_id, at in rows("SELECT * FROM batches")}
+        self._next_id = rows("SELECT ifnull(max(id), 0) + 1 FROM calls")[0][0]
+        for number, key, path, usd, batch in rows("SELECT id, key, scope, usd, batch FROM calls WHERE state = 'held'"):
+            hold = Hold(id=number, key=key, usd=dollars(Decimal(usd), "hold"), scope=path, batch=True)
+            self._enter(_Entry(hold, batch, abandoned=True))
+            self._room.abandon(hold)
+        for path, state in rows("SELECT DISTINCT scope, state FROM calls WHERE state != 'held'"):
+            amounts = rows("SELECT usd FROM calls WHERE scope = ? AND state = ?", path, state)
+            with localcontext(EXACT):
+                total = dollars(sum((Decimal(usd) for (usd,) in amounts), ZERO), "total")
+            answered = state == "settled"
+            self._room.book(
+                path,
+                settled=total if answered else ZERO,
+                lost=ZERO if answered else total,
+                calls=len(amounts),
+                replies=len(amounts) if answered else 0,
+            )
 
     def _set_aside(self, key: str, usd: Decimal, path: str, batch: bool) -> Hold:
         hold = Hold(id=self._next_id, key=key, usd=usd, scope=path, batch=batch)
