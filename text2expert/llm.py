@@ -246,7 +246,7 @@ class LLM:
         if self.batch:
             from text2expert.providers.batches import Batched  # noqa: PLC0415 - only who batches needs it
 
-            return Batched(provider)
+            return Batched(provider, price=self.price)
         return provider
 
     def _resolved(self) -> tuple[Provider, str]:
