@@ -73,6 +73,8 @@ class Failed(Exception):  # noqa: N818 - what the model may do besides `Said`
 
 CUT = "cut"
 """A fault: the request is served, and the connection cut before a byte of the answer is sent."""
+HALF = "half"
+"""A fault: the connection is cut in the middle of the answer."""
 
 
 @attrs.define
@@ -112,8 +114,9 @@ class MessagesServer:
         self.max_bytes = max_bytes
         self.faults: deque[Failed | str] = deque()  # str: `CUT`
         """For the next POSTs, one each."""
-        self.looking_faults: deque[Failed] = deque()
-        """For the next GETs, one each."""
+        self.looking_faults: deque[Failed | str] = deque()
+        """For the next GETs, one each; those for results have their own."""
+        self.results_faults: deque[Failed | str] = deque()
         self.headers: dict[str, str] = {}
         """Of every reply."""
         self.bodies: list[dict[str, Any]] = []
@@ -176,6 +179,8 @@ class MessagesServer:
                 assert request.transport is not None
                 request.transport.abort()
             response.headers.update(headers)
+            if fault == HALF:
+                return await _half(request, response)
         except Failed as failed:
             headers |= failed.headers
             return web.json_response(failed.body, status=_STATUS[failed.kind], headers=headers)
@@ -188,7 +193,11 @@ class MessagesServer:
             raise Failed("authentication_error", "invalid x-api-key")
         if request.headers.get("anthropic-version") not in _VERSIONS:
             raise Failed("invalid_request_error", "anthropic-version: a valid version is required")
-        faults: deque[Any] = self.faults if request.method == "POST" else self.looking_faults
+        faults = self.looking_faults
+        if request.method == "POST":
+            faults = self.faults
+        elif request.path.endswith("/results"):
+            faults = self.results_faults
         fault = faults.popleft() if faults else ""
         if isinstance(fault, Failed):
             raise fault
@@ -345,6 +354,18 @@ class MessagesServer:
         )
 
 
+async def _half(request: web.Request, response: web.Response) -> web.StreamResponse:
+    """Half of *response*, and the end of the connection."""
+    assert isinstance(response.body, bytes)
+    cut = web.StreamResponse(headers=response.headers)
+    cut.content_length = len(response.body)
+    await cut.prepare(request)
+    await cut.write(response.body[: len(response.body) // 2])
+    assert request.transport is not None
+    request.transport.close()
+    return cut
+
+
 def _by_default(model: str) -> bool:
     """Whether a model thinks unless it is told otherwise."""
     return "adaptive" in THINKING[model] and "enabled" not in THINKING[model]
@@ -381,7 +402,7 @@ def _validate(body: dict[str, Any]) -> None:
     _validate_thinking(body)
     schema = body.get("output_config", {}).get("format", {}).get("schema")
     if schema is not None:
-        _validate_schema(schema)
+        validate_schema(schema)
 
 
 def _validate_thinking(body: dict[str, Any]) -> None:
@@ -395,7 +416,7 @@ def _validate_thinking(body: dict[str, Any]) -> None:
         raise Failed("invalid_request_error", "thinking.budget_tokens: from 1024 up to less than max_tokens")
 
 
-def _validate_schema(schema: dict[str, Any], path: str = "output_config.format.schema") -> None:
+def validate_schema(schema: dict[str, Any], path: str = "output_config.format.schema") -> None:
     """Objects are closed, and nothing limits a value's size."""
     if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
         raise Failed("invalid_request_error", f"{path}: 'additionalProperties' must be explicitly set to false")
@@ -406,6 +427,6 @@ def _validate_schema(schema: dict[str, Any], path: str = "output_config.format.s
     if schema.get("minItems", 0) not in {0, 1}:
         raise Failed("invalid_request_error", f"{path}: minItems may be 0 or 1")
     for name, one in {**schema.get("properties", {}), **schema.get("$defs", {})}.items():
-        _validate_schema(one, f"{path}.{name}")
+        validate_schema(one, f"{path}.{name}")
     for one in [*schema.get("anyOf", []), *schema.get("allOf", []), *([schema["items"]] if "items" in schema else [])]:
-        _validate_schema(one, path)
+        validate_schema(one, path)

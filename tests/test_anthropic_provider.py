@@ -9,7 +9,9 @@ from email.utils import format_datetime
 
 import anthropic as sdk
 import pytest
-from messages_server import CUT, KEY, Failed, MessagesServer, Said
+from hypothesis import given
+from hypothesis import strategies as st
+from messages_server import CUT, KEY, Failed, MessagesServer, Said, validate_schema
 
 from text2expert.errors import (
     AnswerLost,
@@ -34,6 +36,35 @@ VERDICT = {
 }
 
 PARAMS = {"model": "claude-sonnet-5-5", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
+
+_SCALARS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["string", "integer", "number", "boolean", "null"])},
+    optional={
+        "description": st.text(max_size=5),
+        "minimum": st.integers(),
+        "maxLength": st.integers(0, 9),
+        "pattern": st.just("^a$"),
+        "format": st.sampled_from(["date", "regex"]),
+        "default": st.none(),
+        "enum": st.lists(st.integers(), min_size=1),
+    },
+)
+
+
+def _nested(inner):
+    names = st.sampled_from(["type", "items", "properties", "minimum", "answer", "required"])
+    members = st.fixed_dictionaries(
+        {"type": st.just("object"), "properties": st.dictionaries(names, inner, max_size=3)},
+        optional={"additionalProperties": st.booleans(), "minProperties": st.integers(0, 3)},
+    )
+    lists = st.fixed_dictionaries(
+        {"type": st.just("array"), "items": inner},
+        optional={"minItems": st.integers(0, 3), "maxItems": st.integers(0, 3), "uniqueItems": st.booleans()},
+    )
+    return members | lists | st.fixed_dictionaries({"oneOf": st.lists(inner, min_size=1, max_size=2)})
+
+
+SCHEMAS = st.recursive(_SCALARS, _nested, max_leaves=8)
 
 
 def request(**fields):
@@ -257,6 +288,10 @@ class TestTheBody:
             "items": {"type": "object", "properties": {"q": {"type": "string"}}, "additionalProperties": False},
             "description": "minItems: 2",
         } == properties["items"]
+
+    @given(SCHEMAS)
+    def test_any_schema_becomes_one_that_the_service_takes(self, schema):
+        validate_schema(wire_body(request(schema=schema))["output_config"]["format"]["schema"])
 
     def test_the_schema_is_left_as_it_was(self):
         before = json.dumps(VERDICT)

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from messages_server import CUT, KEY, Failed, MessagesServer, Said
+from messages_server import CUT, HALF, KEY, Failed, MessagesServer, Said
 
 from text2expert import _sync
 from text2expert.errors import (
@@ -272,6 +272,18 @@ class TestFailures:
             _sync.run(ask_all(model(server), prompts(3)))
             settled_as_billed(ledger, server)
 
+    def test_results_that_break_off_are_read_again(self, server, tmp_path):
+        """The first of them were handed out already: they are booked once."""
+        server.answer = lambda _: "x" * 20_000
+        server.looking_faults.extend([HALF, CUT])
+        server.results_faults.extend([HALF, CUT, Failed("api_error"), HALF])
+        with Ledger(tmp_path) as ledger:
+            answers = _sync.run(ask_all(model(server), prompts(20)))
+            assert ["x" * 20_000] * 20 == [answer.text for answer in answers]
+            settled_as_billed(ledger, server)
+            assert (0, 0, 20) == (ledger.spent().held, ledger.spent().lost, ledger.spent().replies)
+        assert not server.results_faults
+
     def test_a_key_that_is_revoked_meanwhile_leaves_the_batch_for_the_next_run(self, server, tmp_path):
         server.looking_faults.append(Failed("authentication_error"))
         with Ledger(tmp_path) as ledger:
@@ -448,6 +460,15 @@ class TestInterrupts:
             assert (0, 0, 5) == (ledger.spent().held, ledger.spent().lost, ledger.spent().replies)
             assert "to question 4" == _sync.run(model(server).complete("question 4")).text
         assert 1 == len(posts(server))
+
+    def test_a_batch_at_another_address_is_left_alone(self, server, tmp_path):
+        server.batch_s = None
+        self.interrupted(server, tmp_path)
+        before = len(server.seen)
+        with MessagesServer() as other, Ledger(tmp_path) as ledger:
+            assert ['{"ok": true}'] == [answer.text for answer in _sync.run(ask_all(model(other), prompts(1)))]
+            assert [5] == [len(batch.holds) for batch in ledger.open_batches() if batch.holds]
+        assert before == len(server.seen)
 
     @pytest.mark.parametrize(("price", "per_million"), [(None, (1, 5)), (Price(input=3, output=7), (3, 7))])
     def test_they_are_booked_at_the_price_of_whoever_asks(self, server, tmp_path, price, per_million):
