@@ -44,12 +44,12 @@ VERDICT_TOKENS = 256
 BATCH_REQUESTS = 10_000
 """Chunks under way where requests go in batches: few batches and large ones, and yet not a whole corpus in memory."""
 
-TOKENS_PER_BYTE = 1.3 / 4
-"""Plans only: four bytes a token, and 30 % more with the tokenizer of current Claude models (measured by its maker)."""
+CHARACTERS_PER_TOKEN = (4.0, 4 / 1.3)
+"""Plans only: of English, and of English with the tokenizer of current Claude models, which counts 30 % more."""
 ITEM_CHARACTERS = 700
 """Of one item in a prompt, about, in four wordings; plans only."""
-VERDICT_RANGE = (60, 120)
-"""Tokens of one verdict as it is written, about; plans only."""
+VERDICT_TOKENS_RANGE = (45, 120)
+"""Of one verdict as it is written, with a reason of a few words or of a long sentence; plans only."""
 
 
 def _whole(_: object, attribute: "attrs.Attribute[int]", value: int) -> None:
@@ -205,7 +205,7 @@ class Verifier:
     def estimate(self, lessons: int, items: int, passage_characters: int) -> Estimate:
         """What judging takes: *items* of *lessons* about passages of *passage_characters*, all of them together.
 
-        From a cached fixed part and short reasons to a provider without a prefix cache and long ones.
+        The least is with a cached fixed part, few tokens to the word and short reasons; the most with none of these.
         """
         if not lessons or not items or not self.sample:
             return self.llm.estimate(0, 0, (0, 0))
@@ -215,14 +215,13 @@ class Verifier:
         calls += math.ceil((fewer + 1) / self.pairs_per_call) * (judged - fewer)
         calls = round(lessons * (calls + 1 - (1 - self.controls) ** judged))
         shown = items * self.sample * (1 + 2 * self.controls)
-        fixed = round(calls * (len(self.prompt) + len(FORM)) * TOKENS_PER_BYTE)
-        varying = calls * passage_characters / lessons + shown * ITEM_CHARACTERS
-        sent = fixed + round(varying * TOKENS_PER_BYTE)
-        low, high = (round(shown * tokens) for tokens in VERDICT_RANGE)
-        dearest = self.llm.estimate(calls, sent, (low, high))
+        fixed = calls * (len(self.prompt) + len(FORM))
+        sent = fixed + calls * passage_characters / lessons + shown * ITEM_CHARACTERS
+        most, least = CHARACTERS_PER_TOKEN
+        low, high = (round(shown * tokens) for tokens in VERDICT_TOKENS_RANGE)
         # The fixed part is long enough for the prefix caches of most providers.
-        cached = self.llm.estimate(calls, sent, (low, high), cached_tokens=fixed)
-        return attrs.evolve(dearest, usd_low=min(cached.usd_low, dearest.usd_low))
+        cheap = self.llm.estimate(calls, round(sent / most), (low, low), cached_tokens=round(fixed / most))
+        return attrs.evolve(self.llm.estimate(calls, round(sent / least), (low, high)), usd_low=cheap.usd_low)
 
     async def _averify(self, pairs: Sequence[QAPair], chunks: dict[str, Chunk]) -> list[Verdict]:
         lessons: dict[tuple[str, ...], list[QAPair]] = {}
