@@ -6,7 +6,8 @@ unit and a flipped negation are nearly always caught there; a dropped condition,
 another are not.)
 
 A good one is what the rules of `text2expert.offline` ask of the same passage: a real question whose answer is a sentence
-of the text, so that whoever rejects it raises a false alarm. A sentence merely repeated would be too easy to approve.
+of the text, so that whoever rejects it raises a false alarm. Where they find nothing to ask, in other languages for one, a
+sentence is asked for word for word; that is easier to approve, and so the second choice.
 """
 
 import re
@@ -32,7 +33,10 @@ CLAIMS = (
 )
 """What texts of many kinds could say. One is added to an answer only where the passage speaks of nothing like it."""
 
-PLAIN = frozenset(["deadline", "duration", "definition", "frequency", "lasting", "limit", "value", "when", "who"])
+PLAIN = frozenset(
+    "by-whom condition count deadline definition duration elapse exception frequency label-value lasting limit measure moment "  # noqa: SIM905
+    "offset place recipient required-value size timing times until value when who".split()
+)
 """Kinds of rule questions that read as a person asks them, and whose answer is a whole sentence of the text."""
 
 MOST_ASKED = 20
@@ -84,10 +88,26 @@ async def good(item: Item, origins: Sequence[Item], passages: Sequence[Chunk], s
         and all(_apart(pair, origin.pairs[0]) for origin in origins)
         and passes(pair, passages)
     ]
+    how = "asked by rule"
+    if not asked:
+        how = "asked word for word"
+        recited = (pair for passage in passages for pair in _recited(passage))
+        asked = [pair for pair in recited if all(_apart(pair, origin.pairs[0]) for origin in origins)]
+        asked = [pair for pair in asked if passes(pair, passages)]
     if not asked:
         return None
     chosen = min(asked, key=lambda pair: digest(str(seed), item.content, pair.question))
-    return _control(chosen, "good", "asked by rule", passages)
+    return _control(chosen, "good", how, passages)
+
+
+def _recited(passage: Chunk) -> Iterator[QAPair]:
+    """Every longer sentence of *passage* as the answer to how it reads."""
+    for paragraph in re.split(r"\n\s*\n|\n(?=\s*[-*•\d])", passage.text):
+        for sentence in re.split(r"(?<=[.!?])\s+(?=[^\W\d_a-z])", " ".join(paragraph.split())):
+            words = sentence.split()
+            if 8 <= len(words) <= 60 and re.match(r"[^\W\d_a-z]", sentence) and sentence.endswith((".", "!", "?")):
+                question = f'How does the sentence that begins with "{" ".join(words[:5])}" read in full?'
+                yield QAPair(qa_id="", question=question, answer=sentence, sources=(passage.id,))
 
 
 def _control(pair: QAPair, kind: Literal["bad", "good"], planted: str, passages: Sequence[Chunk]) -> Item:
