@@ -428,6 +428,19 @@ async def test_room_of_a_batch_that_somebody_collects_is_waited_for(tmp_path, mo
             await waiting
 
 
+@on_a_loop
+async def test_a_batch_that_was_collected_holds_nothing_any_more(tmp_path):
+    with Ledger(tmp_path) as book:
+        await batch_of(book, "a", "b", usd=Decimal(2))
+    with Ledger(tmp_path) as book, budget("", 3):
+        (batch,) = book.open_batches()
+        book.settle(batch.holds[0], ANSWER, Decimal(1))
+        book.close_batch(batch.id)
+        assert (Decimal(1), Decimal(2), Decimal(0)) == (book.spent().settled, book.spent().lost, book.spent().held)
+        with pytest.raises(BudgetExhausted, match=r"\$3 is spent, and the request may cost \$0\.5\. Raise [^.]*\.$"):
+            await book.hold("c", Decimal("0.5"))
+
+
 @given(st.lists(st.sampled_from(["hold", "park", "send", "settle", "release", "lose", "close", "kill"]), max_size=25))
 @settings(max_examples=25)
 def test_no_cent_is_forgotten_when_it_is_killed_at_any_step(tmp_path_factory, actions):

@@ -104,6 +104,12 @@ def test_what_is_written_to_a_cache_has_a_price_of_its_own():
     assert Decimal("2.50") == tariff("claude-sonnet-5-5", endpoint=ANTHROPIC).cost(usage, at("2026-11-22T12:00"))
 
 
+def test_the_worst_case_of_a_long_prompt_is_that_of_long_prompts():
+    haiku = tariff("claude-haiku-5-5", endpoint=ANTHROPIC)
+    assert 150_000 * Decimal("0.625") + 10 * Decimal("2.50") == haiku.ceiling(150_000, 10) * 10**6
+    assert 100_000 * Decimal("0.125") + 10 * Decimal("0.50") == haiku.ceiling(100_000, 10) * 10**6
+
+
 @pytest.mark.parametrize("kind", ["input_tokens", "cache_read_tokens", "cache_write_tokens"])
 def test_a_long_prompt_of_haiku_costs_five_times_as_much_whole(kind):
     haiku = tariff("claude-haiku-5-5", endpoint=ANTHROPIC)
