@@ -235,6 +235,20 @@ def test_a_model_that_cannot_be_loaded_is_an_error_with_its_reason(folder, tmp_p
         expert.ask("Who opens the gate?")
 
 
+@pytest.mark.parametrize("base", ["folder", "hub"])
+def test_an_expert_whose_base_lies_here_asks_no_hub_and_holds_no_token(tmp_path, monkeypatch, base):
+    """One with a base of the hub gets the hub's token, and no other key."""
+    monkeypatch.setattr(Expert, "_command", lambda _: [sys.executable, "-c", "input()"])
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_TOKEN", "hf_of_a_person")
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "sk-of-a-person")
+    with Expert(tmp_path, str(tmp_path) if base == "folder" else "someone/a-base") as expert:
+        expert._send(["Who opens the gate?"])
+        environment = Path(f"/proc/{expert._child._process.pid}/environ").read_text().split("\0")
+    here = {"HF_TOKEN=hf_of_a_person", "HF_HUB_OFFLINE=1", "DEEPSEEK_API_KEY=sk-of-a-person"} & set(environment)
+    assert here == {"HF_HUB_OFFLINE=1" if base == "folder" else "HF_TOKEN=hf_of_a_person"}
+
+
 @pytest.mark.parametrize("name", ["empty", "missing"])
 def test_a_folder_without_an_expert_is_refused(tmp_path, name):
     """The message names the folder and what it should be."""

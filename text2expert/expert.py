@@ -170,9 +170,7 @@ class _Child:
     """answer.py --serve: lines of questions in, lines of answers out, each to the future that waits for it."""
 
     def __init__(self, command: list[str], *, offline: bool) -> None:
-        environment = child_environment(None)
-        if offline:
-            environment["HF_HUB_OFFLINE"] = "1"  # all there is lies in the folder
+        environment = child_environment(None, offline=offline)
         # Its words stay out of the way unless it fails. A file, because nobody would drain a pipe.
         self._log = tempfile.NamedTemporaryFile(prefix="text2expert-", suffix=".log")
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and recipe
