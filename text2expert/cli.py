@@ -2,17 +2,25 @@
 
 import io
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
+from click.core import ParameterSource
 
 from text2expert import __version__
-from text2expert.errors import InputError, Text2ExpertError
+from text2expert.errors import AuthenticationFailed, InputError, Text2ExpertError
 
 ASK_FIRST_SECONDS = 30 * 60
 """A run that will keep this machine busy longer than that, or that costs money, starts after a yes."""
+
+_ROLES = ("teacher", "verifier")
+
+_BATCHES = "anthropic/"
+"""How the names of models begin that can be asked in batches."""
 
 
 class _Commands(click.Group):
@@ -35,82 +43,127 @@ def main() -> None:
     """Turn a reference text into a small model that knows it closed-book, and see whether it does."""
 
 
-def _inputs(command: Any) -> Any:
-    command = click.argument("more", nargs=-1, metavar="[FILE]...")(command)
-    return click.option(
-        "--input", "-i", "inputs", multiple=True, metavar="FILE...",
-        help="Text files or folders; several make one expert of all.",
-    )(command)  # fmt: skip
+class _Sectioned(click.Command):
+    """A command whose help page has its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if isinstance(parameter, click.Option) and (row := parameter.get_help_record(ctx)) is not None:
+                sections.setdefault(getattr(parameter, "section", _REST), []).append(row)
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+class _Option(click.Option):
+    """An option under a heading of the help page."""
+
+    def __init__(self, *names: Any, section: str, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.section = section
+
+
+def _dollars(_: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 <= value < float("inf"):
+        raise InputError(f"{option.opts[0]} {value:g}: must be US dollars from 0 on")
+    return value
+
+
+def _share(_: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 <= value <= 1:
+        raise InputError(f"{option.opts[0]} {value:g}: must be a share from 0 to 1, such as 0.5 for one half")
+    return value
+
+
+_TEXT, _MODELS, _MONEY, _SERVERS, _TRAINING, _REST = (
+    "Text", "Teaching and verifying", "Money", "Servers and keys of your own", "Training", "Options",
+)  # fmt: skip
+_BEFORE_GOLD = (_TEXT, _MODELS, _MONEY, _SERVERS)
+"""What a run on a golden dataset that is there has no use for."""
+
+
+def _option(section: str, *names: str, **settings: Any) -> Any:
+    return click.option(*names, cls=_Option, section=section, **settings)
+
+
+_SETTINGS = [
+    _option(_TEXT, "--input", "-i", "inputs", multiple=True, metavar="FILE...", help="Text files or folders; several make one expert of all."),
+    _option(_TEXT, "--chunk-size", type=int, default=800, show_default=True, metavar="N", help="Characters of a passage at most."),
+    _option(_TEXT, "--chunk-overlap", type=int, default=100, show_default=True, metavar="N", help="Characters that neighbours share, about."),
+    _option(_MODELS, "--preset", type=click.Choice(["offline", "cloud"]), default="offline", show_default=True, help="offline: no key, no network, no cost; cloud: DeepSeek teaches, Claude verifies."),
+    _option(_MODELS, "--teacher", metavar="NAME", help="Instead of the preset's: deepseek/deepseek-flash, anthropic/..., openai/..., http://localhost:8000/v1#<model>, or offline."),
+    _option(_MODELS, "--verifier", metavar="NAME", help="The same for the verifier; none takes every pair as it comes."),
+    _option(_MODELS, "--questions-per-chunk", type=int, metavar="N", help="Questions asked of each passage at most.  [default: the teacher's own]"),
+    _option(_MODELS, "--sample", type=float, metavar="SHARE", callback=_share, help="Share of the questions that is verified, 0 to 1.  [default: 1]"),
+    _option(_MODELS, "--include-unverified", is_flag=True, help="Train also on pairs that were not judged, marked as such."),
+    _option(_MONEY, "--budget", type=float, metavar="USD", callback=_dollars, help="Most that everything may ever cost in this run folder."),
+    _option(_MONEY, "--teacher-budget", type=float, metavar="USD", callback=_dollars, help="Most that teaching may ever cost there."),
+    _option(_MONEY, "--verifier-budget", type=float, metavar="USD", callback=_dollars, help="Most that verifying may ever cost there."),
+    _option(_MONEY, "--batch", is_flag=True, help="Ask Anthropic's models in batches: half the price, answers within a day."),
+    _option(_SERVERS, "--teacher-url", metavar="URL", help="Where the teacher's model answers, instead of its provider's own host."),
+    _option(_SERVERS, "--teacher-key-env", metavar="VARIABLE", help="Environment variable that holds the key for the teacher; needed with --teacher-url, unless that leads to this machine."),
+    _option(_SERVERS, "--verifier-url", metavar="URL", help="The same for the verifier."),
+    _option(_SERVERS, "--verifier-key-env", metavar="VARIABLE", help="The same for the verifier."),
+    _option(_TRAINING, "--base", metavar="MODEL", help="Hugging Face id or folder of the model to train.  [default: a toy made from the text]"),
+    _option(_TRAINING, "--epochs", type=float, metavar="N", help="Times the dataset is trained.  [default: by the base]"),
+    _option(_TRAINING, "--max-steps", type=int, metavar="N", help="Optimiser steps at most."),
+    _option(_REST, "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder.  [default: expert_model_<first input>]"),
+    _option(_REST, "--seed", type=int, default=0, show_default=True, metavar="N", help="Decides every draw."),
+]  # fmt: skip
 
 
 def _settings(command: Any) -> Any:
-    for option in reversed([
-        click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder.  [default: expert_model_<first input>]"),
-        click.option("--chunk-size", type=int, default=800, show_default=True, help="Characters of a chunk at most."),
-        click.option("--chunk-overlap", type=int, default=100, show_default=True, help="Characters that neighbours share, about."),
-        click.option("--questions-per-chunk", type=int, metavar="N", help="Questions asked of each chunk at most.  [default: the teacher's own]"),
-        click.option("--preset", type=click.Choice(["offline", "cloud"]), default="offline", show_default=True, help="cloud: DeepSeek teaches, Claude verifies."),
-        click.option("--teacher", metavar="NAME", help="deepseek/deepseek-flash, anthropic/..., http://localhost:8000/v1#model, or offline.  [default: by the preset]"),
-        click.option("--verifier", metavar="NAME", help="The same for the verifier; none takes every pair as it comes."),
-        click.option("--teacher-url", metavar="URL", help="Where the teacher answers, instead of its provider's own host."),
-        click.option("--verifier-url", metavar="URL", help="Where the verifier answers."),
-        click.option("--teacher-key-env", metavar="VARIABLE", help="Environment variable whose key may go to --teacher-url."),
-        click.option("--verifier-key-env", metavar="VARIABLE", help="Environment variable whose key may go to --verifier-url."),
-        click.option("--teacher-budget", type=float, metavar="USD", help="Most that teaching may ever cost in this run folder."),
-        click.option("--verifier-budget", type=float, metavar="USD", help="Most that verifying may ever cost there."),
-        click.option("--budget", type=float, metavar="USD", help="Most that everything may ever cost there."),
-        click.option("--sample", type=float, metavar="SHARE", help="Share of the questions that the verifier judges, 0 to 1.  [default: 1]"),
-        click.option("--include-unverified", is_flag=True, help="Train also on pairs that were not judged."),
-        click.option("--batch", is_flag=True, help="Half price, within 24 hours: Anthropic's Message Batches."),
-        click.option("--base", metavar="MODEL", help="Hugging Face id or folder of the model to train.  [default: a toy made from the text]"),
-        click.option("--epochs", type=float, metavar="N", help="Times the dataset is trained.  [default: by the base]"),
-        click.option("--max-steps", type=int, metavar="N", help="Optimiser steps at most."),
-        click.option("--seed", type=int, default=0, show_default=True, help="Decides every draw."),
-    ]):  # fmt: skip
+    command = click.argument("more", nargs=-1, metavar="[FILE]...")(command)
+    for option in reversed(_SETTINGS):
         command = option(command)
     return command
 
 
-@main.command()
-@_inputs
+@main.command(cls=_Sectioned)
 @_settings
 def plan(inputs: tuple[str, ...], more: tuple[str, ...], out: Path | None, **settings: Any) -> None:
-    """Say what a run would do, take and cost, and who would see the text. Writes nothing."""
+    """Say what a run would do, take and cost, and who would see the text. Sends and writes nothing."""
     click.echo(str(_pipeline(**settings).plan(_sources(inputs, more), out=out)))
 
 
-@main.command()
-@_inputs
+@main.command(cls=_Sectioned)
 @_settings
-@click.option("-n", "n", type=int, default=3, show_default=True, metavar="N", help="Passages to teach.")
+@_option(_TEXT, "-n", "n", type=int, default=3, show_default=True, metavar="N", help="Passages to teach.")
 def preview(inputs: tuple[str, ...], more: tuple[str, ...], out: Path | None, n: int, **settings: Any) -> None:
     """Teach and judge a few passages for about a cent, and show the pairs beside them; `run` does not pay again."""
-    click.echo(str(_pipeline(**settings).preview(_sources(inputs, more), n=n, out=out)))
+    pipeline, source = _pipeline(**settings), _sources(inputs, more)
+    _check_keys(pipeline)
+    if not settings["batch"]:
+        click.echo(str(pipeline.preview(source, n=n, out=out)))
+        return
+    # Nobody waits an hour for three passages: they are asked for at once, and the plan is for batches.
+    shown = _pipeline(**{**settings, "batch": False}).preview(source, n=n, out=out)
+    click.echo(str(attrs.evolve(shown, plan=pipeline.plan(source, out=out))))
 
 
-@main.command()
-@_inputs
+@main.command(cls=_Sectioned)
 @_settings
-@click.option(
-    "--gold", metavar="FILE", help="Train on this golden dataset (merged, or edited by hand) instead of a text."
+@_option(
+    _TRAINING, "--gold", metavar="FILE", help="Train on this golden dataset (merged, edited by hand) instead of a text."
 )
-@click.option("--exam", metavar="FILE", help="Your own exam questions (JSONL), asked beside the run's own.")
-@click.option("--no-fine-tune", is_flag=True, help="Stop when the golden dataset is there.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask before a run that is long or costs money.")
+@_option(_TRAINING, "--exam", metavar="FILE", help="Your own exam questions (JSONL), asked beside the run's own.")
+@_option(_TRAINING, "--no-fine-tune", is_flag=True, help="Stop when the golden dataset is there.")
+@_option(_REST, "--yes", "-y", is_flag=True, help="Do not ask before a run that is long or costs money.")
+@click.pass_context
 def run(
-    inputs: tuple[str, ...], more: tuple[str, ...], out: Path | None, gold: str | None, exam: str | None,
-    no_fine_tune: bool, yes: bool, **settings: Any,
+    ctx: click.Context, /, inputs: tuple[str, ...], more: tuple[str, ...], out: Path | None, gold: str | None,
+    exam: str | None, no_fine_tune: bool, yes: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Make an expert of texts, or of a golden dataset. Stopped at any moment, the same command goes on."""
+    if gold is not None and (idle := _given(ctx, _BEFORE_GOLD) or [*more]):
+        raise InputError(
+            f"--gold trains on a dataset that is there already, without teaching: leave out {', '.join(idle)}, or --gold"
+        )
     pipeline = _pipeline(**settings)
-    if gold is not None and (inputs or more):
-        raise InputError("--gold trains on a dataset that is there already; leave out --input, or leave out --gold")
     source = None if gold is not None else _sources(inputs, more)
-    if source is not None and not yes and not no_fine_tune and sys.stdin.isatty():
-        coming = pipeline.plan(source, out=out)
-        if coming.usd_high > 0 or coming.seconds > ASK_FIRST_SECONDS:
-            click.echo(str(coming))
-            click.confirm("Start?", abort=True)
+    if source is not None:
+        _before(pipeline, source, out, ask=not yes and sys.stdin.isatty(), trains=not no_fine_tune)
     pipeline.run(source, gold=gold, out=out, exam=exam, fine_tune=not no_fine_tune)
 
 
@@ -168,6 +221,41 @@ def _sources(inputs: tuple[str, ...], more: tuple[str, ...]) -> list[str | Path]
     return [*inputs, *more]
 
 
+def _given(ctx: click.Context, sections: tuple[str, ...]) -> list[str]:
+    """The options of these *sections* that were written on the command line."""
+    return [
+        parameter.opts[0]
+        for parameter in ctx.command.get_params(ctx)
+        if getattr(parameter, "section", None) in sections
+        and ctx.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+    ]
+
+
+def _before(pipeline: Any, source: list[str | Path], out: Path | None, *, ask: bool, trains: bool) -> None:
+    """What a run is told before it writes anything: that a key is missing, or that somebody does not want it after all."""
+    from text2expert.run import PAIRS  # noqa: PLC0415 - each command loads what it needs
+
+    paid = any(hasattr(step, "llm") for step in (pipeline.teacher, pipeline.verifier))
+    if not paid and not (ask and trains):
+        return
+    coming = pipeline.plan(source, out=out)
+    # Where pairs are there, nothing may be left to ask; the pipeline looks for a key when something is.
+    if paid and not (Path(coming.folder) / PAIRS).exists():
+        _check_keys(pipeline)
+    if ask and (coming.most > 0 or (trains and coming.seconds > ASK_FIRST_SECONDS)):
+        click.echo(str(coming))
+        click.confirm(f"Start, for at most ${coming.most:,.2f}?" if coming.most > 0 else "Start?", abort=True)
+
+
+def _check_keys(pipeline: Any) -> None:
+    for role in _ROLES:
+        if (model := getattr(getattr(pipeline, role), "llm", None)) is not None:
+            try:
+                model.check()
+            except AuthenticationFailed as error:
+                raise AuthenticationFailed(f"{role}: {error} (--{role}-key-env VARIABLE)") from error
+
+
 def _pipeline(
     *, chunk_size: int, chunk_overlap: int, questions_per_chunk: int | None, base: str | None, epochs: float | None,
     max_steps: int | None, seed: int, budget: float | None, include_unverified: bool, **steps: Any,
@@ -189,45 +277,68 @@ def _pipeline(
 
 def _steps(*, preset: str, seed: int, sample: float | None, batch: bool, **flags: Any) -> dict[str, Any]:
     """Teacher and verifier as far as the flags say; the pipeline's defaults for the rest."""
+    of_preset = _cloud() if preset == "cloud" else dict.fromkeys(_ROLES, "offline")
+    names = {role: of_preset[role] if flags[role] is None else flags[role] for role in _ROLES}
+    if names["teacher"] == "none":
+        raise InputError("--teacher none: somebody has to ask; name a model, or offline")
+    if batch and not any(name.startswith(_BATCHES) for name in names.values()):
+        raise InputError(
+            f"--batch is for Anthropic's models, and here the teacher is {names['teacher']} and the verifier "
+            f"{names['verifier']}: leave it out, or take one, such as --verifier anthropic/claude-haiku-5-5"
+        )
     made: dict[str, Any] = {}
-    cloud = preset == "cloud"
-    teacher, verifier = (flags[role] or (None if cloud else "offline") for role in ("teacher", "verifier"))
-    if teacher != "offline":
+    if names["teacher"] == "offline":
+        _unused("teacher", "offline", flags)
+    else:
         from text2expert.teacher import Teacher  # noqa: PLC0415 - each command loads what it needs
 
-        model = _llm("teacher", teacher or Teacher().llm.name, flags, batch=batch and str(teacher).startswith("anthropic/"))
-        made["teacher"] = Teacher(model, budget=flags["teacher_budget"])
+        made["teacher"] = Teacher(_llm("teacher", names["teacher"], flags, batch=batch), budget=flags["teacher_budget"])
+    if names["verifier"] in {"offline", "none"}:
+        _unused("verifier", names["verifier"], {**flags, "sample": sample})
+        if names["verifier"] == "none":
+            made["verifier"] = None
     else:
-        _unused("teacher", flags)
-    if verifier == "none":
-        made["verifier"] = None
-    elif verifier != "offline":
-        from text2expert.verifier import Verifier  # noqa: PLC0415 - each command loads what it needs
+        from text2expert.verifier import Verifier  # noqa: PLC0415
 
-        model = _llm("verifier", verifier or Verifier().llm.name, flags, batch=batch)
         made["verifier"] = Verifier(
-            model, budget=flags["verifier_budget"], sample=1.0 if sample is None else sample, seed=seed
-        )
-    if verifier in {"none", "offline"}:
-        _unused("verifier", {**flags, "sample": sample, "batch": batch or None})
+            _llm("verifier", names["verifier"], flags, batch=batch),
+            budget=flags["verifier_budget"], sample=1.0 if sample is None else sample, seed=seed,
+        )  # fmt: skip
     return made
+
+
+def _cloud() -> dict[str, str]:
+    from text2expert.teacher import Teacher  # noqa: PLC0415 - each command loads what it needs
+    from text2expert.verifier import Verifier  # noqa: PLC0415
+
+    return {"teacher": Teacher().name, "verifier": Verifier().name}
 
 
 def _llm(role: str, name: str, flags: dict[str, Any], *, batch: bool) -> Any:
     from text2expert.llm import LLM  # noqa: PLC0415 - each command loads what it needs
 
-    key = None
-    if variable := flags[f"{role}_key_env"]:
-        key = os.environ.get(variable)
-        if not key:
-            raise InputError(f"--{role}-key-env: the environment variable {variable} is not set: export it first")
-    return LLM(name, base_url=flags[f"{role}_url"], api_key=key, batch=batch)
+    variable = flags[f"{role}_key_env"]
+    key = None if variable is None else _key(f"--{role}-key-env", variable)
+    return LLM(name, base_url=flags[f"{role}_url"], api_key=key, batch=batch and name.startswith(_BATCHES))
 
 
-def _unused(role: str, flags: dict[str, Any]) -> None:
+def _key(flag: str, variable: str) -> str:
+    if key := os.environ.get(variable, "").strip():
+        return key
+    # Who gives the key itself instead of the variable's name must not find it in a log.
+    if re.fullmatch(r"[A-Z][A-Z0-9_]*", variable):
+        raise InputError(f"{flag}: the environment variable {variable} is not set; export it first")
+    raise InputError(
+        f"{flag} takes the name of an environment variable, such as MY_API_KEY, and there is none of the name that was "
+        "given (not shown, in case it is the key itself)"
+    )
+
+
+def _unused(role: str, name: str, flags: dict[str, Any]) -> None:
     """Flags for a step that is not there are a mistake, not a wish."""
-    names = [f"{role}_url", f"{role}_key_env", f"{role}_budget", *(["sample", "batch"] if role == "verifier" else [])]
-    for name in names:
-        if flags.get(name) is not None:
-            flag = name.replace("_", "-")
-            raise InputError(f"--{flag} is for a {role} that is paid for: add --{role} NAME or --preset cloud")
+    for setting in (f"{role}_url", f"{role}_key_env", f"{role}_budget", *(["sample"] if role == "verifier" else [])):
+        if flags[setting] is not None:
+            raise InputError(
+                f"--{setting.replace('_', '-')} is for a {role} that is a model, and here it is {name!r}: leave it out, "
+                f"or name a model with --{role} (--preset cloud names both)"
+            )
