@@ -4,6 +4,7 @@ import io
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ _BEFORE_GOLD = (_TEXT, _MODELS, _MONEY, _SERVERS)
 """What a run on a golden dataset that is there has no use for."""
 
 
-def _option(section: str, *names: str, **settings: Any) -> Any:
+def _option(section: str, *names: str, **settings: Any) -> Callable[[Any], Any]:
     return click.option(*names, cls=_Option, section=section, **settings)
 
 
