@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from text2expert.errors import (
         AnswerLost,
         AuthenticationFailed,
+        BatchUnfinished,
         BudgetExhausted,
         InputError,
         LedgerError,
@@ -70,6 +71,7 @@ _HOMES = {
     "errors": (
         "AnswerLost",
         "AuthenticationFailed",
+        "BatchUnfinished",
         "BudgetExhausted",
         "InputError",
         "LedgerError",
@@ -136,6 +138,7 @@ __all__ = [
     "Answer",
     "AnswerLost",
     "AuthenticationFailed",
+    "BatchUnfinished",
     "BudgetExhausted",
     "Chunk",
     "Chunker",
