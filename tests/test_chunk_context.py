@@ -1,5 +1,9 @@
 """What travels with a chunk: the headings it stands under, a list's lead-in, a table's header row."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from text2expert.chunker import Chunker
@@ -245,6 +249,140 @@ def test_a_lead_in_without_a_colon_must_be_next_to_its_list() -> None:
 def test_the_context_has_a_bound() -> None:
     text = f"# {'Long ' * 200}\n\n{'Very ' * 2000}long lead-in:\n" + "\n".join(f"- {FILLER}" for _ in range(9))
     assert all(len(chunk.context) < 1000 for chunk in Chunker(200, 20).split(text))
+
+
+# Lead-ins in emphasis, and bans without a colon.
+
+EMPHASISED = ["**Do not:**", "*Do not:*", "__Do not:__", "_Do not:_", "***Never:***", "**Do not**:", "**Prohibited:**"]
+BARE = ["Never", "Do not", "Prohibited", "Forbidden", "DO NOT", "**Never**", "__Do not__", "*Forbidden*", "Not allowed"]
+ITEMS = {
+    "bullets": "- Open gate {n} of the yard while the pump behind it runs.",
+    "numbers": "{n}. Open gate {n} of the yard while the pump behind it runs.",
+    "letters": "({letter}) open gate {n} of the yard while the pump behind it runs;",
+    "indented": "   * Open gate {n} of the yard while the pump behind it runs.",
+    "apart": "- Open gate {n} of the yard while the pump behind it runs.\n",
+    "wrapped": "- Open gate {n} of the yard while\n  the pump behind it runs and the\n  lamp is red.",
+    "wrapped to the margin": "- Open gate {n} of the yard while\nthe pump behind it runs and the\nlamp is red.",
+    "of two paragraphs": "- Open gate {n} of the yard.\n\n  The pump behind it runs while the lamp is red.\n",
+}
+
+
+def gates(form: str = "bullets") -> str:
+    """A list that is far longer than a chunk of 200 characters."""
+    return "\n".join(ITEMS[form].format(n=n, letter="abcdefghijkl"[n - 1]) for n in range(1, 13))
+
+
+def lead_ins(text: str, words: str) -> list[str]:
+    """The lead-ins, without the headings, of the passages of 200 characters that have *words* in them."""
+    return [
+        chunk.context.removeprefix(" > ".join(chunk.headings)).removeprefix("\n")
+        for chunk in Chunker(200, 30).split(text)
+        if words in chunk.text
+    ]
+
+
+@pytest.mark.parametrize("form", ITEMS)
+@pytest.mark.parametrize("gap", ["\n", "\n\n"])
+@pytest.mark.parametrize("lead", [*EMPHASISED, *BARE])
+def test_a_ban_goes_with_its_list_however_it_is_written(lead: str, gap: str, form: str) -> None:
+    """A long list: each of its passages has the ban in its text or in its context, and the last five in the context."""
+    text = f"# Gates\n\n{FILLER}\n\n{lead}{gap}{gates(form)}\n\n# End\n\n{FILLER}"
+    chunks = [chunk for chunk in Chunker(200, 30).split(text) if "pump behind" in chunk.text]
+    assert len(chunks) > 5
+    for chunk in chunks:
+        inside = lead in chunk.text
+        assert chunk.context == ("Gates" if inside else f"Gates\n{lead}")
+    assert not any(lead in chunk.text for chunk in chunks[-5:])
+
+
+@pytest.mark.parametrize("lead", [*EMPHASISED, *BARE])
+def test_a_ban_right_below_other_lines_is_not_lost_among_them(lead: str) -> None:
+    """Below a sentence, and below the last item of another list."""
+    sentence = f"# Gates\n\n{FILLER}\nThe yard is old.\n{lead}\n\n{gates()}\n"
+    items = f"# Gates\n\nAlways:\n\n- close the lid of the tank;\n- lock the store.\n{lead}\n\n{gates()}\n"
+    for text in (sentence, items):
+        assert [lead] * 3 == [found.removeprefix("The yard is old. ") for found in lead_ins(text, "runs")[-3:]]
+
+
+@pytest.mark.parametrize("lead", [*EMPHASISED, *BARE])
+def test_a_nested_list_keeps_the_ban_above_it(lead: str) -> None:
+    inner = "\n".join(f"  - the lever {n} of the gate that stands in the yard" for n in range(9))
+    text = f"# Gates\n\n{lead}\n\n- walk alone\n- move:\n{inner}\n- touch anything that is wet\n\n# End\n\n{FILLER}"
+    assert {f"{lead}\n- move:"} == set(lead_ins(text, "lever 7"))
+    assert lead in lead_ins(text, "touch anything")[-1]
+
+
+@pytest.mark.parametrize("lead", [*EMPHASISED, *BARE])
+@pytest.mark.parametrize("form", ["bullets", "letters"])
+def test_a_ban_that_is_an_item_leads_in_the_items_below_it(lead: str, form: str) -> None:
+    """At its own indent, and further in."""
+    end = f"\n\n# End\n\n{FILLER}"
+    beside = f"# Gates\n\n1. Always close the lid of the tank.\n2. {lead}\n\n{gates(form)}{end}"
+    further = gates(form).replace("\n", "\n  ")
+    inside = f"# Gates\n\n- Always close the lid of the tank.\n- {lead}\n  {further}{end}"
+    assert lead == lead_ins(beside, "gate 11")[-1].removeprefix("2. ")
+    assert lead == lead_ins(inside, "gate 11")[-1].removeprefix("- ")
+
+
+@pytest.mark.parametrize("lead", EMPHASISED)
+def test_lines_without_bullets_have_an_emphasised_lead_in(lead: str) -> None:
+    lines = "\n".join(f"open gate {n} of the yard while the pump runs" for n in range(12))
+    for gap in ("\n", "\n\n"):
+        text = f"# Gates\n\n{FILLER}\n\n{lead}{gap}{lines}\n\n{FILLER * 3}after all\n"
+        assert [lead] == lead_ins(text, "gate 10")[-1:]
+        assert [""] == lead_ins(text, "after all")
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "The yard is closed, and **never** is it left alone.",
+        "Smoking in the yard is **Forbidden**",
+        "The crew writes down which of the ways into the yard is\nforbidden",
+        "Materials",
+        "**Materials**",
+        "**Prohibited**\n\nThe yard is closed to those who smoke.",
+        "**Do not:**\n\nThe yard is closed to those who smoke.",
+        "Never\n\nThe yard is closed to those who smoke.",
+        "**Do not:**\n\n- smoke in the yard;\n- keep a dog.\n\nThe yard is closed at night.",
+        "Never\n\n- smoke in the yard;\n- keep a dog.\n\nThe yard is closed at night.",
+    ],
+)
+def test_what_is_no_ban_or_the_ban_of_something_else_leads_nothing_in(above: str) -> None:
+    """An ordinary bold word, the end of a wrapped sentence, and a ban with a paragraph between it and the list."""
+    text = f"# Gates\n\n{FILLER}\n\n{above}\n\n{gates()}\n"
+    assert {""} == set(lead_ins(text, "gate 6") + lead_ins(text, "gate 11"))
+
+
+def test_an_item_that_ends_in_a_word_of_a_ban_leads_nothing_in() -> None:
+    text = f"# Gates\n\nThe crew says whether:\n{gates('wrapped to the margin').replace('lamp is red.', 'never')}\n"
+    assert {"The crew says whether:"} == set(lead_ins(text, "gate 8") + lead_ins(text, "gate 11"))
+
+
+@pytest.mark.parametrize("lead", [*EMPHASISED, *BARE])
+def test_a_new_lead_in_takes_the_place_of_a_ban(lead: str) -> None:
+    text = f"# Gates\n\n{lead}\n\n- smoke in the yard;\n- keep a dog.\n\n**Always:**\n\n{gates()}\n"
+    assert ["**Always:**"] == lead_ins(text, "gate 11")[-1:]
+
+
+def test_a_stream_has_the_same_bans(tmp_path: Path) -> None:
+    part = "".join(f"{lead}\n\n{gates()}\n\n{FILLER}\n\n" for lead in (*EMPHASISED, *BARE))
+    path = tmp_path / "gates.md"
+    path.write_text(f"# Gates\n\n{part * 3}", encoding="utf-8")
+    whole = Chunker(200, 30).split(path.read_text(encoding="utf-8"))
+    assert [(c.text, c.context) for c in whole] == [(c.text, c.context) for c in Chunker(200, 30).stream(path)]
+
+
+def test_lists_under_a_colon_do_not_load_the_check_of_evidence() -> None:
+    """It takes a tenth of a second, and only a short line without a colon above a list is shown to it."""
+    code = (
+        "import sys\nfrom text2expert.chunker import Chunker\n"
+        "text = '# A\\n\\n**Do not:**\\n\\n' + '- open the gate of the yard.\\n' * 50\n"
+        "assert Chunker(200, 30).split(text)[-1].context == 'A\\n**Do not:**'\n"
+        "print('text2expert.evidence' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert shown.stdout.strip() == "False"
 
 
 # Tables.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -159,6 +160,34 @@ def test_a_pair_without_its_passage_is_refused():
     assert not verdict.approved
     assert "chunk_000009" in verdict.reason
     assert verdict.by == EvidenceVerifier.name
+
+
+@pytest.mark.parametrize(
+    "lead", ["Do not:", "**Do not:**", "__Never:__", "*Prohibited:*", "Never", "**Do not**", "Forbidden"]
+)
+def test_a_bullet_far_below_its_ban_is_never_taught_as_an_order(lead):
+    """From the passages that begin inside the list, a bullet is taught as a ban or not at all, and its order refused."""
+    gates = "drum hose lamp crate ladder barrow boiler hatch winch anchor rope buoy".split()
+    items = "\n".join(f"- Open the {gate} gate after 18:00 on a working day." for gate in gates)
+    text = f"# Gates\n\nThe hall is dry.\n\n{lead}\n\n{items}\n\n# Store\n\nThe store is dry.\n"
+    later = [one for one in Chunker(200, 30).split(text) if "gate after" in one.text and lead not in one.text]
+    assert len(later) > 3
+    pairs = RuleTeacher().teach(later)
+    assert all(re.search(r"\b(?:not|never)\b", pair.question + pair.answer) for pair in pairs)
+    assert bool(pairs) is bool(re.search("not|never", lead, re.IGNORECASE))
+    orders = [
+        QAPair(
+            qa_id=f"order_{gate}",
+            question=f"When should the {gate} gate be opened on a working day?",
+            answer=f"Open the {gate} gate after 18:00 on a working day.",
+            sources=(one.id,),
+        )
+        for gate in gates
+        for one in later
+        if f"Open the {gate} gate after 18:00 on a working day." in one.text
+    ]
+    assert len({pair.question for pair in orders}) > 8
+    assert not any(verdict.approved for verdict in EvidenceVerifier().verify(orders, later))
 
 
 # --- yield and precision ----------------------------------------------------------------------------------------------

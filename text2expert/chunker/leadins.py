@@ -12,6 +12,7 @@ MAX_LINES = 300
 
 MAX_LEAD = 300
 MAX_ROW = 200
+MAX_TITLE = 80
 MAX_DEPTH = 3
 MAX_PARAGRAPHS = 2
 """How many paragraphs further down than its bullet a list item is followed."""
@@ -26,6 +27,8 @@ _COLUMNS = re.compile(r"[ \t|](?:(?<= )(?<![\s.!?:;] ) +(?=\S)|(?<=\t)(?<![\s.!?
 _RULE = re.compile(r"[\s|:+=-]+$")
 _SENTENCE = re.compile(r"[.!?。！？]([\"')\]”’]*\s+)")
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)+")
+_EMPHASIS = "*_ \t"
+_COLON_AT_END = re.compile(r":[*_]* ?\n")
 _COUNTED = (("1", re.compile("[0-9]+")), ("a", re.compile("[a-z]+")), ("A", re.compile("[A-Z]+")))
 
 
@@ -41,8 +44,11 @@ def lead_in(text: str, floor: int, begin: int) -> str:
     line = text.rfind("\n", near, begin) + 1 or near
     alone = text[line - 2 : line] == "\n\n"
     paragraph = line - 1 if alone else text.rfind("\n\n", near, begin) + 1 or near
-    above = text[paragraph - 3 : line]
-    colon = ":\n" in above or ": \n" in above
+    before = paragraph - 3
+    if before > 2 and text[before] in "*_":
+        before -= 3  # the colon of "**Do not:**"
+    above = text[before:line]
+    colon = ":" in above and _COLON_AT_END.search(above) is not None
     bullet = _BULLET_ABOVE.search(text, paragraph, begin + 4) is not None
     if not bullet and text[line] in " \t":
         # Indented, it may be a further paragraph of a list item.
@@ -152,14 +158,17 @@ def _of_list(lines: _Lines, here: int) -> str:
             below_blank = True
         elif bullet:
             # In contracts "5.1 The Borrower shall not:" stands no further out than its "(a)".
-            leads = len(indent) == column and _kind(bullet) != kind and _item_at(lines, up).endswith(":")
+            leads = len(indent) == column and _kind(bullet) != kind and _introduces(_item_at(lines, up))
             if len(indent) < column or leads:
                 column, kind, mark = len(indent), _kind(bullet), indent + bullet
                 found.append(_item_at(lines, up))
             below_blank = False
         elif len(indent) <= column:
-            if rest.rstrip().endswith(":"):
+            if _ends_in_colon(rest):
                 found.append(_sentence_at(lines, up))
+                break
+            if _is_ban_by_itself(lines, up):
+                found.append(" ".join(rest.split()))
                 break
             owner = _item_above(lines, up)
             if owner is None:
@@ -185,17 +194,47 @@ def _kind(bullet: str) -> str:
     return kind
 
 
+def _ends_in_colon(line: str) -> bool:
+    """Whether a line says by its colon that something follows, whatever its emphasis: "Do not:", "**Do not:**"."""
+    return line.rstrip().rstrip(_EMPHASIS).endswith(":")
+
+
+def _introduces(item: str) -> bool:
+    """Whether a list item leads in items of another kind at its own indent: "5.1 The Borrower shall not:", "2. Never"."""
+    return _ends_in_colon(item) or _is_ban(item)
+
+
+def _is_ban_by_itself(lines: _Lines, up: int) -> bool:
+    """Whether line *up*, which no colon ends, is a ban and not the end of a sentence: "**Never**" between blank lines."""
+    _, _, rest = lines.get(up) or ("", "", "")
+    if not _is_ban(rest):
+        return False
+    above = lines.get(up + 1)
+    return above is None or not above[2] or rest.strip(_EMPHASIS)[:1].isupper()
+
+
+@functools.lru_cache(1024)
+def _is_ban(line: str) -> bool:
+    """Whether a line is nothing but a ban, as the check of evidence sees it: "Do not", "**Prohibited**", "Never"."""
+    if len(line) > MAX_TITLE:
+        return False
+    # Loaded when a short line without a colon stands above a list, and not with the chunker: it takes a tenth of a second.
+    from text2expert.evidence.leads import is_bare_ban  # noqa: PLC0415
+
+    return is_bare_ban(line)
+
+
 def _of_plain_lines(lines: _Lines) -> str:
     """The lead-in of lines without bullets: above them in their paragraph, or the end of the paragraph before."""
     up = 1
     while (line := lines.get(up)) and line[2]:
-        if line[2].rstrip().endswith(":"):
+        if _ends_in_colon(line[2]):
             return _sentence_at(lines, up)
         if line[1]:
             return ""  # what follows a list is not in it
         up += 1
     above = lines.over_blank(up)
-    if above is None or not (line := lines.get(above)) or not line[2].rstrip().endswith(":"):
+    if above is None or not (line := lines.get(above)) or not _ends_in_colon(line[2]):
         return ""
     return _sentence_at(lines, above)
 
@@ -216,7 +255,7 @@ def _item_of(lines: _Lines) -> int | None:
                 return None
         elif len(indent) < column or not column:
             # A line that is not indented goes on with an item only if that had not ended.
-            ended = ended or (not column and rest.rstrip().endswith((".", "!", "?", ":", ";")))
+            ended = ended or (not column and (rest.rstrip().endswith((".", "!", "?", ";")) or _ends_in_colon(rest)))
             if bullet:
                 return None if ended else up
             if column:
@@ -256,6 +295,6 @@ def _end(said: str) -> str:
         sentences.append(said[begin : gap.start(1)])
         begin = gap.end()
     end = said[begin:]
-    while sentences and len(sentences[-1]) + len(end) < MAX_ROW and not end.endswith(":"):
+    while sentences and len(sentences[-1]) + len(end) < MAX_ROW and not _ends_in_colon(end):
         end = said[said.rindex(sentences.pop()) :]
     return end if len(end) <= MAX_LEAD else "… " + end[-MAX_LEAD:].split(" ", 1)[-1]
