@@ -24,6 +24,12 @@ _BATCHES = "anthropic/"
 """How the names of models begin that can be asked in batches."""
 
 
+_FLAGS = {"api_key=": "key-env", "base_url": "url", "price=": "price"}
+"""Arguments that messages name, and what the command line calls them after the role."""
+
+_THERE = "; on the command line: "
+
+
 class _Commands(click.Group):
     """Turns the package's own errors into one clear line and exit code 1, and Ctrl-C into a way to go on."""
 
@@ -31,7 +37,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except Text2ExpertError as error:
-            click.echo(f"text2expert: {error}", err=True)
+            click.echo(f"text2expert: {_by_flags(str(error))}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo("\ntext2expert: stopped; the same command again goes on from here", err=True)
@@ -77,6 +83,19 @@ def _share(_: click.Context, option: click.Parameter, value: float | None) -> fl
     return value
 
 
+def _price(_: click.Context, option: click.Parameter, value: str | None) -> Any:
+    if value is None:
+        return None
+    from text2expert.prices import Price  # noqa: PLC0415 - each command loads what it needs
+
+    sent, comma, answered = value.partition(",")
+    if not comma:
+        raise InputError(
+            f"{option.opts[0]} {value!r}: give two prices, such as 0.30,1.20, or 0,0 for a server of your own"
+        )
+    return Price(input=sent.strip(), output=answered.strip())
+
+
 _TEXT, _MODELS, _MONEY, _SERVERS, _TRAINING, _REST = (
     "Text", "Teaching and verifying", "Money", "Servers and keys of your own", "Training", "Options",
 )  # fmt: skip
@@ -104,8 +123,10 @@ _SETTINGS = [
     _option(_MONEY, "--batch", is_flag=True, help="Ask Anthropic's models in batches: half the price, answers within a day."),
     _option(_SERVERS, "--teacher-url", metavar="URL", help="Where the teacher's model answers, instead of its provider's own host."),
     _option(_SERVERS, "--teacher-key-env", metavar="VARIABLE", help="Environment variable that holds the key for the teacher; needed with --teacher-url, unless that leads to this machine."),
+    _option(_SERVERS, "--teacher-price", metavar="IN,OUT", callback=_price, help="USD per million tokens of prompts and of replies, where they are not known here; 0,0 for a server of your own."),
     _option(_SERVERS, "--verifier-url", metavar="URL", help="The same for the verifier."),
     _option(_SERVERS, "--verifier-key-env", metavar="VARIABLE", help="The same for the verifier."),
+    _option(_SERVERS, "--verifier-price", metavar="IN,OUT", callback=_price, help="The same for the verifier."),
     _option(_TRAINING, "--base", metavar="MODEL", help="Hugging Face id or folder of the model to train.  [default: a toy made from the text]"),
     _option(_TRAINING, "--epochs", type=float, metavar="N", help="Times the dataset is trained.  [default: by the base]"),
     _option(_TRAINING, "--max-steps", type=int, metavar="N", help="Optimiser steps at most."),
@@ -254,7 +275,7 @@ def _check_keys(pipeline: Any) -> None:
             try:
                 model.check()
             except AuthenticationFailed as error:
-                raise AuthenticationFailed(f"{role}: {error} (--{role}-key-env VARIABLE)") from error
+                raise AuthenticationFailed(_by_flags(f"{role}: {error}", role)) from error
 
 
 def _pipeline(
@@ -320,7 +341,11 @@ def _llm(role: str, name: str, flags: dict[str, Any], *, batch: bool) -> Any:
 
     variable = flags[f"{role}_key_env"]
     key = None if variable is None else _key(f"--{role}-key-env", variable)
-    return LLM(name, base_url=flags[f"{role}_url"], api_key=key, batch=batch and name.startswith(_BATCHES))
+    batch = batch and name.startswith(_BATCHES)
+    try:
+        return LLM(name, base_url=flags[f"{role}_url"], api_key=key, price=flags[f"{role}_price"], batch=batch)
+    except InputError as error:
+        raise InputError(_by_flags(f"{role}: {error}", role)) from error
 
 
 def _key(flag: str, variable: str) -> str:
@@ -337,9 +362,16 @@ def _key(flag: str, variable: str) -> str:
 
 def _unused(role: str, name: str, flags: dict[str, Any]) -> None:
     """Flags for a step that is not there are a mistake, not a wish."""
-    for setting in (f"{role}_url", f"{role}_key_env", f"{role}_budget", *(["sample"] if role == "verifier" else [])):
+    settings = [f"{role}_{setting}" for setting in ("url", "key_env", "price", "budget")]
+    for setting in [*settings, *(["sample"] if role == "verifier" else [])]:
         if flags[setting] is not None:
             raise InputError(
                 f"--{setting.replace('_', '-')} is for a {role} that is a model, and here it is {name!r}: leave it out, "
                 f"or name a model with --{role} (--preset cloud names both)"
             )
+
+
+def _by_flags(message: str, *roles: str) -> str:
+    """*message* with the flags of the arguments that it names."""
+    flags = [f"--{role}-{flag}" for argument, flag in _FLAGS.items() if argument in message for role in roles or _ROLES]
+    return f"{message}{_THERE}{', '.join(flags)}" if flags and _THERE not in message else message
