@@ -39,6 +39,47 @@ def test_an_appendix_is_found_by_its_letter_and_is_not_any_section_of_that_lette
     assert crossings(chunks, 1.0, 0)[0] == (0, 2)
 
 
+def test_the_heading_that_a_passage_begins_with_is_no_reference():
+    chunks = _chunks(
+        (("SECTION 4. Pumps",), "SECTION 4. Pumps\nThe bilge pump is tested weekly."),
+        (("SECTION 4. Pumps",), "The bilge pump is painted."),
+        (("SECTION 5. Alarms",), "An alarm of the bilge pump is logged."),
+    )
+    assert crossings(chunks, 1.0, 0)[0] == (0, 2)
+
+
+def test_a_schedule_is_no_clause_of_the_same_number():
+    chunks = _chunks(
+        (("Clause 1. Periods",), "The period is that of Schedule 2, unless Clause 3 applies."),
+        (("Clause 2. Scope",), "The period and the schedule bind every clause."),
+        (("Clause 3. Claims",), "A claim suspends it."),
+        (("Schedule 2. Periods",), "Contracts: 6 years."),
+    )
+    assert crossings(chunks, 1.0, 0)[0] == (0, 3, 2)
+
+
+def test_a_schedule_that_is_not_there_is_not_the_part_of_that_number():
+    chunks = _chunks(
+        (("1. Periods",), "The late fee of one mark is that of Schedule 2."),
+        (("2. Scope",), "Everyone is bound."),
+        (("3. Fees",), "The late fee is one mark."),
+    )
+    assert crossings(chunks, 1.0, 0)[0] == (0, 2)
+
+
+def test_a_numbered_paragraph_is_found_where_it_begins_and_else_under_its_clause():
+    chunks = _chunks(
+        (("Schedule 1. Cases",), "By Clause 9.2 the file stays."),
+        (("Clause 9. Minors",), "9.1 The period ends at 25."),
+        (("Clause 9. Minors",), "9.2 Guardianship suspends it. See 9.1 also."),
+        (("Schedule 3. Costs",), "Clause 9.7 was repealed; the file stays."),
+    )
+    groups = crossings(chunks, 1.0, 0)
+    assert groups[0] == (0, 2)
+    assert groups[2] == (2, 1)
+    assert groups[3][1] in {1, 2}
+
+
 def test_without_a_reference_the_passage_of_another_section_that_says_the_same_words():
     chunks = _chunks(
         (("1 Pumps",), "The bilge pump is tested weekly."),

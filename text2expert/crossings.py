@@ -5,7 +5,7 @@ A question that needs both is what a reader of single passages never learns to a
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from text2expert.records import Chunk, drawn
 from text2expert.retrieval import Index
@@ -14,12 +14,19 @@ MOST_PARTNERS = 2
 """Passages that are shown beside one at most."""
 
 _LABEL = r"(?:\d+(?:\.\d+)*|[A-Z]|[IVX]+)"
+_BODY = frozenset({"", "section", "clause", "article", "paragraph", "rule"})
+"""Words for the numbered parts of a document's body, said for one another; "Schedule 2" is no "Clause 2"."""
+_ANNEXED = frozenset({"appendix", "annex", "schedule", "table"})
+"""What is numbered beside the body: no bare number in a heading is meant."""
 _REFERENCE = re.compile(
     r"(?:\b(?P<word>sections?|appendix|annex|chapters?|clauses?|articles?|schedules?|parts?|paragraphs?|rules?|tables?)\s+|§+\s*)"
-    rf"(?-i:(?P<label>{_LABEL}))\b",
+    rf"(?-i:(?P<label>{_LABEL}))\b"
+    r"|\b(?:see|under)\s+(?P<bare>\d+(?:\.\d+)+)\b",
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(rf"\W*(?:(?P<word>[A-Za-z]+)\s+)?(?P<label>{_LABEL})\b")
+_PARAGRAPH = re.compile(r"^[ \t]*(\d+(?:\.\d+)+)[.)]?[ \t]+(?=[^\W\d_])", re.MULTILINE)
+"""A paragraph that has a number of its own: "9.1 Where a record ..."."""
 
 
 def crossings(chunks: Sequence[Chunk], share: float, seed: int) -> dict[int, tuple[int, ...]]:
@@ -31,14 +38,14 @@ def crossings(chunks: Sequence[Chunk], share: float, seed: int) -> dict[int, tup
     drawn_places = [place for place, chunk in enumerate(chunks) if drawn(seed, f"crossing {chunk.key}", share)]
     if not drawn_places:
         return {}
-    titled = _titled(chunks)
+    places = _Places(chunks)
     index = Index([f"{' '.join(chunk.headings)} {chunk.text}" for chunk in chunks])
     groups = {}
     for place in drawn_places:
         scores = index.scores(chunks[place].text)
         apart = (
             [other for other in targets if not _overlap(chunks[place], chunks[other])]
-            for targets in _referred(chunks[place], titled)
+            for targets in places.referred(chunks[place])
         )
         referred = [_best(targets, scores) for targets in apart if targets]
         partners = list(dict.fromkeys(referred))[:MOST_PARTNERS] or _affine(place, chunks, scores)
@@ -47,25 +54,48 @@ def crossings(chunks: Sequence[Chunk], share: float, seed: int) -> dict[int, tup
     return groups
 
 
-def _titled(chunks: Sequence[Chunk]) -> Mapping[tuple[str, str], list[int]]:
-    """Places of the passages under each numbered heading, by document and label ("4.3", "appendix b")."""
-    places: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for place, chunk in enumerate(chunks):
-        for heading in chunk.headings:
-            if found := _NUMBERED.match(heading):
-                places[chunk.document, _name(found["word"], found["label"])].append(place)
-    return places
+class _Places:
+    """Where the passages are that a number names."""
+
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
+        self._titled: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        """By document and label: by the word before it, the passages under that heading."""
+        self._begun: dict[tuple[str, str], list[int]] = defaultdict(list)
+        """By document and label: the passages in which such a paragraph begins."""
+        self._headings: dict[str, set[str]] = defaultdict(set)
+        for place, chunk in enumerate(chunks):
+            for heading in chunk.headings:
+                self._headings[chunk.document].add(" ".join(heading.split()))
+                if found := _NUMBERED.match(heading):
+                    self._titled[chunk.document, found["label"]][_singular(found["word"])].append(place)
+            for label in _PARAGRAPH.findall(chunk.text):
+                self._begun[chunk.document, label].append(place)
+
+    def referred(self, chunk: Chunk) -> Iterator[list[int]]:
+        """The passages of each thing that the text of *chunk* refers to; its own headings are no references."""
+        headings = self._headings[chunk.document]
+        lines = chunk.text.split("\n")
+        text = "\n".join(line for line in lines if " ".join(line.split()) not in headings)
+        for found in _REFERENCE.finditer(text):
+            if places := self._named(chunk.document, _singular(found["word"]), found["label"] or found["bare"]):
+                yield places
+
+    def _named(self, document: str, word: str, label: str) -> list[int]:
+        """Under a heading of that word and number; else where such a paragraph begins; else where it would be."""
+        by_word = self._titled.get((document, label), {})
+        if places := by_word.get(word):
+            return places
+        if label[0].isdigit() and word not in _ANNEXED:
+            others = [each for each in by_word if each in _BODY] if word in _BODY else [""]
+            if places := [place for each in others for place in by_word.get(each, [])]:
+                return places
+        if word in _BODY and "." in label:
+            return self._begun.get((document, label)) or self._named(document, word, label.rpartition(".")[0])
+        return []
 
 
-def _referred(chunk: Chunk, titled: Mapping[tuple[str, str], list[int]]) -> Iterator[list[int]]:
-    for found in _REFERENCE.finditer(chunk.text):
-        if places := titled.get((chunk.document, _name(found["word"], found["label"]))):
-            yield places
-
-
-def _name(word: str | None, label: str) -> str:
-    """A number names its section alone; a letter only together with its word."""
-    return label if label[0].isdigit() else f"{(word or '').casefold().rstrip('s')} {label}"
+def _singular(word: str | None) -> str:
+    return (word or "").casefold().removesuffix("s")
 
 
 def _affine(place: int, chunks: Sequence[Chunk], scores: Sequence[float]) -> list[int]:
