@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 from chat_server import Refuse
 from messages_server import KEY
@@ -10,7 +11,9 @@ from paid import TEACHER_KEY, dearest, pipeline, servers, spent
 from pumps import derived_bytes
 from scripted_models import fences, prompt_of, teach
 
+from text2expert import Pipeline, Teacher, Verifier
 from text2expert.errors import AuthenticationFailed, NothingTaughtError, OutOfBalance
+from text2expert.plan import Preview, Shown
 from text2expert.records import Chunk, GoldRecord, QAPair, Verdict, read_jsonl
 
 SAMPLE = Path("text2expert/samples/vessel_mooring_sop.txt")
@@ -204,9 +207,10 @@ def test_a_preview_shows_passages_beside_their_pairs_and_is_not_paid_for_again(s
         first = [each.digest for each in chat.received]
         assert len(first) == 3
         shown = str(preview)
-        assert all(each.chunk.text in shown for each in preview.passages)
+        assert all(" ".join(each.chunk.text.split()) in " ".join(shown.split()) for each in preview.passages)
         assert "Q: " in shown
         assert "approved" in shown
+        assert all(len(line) <= 80 for line in shown.splitlines() if not line.startswith("run folder"))
         assert all(step.measured for step in preview.plan.steps)
         assert not any(step.measured for step in guess.steps)
         run = steps.run(source, out=tmp_path / "run", fine_tune=False)
@@ -216,8 +220,6 @@ def test_a_preview_shows_passages_beside_their_pairs_and_is_not_paid_for_again(s
 
 
 def test_a_plan_says_what_it_costs_and_who_sees_the_text(source):
-    from text2expert import Pipeline, Teacher, Verifier
-
     plan = Pipeline(teacher=Teacher(budget=0.01), verifier=Verifier()).plan(source)
     assert plan.hosts == ("api.deepseek.com", "api.anthropic.com")
     assert 0 < plan.usd_low < plan.usd_high < 1
@@ -225,6 +227,37 @@ def test_a_plan_says_what_it_costs_and_who_sees_the_text(source):
     assert "api.deepseek.com" in shown
     assert "reaches" in shown
     assert "--teacher-budget" in shown
+
+
+def test_a_plan_counts_the_pairs_that_a_sample_leaves_and_the_dollars_that_budgets_allow(source):
+    steps = Pipeline(teacher=Teacher(budget=0.01), verifier=Verifier(sample=0.5, budget=0.02))
+    plan = steps.plan(source)
+    assert plan.pairs == round(0.5 * plan.items) * 4
+    assert "the budgets allow $0.03" in str(plan)
+    assert attrs.evolve(steps, include_unverified=True).plan(source).pairs == plan.items * 4
+    assert "the budgets allow" not in str(Pipeline(teacher=Teacher(), verifier=Verifier()).plan(source))
+
+
+def test_a_preview_tells_rewordings_from_questions_of_their_own_and_says_what_went_wrong(source):
+    plan = Pipeline.cloud().plan(source)
+    chunk = Chunk(id="c", key="k", document="d", text="A <b>pump</b>.", start=0, end=14, char_count=14)
+
+    def pair(number, item):
+        return QAPair(qa_id=f"q{number}", question=f"Question {number}?", answer="Yes.", sources=("c",), item=item)
+
+    pairs = (pair(1, "one"), pair(2, "one"), pair(3, ""), pair(4, ""))
+    astray = Verdict(qa_id="q2", grounded=True, no_hallucination=True, complete=False, reason="astray")
+    fine = Verdict(qa_id="q1", grounded=True, no_hallucination=True, complete=True)
+    preview = Preview(
+        passages=(Shown(chunk=chunk, pairs=pairs),), verdicts=(fine, astray), plan=plan, problem="no more money"
+    )
+    lines = [line.strip() for line in str(preview).splitlines()]
+    assert [line for line in lines if line.startswith(("Q:", "or:"))] == [
+        "Q: Question 1?", "or: Question 2? [this wording: REJECTED]", "Q: Question 3?", "Q: Question 4?",
+    ]  # fmt: skip
+    assert "Not all was taught: no more money" in lines
+    assert "A &lt;b&gt;pump&lt;/b&gt;." in preview._repr_html_()
+    assert "no more money" in preview._repr_html_()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Plan and preview: what a run would do, take and cost, before it does it."""
 
 import html
+import textwrap
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -10,6 +12,9 @@ from text2expert.trainer import Trainer, TrainingPlan
 
 if TYPE_CHECKING:
     from text2expert.llm import Estimate
+
+WIDTH = 80
+"""Columns that a plan and a preview are written for."""
 
 
 class Steps(Protocol):
@@ -27,6 +32,8 @@ class Steps(Protocol):
     def seed(self) -> int: ...  # noqa: D102
     @property
     def budget(self) -> float | None: ...  # noqa: D102
+    @property
+    def include_unverified(self) -> bool: ...  # noqa: D102
     @property
     def questions_per_chunk(self) -> int | None: ...  # noqa: D102
     @property
@@ -84,7 +91,8 @@ class Plan:
     items: int | None = None
     """Questions, each in its wordings; None where they are not told apart."""
     pairs: int
-    """Training pairs; counted where the whole text was taught for the plan, else scaled up or asked for."""
+    """Training pairs; counted where the whole text was taught for the plan, else scaled up or asked for. Without those
+    that the verifier's sample leaves out."""
     estimated: bool
     training: TrainingPlan | None
     steps: tuple[StepPlan, ...] = ()
@@ -126,15 +134,18 @@ class Plan:
         for step in self.steps:
             least, _ = step.reach(step.budget)
             if least < 1:
+                smaller = ", judge a smaller sample (--sample)" if step.step == "verifier" else ""
                 said.append(
                     f"the whole text needs up to ${float(step.estimate.usd_high):,.2f} for the {step.step}: raise its "
-                    f"budget (--{step.step}-budget), or let it cover the densest passages, spread over the text"
+                    f"budget (--{step.step}-budget){smaller}, or let it cover the densest passages, spread over the text"
                 )
         if self.budget is not None and self.usd_high > self.budget:
             said.append(
                 f"the run's budget of ${self.budget:,.2f} (--budget) may end it before the text is covered "
                 f"(up to ${self.usd_high:,.2f})"
             )
+        if self.most < self.usd_high:
+            said.append("calls, questions, pairs, training and time above are those of the whole text")
         if self.steps and not any(step.measured for step in self.steps):
             said.append(
                 "`text2expert preview` teaches three passages for about a cent; the plan then goes by what they took"
@@ -144,21 +155,22 @@ class Plan:
     def __str__(self) -> str:
         about = "about " if self.estimated else ""
         known = self.training is None or self.training.seconds is not None
-        items = "" if self.items is None else f"{self.items:,} questions, "
+        most = f" for the whole text; the budgets allow ${self.most:,.2f}" if self.most < self.usd_high else ""
         rows = [
             ("text", f"{self.n_chars:,} characters in {len(self.documents):,} document(s)"),
             ("chunks", f"{self.chunks:,}"),
             *((step.step, str(step)) for step in self.steps),
-            ("training pairs", f"{items}{about}{self.pairs:,} pairs" if items else f"{about}{self.pairs:,}"),
+            *([] if self.items is None else [("questions", f"{self.items:,}")]),
+            ("training pairs", f"{about}{self.pairs:,}"),
             ("training", str(self.training) if self.training else "unknown before the pairs are there"),
-            ("cost", dollars(self.usd_low, self.usd_high)),
+            ("cost", f"{dollars(self.usd_low, self.usd_high)}{most}"),
             ("time", f"about {duration(self.seconds)}" if known else "depends on your hardware"),
             ("your text goes to", ", ".join(self.hosts) or "nobody: it stays on this machine"),
             ("run folder", self.folder),
         ]
         width = max(len(name) for name, _ in rows)
-        lines = [f"{name:<{width}}  {value}" for name, value in rows]
-        return "\n".join([*lines, *(f"Note: {each}." for each in self.advice)])
+        lines = [_wrapped(f"{name:<{width}}  ", value) for name, value in rows]
+        return "\n".join([*lines, *(_wrapped("Note: ", f"{each}.") for each in self.advice)])
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
@@ -179,31 +191,61 @@ class Preview:
     passages: tuple[Shown, ...]
     verdicts: tuple[Verdict, ...]
     plan: Plan
+    problem: str = ""
+    """Why some passage was not taught: a budget that ended, a provider that failed; empty where nothing went wrong."""
 
     def __str__(self) -> str:
-        against = {each.qa_id: each for each in self.verdicts if not each.approved}
-        judged = {each.qa_id for each in self.verdicts}
         lines = []
         for shown in self.passages:
-            lines += [f"== {' > '.join(shown.chunk.headings) or shown.chunk.document} ==", shown.chunk.text, ""]
-            seen: set[str] = set()
-            for pair in shown.pairs:
-                if pair.item in seen:
-                    lines.append(f"     or: {pair.question}")
-                    continue
-                seen.add(pair.item)
-                verdict = against.get(pair.qa_id)
-                mark = (
-                    f"REJECTED ({verdict.reason})" if verdict else "approved" if pair.qa_id in judged else "not judged"
-                )
-                lines += [f"  Q: {pair.question}", f"  A: {pair.answer}", f"     {pair.difficulty}, {mark}"]
-            if not shown.pairs:
-                lines.append("  nothing was taught here")
+            lines += [f"== {_title(shown)} ==", "", *(_wrapped("", line) for line in shown.chunk.text.split("\n")), ""]
+            lines += [_wrapped(lead, text) for lead, text in self._said(shown)]
             lines.append("")
+        if self.problem:
+            lines.append(_wrapped("Not all was taught: ", self.problem))
         return "\n".join([*lines, str(self.plan)])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        cell = '<td style="text-align: left; vertical-align: top; white-space: pre-wrap; width: 50%">'
+        rows = [
+            f"<tr>{cell}<b>{html.escape(_title(shown))}</b>\n\n{html.escape(shown.chunk.text)}</td>"
+            f"{cell}{html.escape(chr(10).join(lead + text for lead, text in self._said(shown)))}</td></tr>"
+            for shown in self.passages
+        ]
+        problem = f"<p>Not all was taught: {html.escape(self.problem)}</p>" if self.problem else ""
+        return f"<table>{''.join(rows)}</table>{problem}{self.plan._repr_html_()}"
+
+    def _said(self, shown: Shown) -> Iterator[tuple[str, str]]:
+        """What stands beside a passage, line by line, each with what leads it in."""
+        verdicts = {each.qa_id: each for each in self.verdicts}
+        first: dict[str, bool] = {}
+        for pair in shown.pairs:
+            verdict = verdicts.get(pair.qa_id)
+            rejected = verdict is not None and not verdict.approved
+            item = pair.item or pair.qa_id
+            if item in first:
+                yield "     or: ", pair.question + (" [this wording: REJECTED]" if rejected and not first[item] else "")
+                continue
+            first[item] = rejected
+            yield "  Q: ", pair.question
+            yield "  A: ", pair.answer
+            mark = "not judged" if verdict is None else f"REJECTED ({verdict.reason})" if rejected else "approved"
+            yield "     ", f"{pair.difficulty}, {mark}"
+        if not shown.pairs:
+            yield "  ", "nothing was taught here"
+
+
+def _title(shown: Shown) -> str:
+    return " > ".join(shown.chunk.headings) or shown.chunk.document
+
+
+def _wrapped(lead: str, text: str) -> str:
+    """*lead* and *text* in lines of `WIDTH`, the later ones under the first; short text stays as it is, a table say."""
+    if len(lead) + len(text) <= WIDTH:
+        return lead + text
+    return textwrap.fill(
+        text, WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def dollars(low: float, high: float) -> str:

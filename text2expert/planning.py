@@ -76,7 +76,12 @@ async def preview(steps: Steps, inputs: list[Document], folder: Path, n: int) ->
         )
         for lesson in sorted(first, key=lambda lesson: lesson.order)
     )
-    return Preview(passages=shown, verdicts=tuple(taught.verdicts), plan=await plan(steps, inputs, folder))
+    return Preview(
+        passages=shown,
+        verdicts=tuple(taught.verdicts),
+        plan=await plan(steps, inputs, folder),
+        problem=taught.failure or taught.exhausted,
+    )
 
 
 def step_plans(
@@ -110,9 +115,12 @@ def step_plans(
 
 def _paid_plan(steps: Steps, inputs: list[Document], folder: Path, chunks: int, characters: int) -> Plan:
     items = chunks * steps.questions
-    pairs = items * getattr(steps.teacher, "wordings", 1)
+    judged = 1.0 if steps.include_unverified else getattr(steps.verifier, "sample", 1.0)
+    pairs = round(items * judged) * getattr(steps.teacher, "wordings", 1)
     planned = step_plans(steps, folder, chunks, characters)
-    training = steps.trainer.estimate(records=pairs, characters=pairs * CHARACTERS_PER_PAIR, facts=max(1, items))
+    training = steps.trainer.estimate(
+        records=pairs, characters=pairs * CHARACTERS_PER_PAIR, facts=max(1, round(items * judged))
+    )
     waiting = max((step.estimate.seconds for step in planned), default=0.0)  # teacher and verifier work side by side
     return Plan(
         documents=tuple(inputs),
