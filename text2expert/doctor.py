@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib import metadata
 
 import text2expert
+from text2expert.chunker import Chunker
 
 EXTRAS = {
     "train": ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors"),
@@ -25,11 +26,11 @@ PURPOSES = {
 }
 
 KEYS = {
-    "DEEPSEEK_API_KEY": "DeepSeek as teacher",
-    "ANTHROPIC_API_KEY": "Claude as verifier",
-    "OPENAI_API_KEY": "OpenAI models",
-    "VAST_API_KEY": "a rented GPU",
-    "HF_TOKEN": "gated bases of the Hugging Face hub",
+    "DEEPSEEK_API_KEY": "models deepseek/..., such as the teacher of --preset cloud; goes to api.deepseek.com alone",
+    "ANTHROPIC_API_KEY": "models anthropic/..., such as its verifier; goes to api.anthropic.com alone",
+    "OPENAI_API_KEY": "models openai/...; goes to api.openai.com alone",
+    "VAST_API_KEY": "a rented GPU (comes with a later version)",
+    "HF_TOKEN": "gated bases of the Hugging Face hub; goes to huggingface.co alone",
 }
 
 
@@ -69,9 +70,13 @@ def _versions(distributions: tuple[str, ...]) -> tuple[str, str]:
 def _keys() -> Iterator[str]:
     for name, purpose in KEYS.items():
         yield f"  {name:<18} {'set' if os.environ.get(name) else 'not set':<8} {purpose}"
+    yield f"  {'any other server':<27} needs --teacher-key-env or --verifier-key-env, LLM(api_key=...); on this machine none"
+    if os.environ.get("HF_ENDPOINT"):
+        yield f"  {'HF_ENDPOINT':<18} {'set':<8} another hub gets no HF_TOKEN: `hf auth login` stores a token for it"
 
 
 def _machine() -> Iterator[str]:
+    yield f"  tokens      measured by {Chunker(unit='tokens').estimator}, where sizes are in tokens"
     yield f"  processors  {len(os.sched_getaffinity(0))} usable"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     yield f"  memory      {memory / 1e9:.0f} GB"
