@@ -341,6 +341,8 @@ def test_lines_without_bullets_have_an_emphasised_lead_in(lead: str) -> None:
         "The crew writes down which of the ways into the yard is\nforbidden",
         "Materials",
         "**Materials**",
+        "Passphrase: ****",
+        "'super':*",
         "**Prohibited**\n\nThe yard is closed to those who smoke.",
         "**Do not:**\n\nThe yard is closed to those who smoke.",
         "Never\n\nThe yard is closed to those who smoke.",
@@ -357,6 +359,11 @@ def test_what_is_no_ban_or_the_ban_of_something_else_leads_nothing_in(above: str
 def test_an_item_that_ends_in_a_word_of_a_ban_leads_nothing_in() -> None:
     text = f"# Gates\n\nThe crew says whether:\n{gates('wrapped to the margin').replace('lamp is red.', 'never')}\n"
     assert {"The crew says whether:"} == set(lead_ins(text, "gate 8") + lead_ins(text, "gate 11"))
+
+
+def test_a_lead_in_in_emphasis_may_be_wrapped() -> None:
+    text = f"# Gates\n\n{FILLER}\n\n**While the pump behind the yard is running,\nnever:**\n\n{gates()}\n"
+    assert ["**While the pump behind the yard is running, never:**"] == lead_ins(text, "gate 11")[-1:]
 
 
 @pytest.mark.parametrize("lead", [*EMPHASISED, *BARE])

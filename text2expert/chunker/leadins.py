@@ -167,7 +167,7 @@ def _of_list(lines: _Lines, here: int) -> str:
             if _ends_in_colon(rest):
                 found.append(_sentence_at(lines, up))
                 break
-            if _is_ban_by_itself(lines, up):
+            if (below_blank or not rest[0].islower()) and _is_ban_by_itself(rest, lines, up):
                 found.append(" ".join(rest.split()))
                 break
             owner = _item_above(lines, up)
@@ -196,7 +196,13 @@ def _kind(bullet: str) -> str:
 
 def _ends_in_colon(line: str) -> bool:
     """Whether a line says by its colon that something follows, whatever its emphasis: "Do not:", "**Do not:**"."""
-    return line.rstrip().rstrip(_EMPHASIS).endswith(":")
+    line = line.rstrip()
+    if not line.endswith(("*", "_")):
+        return line.endswith(":")
+    bare = line.rstrip("*_")
+    marks = line[len(bare) :]
+    # Neither "Passphrase: ****" nor "'super':*" is emphasised.
+    return bare.endswith(":") and len(marks) <= 3 and (len(marks) > 1 or marks in bare)
 
 
 def _introduces(item: str) -> bool:
@@ -204,13 +210,11 @@ def _introduces(item: str) -> bool:
     return _ends_in_colon(item) or _is_ban(item)
 
 
-def _is_ban_by_itself(lines: _Lines, up: int) -> bool:
-    """Whether line *up*, which no colon ends, is a ban and not the end of a sentence: "**Never**" between blank lines."""
-    _, _, rest = lines.get(up) or ("", "", "")
-    if not _is_ban(rest):
+def _is_ban_by_itself(rest: str, lines: _Lines, up: int) -> bool:
+    """Whether *rest*, on line *up*, is a ban and not the end of a sentence: "**Never**" between blank lines."""
+    if not rest.lstrip(_EMPHASIS)[:1].isupper() and (above := lines.get(up + 1)) and above[2]:
         return False
-    above = lines.get(up + 1)
-    return above is None or not above[2] or rest.strip(_EMPHASIS)[:1].isupper()
+    return _is_ban(rest)
 
 
 @functools.lru_cache(1024)
