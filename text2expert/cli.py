@@ -23,7 +23,6 @@ _ROLES = ("teacher", "verifier")
 _BATCHES = "anthropic/"
 """How the names of models begin that can be asked in batches."""
 
-
 _FLAGS = {"api_key=": "key-env", "base_url": "url", "price=": "price"}
 """Arguments that messages name, and what the command line calls them after the role."""
 
