@@ -4,7 +4,7 @@ import attrs
 import pytest
 from pumps import PUMPS, derived_bytes, gold_only
 
-from text2expert import Document, InputError, NothingTaughtError, Pipeline, RunFolderError
+from text2expert import Document, InputError, NothingTaughtError, Pipeline, RuleTeacher, RunFolderError
 
 
 @pytest.mark.parametrize(
@@ -75,11 +75,19 @@ def test_a_document_cannot_leave_the_run_folder_by_its_id(tmp_path, name):
         ("teacher", None),
         ("verifier", 3),
         ("trainer", "mistral"),
+        ("include_unverified", "yes"),
     ],
 )
 def test_what_is_no_step_is_named_at_once(name, value):
     with pytest.raises(InputError, match=name):
         Pipeline(**{name: value})
+
+
+def test_a_name_or_a_class_in_place_of_a_step_is_told_what_was_meant():
+    with pytest.raises(InputError, match=r"did you mean Teacher\('deepseek/deepseek-flash'\)\?"):
+        Pipeline(teacher="deepseek/deepseek-flash")
+    with pytest.raises(InputError, match=r"did you mean RuleTeacher\(\)\?"):
+        Pipeline(teacher=RuleTeacher)
 
 
 def test_chunks_too_small_to_teach_are_named_as_the_cause(pumps, tmp_path):

@@ -85,6 +85,53 @@ def test_transcripts_give_their_items(row, ask):
     assert all(text[span.start : span.end] == span.text for pair in pairs for span in pair.evidence)
 
 
+@pytest.mark.parametrize(
+    ("given", "quotes"),
+    [
+        (ITEM["evidence"][0], ITEM["evidence"]),
+        ([{"quote": ITEM["evidence"][0]}], ITEM["evidence"]),
+        ({"1": "It is shut after 20 minutes.", "2": "4.1 Valves."}, ["It is shut after 20 minutes.", "4.1 Valves."]),
+        (["“It is shut after 20 minutes.”"], ["It is shut after 20 minutes."]),
+        (
+            ["The bypass valve is opened ... unless the pump is off."],
+            ["The bypass valve is opened", "unless the\npump is off."],
+        ),
+        (["The bypass […] is shut after 20 minutes."], [""]),  # two words prove nothing
+        (["The bypass valve is opened ... by the mayor."], [""]),
+    ],
+)
+def test_quotes_are_found_in_whatever_form_they_come(ask, given, quotes):
+    """In marks, in objects, or shortened with dots, of which each part must be there; "" stands for one that is nowhere."""
+    pairs, _ = ask(reply(evidence=given), wordings=1)
+    (pair,) = pairs
+    text = VALVE.text
+    assert quotes == [text[span.start - VALVE.start : span.end - VALVE.start] for span in pair.evidence]
+
+
+def test_wordings_are_read_in_whatever_form_they_come(ask):
+    """As objects, or numbered."""
+    numbered = {str(number): each for number, each in enumerate(ITEM["wordings"], 1)}
+    for given in ([{"question": each} for each in ITEM["wordings"]], numbered):
+        pairs, _ = ask(reply(wordings=given))
+        assert [ITEM["question"], *ITEM["wordings"]] == [pair.question for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("a text",), "chunks: 'a text' is no Chunk"),
+        ((["a text"],), "chunks: 'a text' is no Chunk"),
+        ((None,), "chunks: None is no Chunk"),
+        (([VALVE], "5"), "n='5'"),
+        (([VALVE], 0), "n=0"),
+    ],
+)
+def test_what_cannot_be_taught_is_named(arguments, named):
+    """Before anything is asked."""
+    with pytest.raises(InputError, match=re.escape(named)):
+        Teacher(LLM("scripted", provider=ScriptedProvider([]))).teach(*arguments)
+
+
 def test_every_wording_is_a_pair_of_one_item(ask):
     (first, *others), _ = ask(reply(), wordings=3)
     assert [ITEM["question"], *ITEM["wordings"]] == [first.question, *(pair.question for pair in others)]

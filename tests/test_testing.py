@@ -60,7 +60,7 @@ def test_an_error_is_raised():
 
 def test_a_script_that_ends_says_so():
     """With the request that came too many."""
-    with pytest.raises(InputError, match="the script has 1 answers; request 2 is one more: 'second'"):
+    with pytest.raises(InputError, match=r"the script's 1 answer\(s\) are used up; request 2 is one more: 'second'"):
         complete(ScriptedProvider(["a"]), request("first"), request("second"))
 
 

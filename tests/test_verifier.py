@@ -48,6 +48,21 @@ def outcome(verdicts):
     return {each.qa_id: each.approved for each in verdicts}
 
 
+@pytest.mark.parametrize(
+    ("pairs", "chunks", "named"),
+    [
+        (["x"], [], "pairs: 'x' is no QAPair"),
+        ("x", [], "pairs: 'x' is no QAPair"),
+        ([], ["text"], "chunks: 'text' is no Chunk"),
+        ([QAPair(qa_id="q7", question="?", answer="!", sources=())], [], "q7: it names no source"),
+    ],
+)
+def test_what_cannot_be_judged_is_named(pairs, chunks, named):
+    """Before anything is asked."""
+    with pytest.raises(InputError, match=named):
+        verifier(ScriptedProvider([])).verify(pairs, chunks)
+
+
 # -- from pairs to requests and back ----------------------------------------------------------------------------------
 
 

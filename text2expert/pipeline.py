@@ -120,7 +120,7 @@ class Pipeline:
     trainer: Trainer = attrs.field(default=attrs.Factory(lambda self: Trainer(seed=self.seed), takes_self=True))
     questions_per_chunk: int | None = attrs.field(default=None)
     budget: float | None = attrs.field(default=None)
-    include_unverified: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    include_unverified: bool = attrs.field(default=False)
 
     @seed.validator
     def _whole(self, attribute: "attrs.Attribute[int]", value: int) -> None:
@@ -134,9 +134,18 @@ class Pipeline:
     def _can(self, attribute: "attrs.Attribute[Any]", value: object) -> None:
         method = {"chunker": "stream", "teacher": "ateach", "verifier": "averify", "trainer": "atrain"}[attribute.name]
         optional = attribute.name == "verifier" and value is None
-        if not optional and not callable(getattr(value, method, None)):
+        if not optional and (isinstance(value, type) or not callable(getattr(value, method, None))):
             msg = f"{attribute.name} must be an object with a method {method!r}, got {value!r:.80}"
+            if isinstance(value, type) and hasattr(value, method):
+                msg += f": did you mean {value.__name__}()?"
+            elif isinstance(value, str) and method in {"ateach", "averify"}:
+                msg += f": did you mean {attribute.name.title()}({value!r})?"
             raise InputError(msg)
+
+    @include_unverified.validator
+    def _yes_or_no(self, attribute: "attrs.Attribute[bool]", value: object) -> None:
+        if not isinstance(value, bool):
+            raise InputError(f"{attribute.name} must be True or False, got {value!r}")
 
     @questions_per_chunk.validator
     def _whole_and_positive(self, attribute: "attrs.Attribute[int | None]", value: int | None) -> None:

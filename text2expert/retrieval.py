@@ -2,6 +2,7 @@
 
 import heapq
 import re
+import warnings
 from collections.abc import Sequence
 
 _WORDS = re.compile(r"\w+(?:[.,]\w+)*")
@@ -12,7 +13,9 @@ class Index:
 
     def __init__(self, texts: Sequence[str]) -> None:
         """Index *texts*; their positions are what `search` gives back."""
-        import bm25s  # noqa: PLC0415 - 0.3 s that only a search should cost
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it loads tqdm, which warns in notebooks without ipywidgets
+            import bm25s  # noqa: PLC0415 - 0.3 s that only a search should cost
 
         self._size = len(texts)
         words = [_WORDS.findall(text.casefold()) for text in texts]

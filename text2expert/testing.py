@@ -36,13 +36,14 @@ class ScriptedProvider:
             msg = f"answer={answer!r}: give a list of answers, or a function of the request"
             raise InputError(msg)
         else:
-            script: Iterator[Scripted] = iter(answer)
-            self._answer = lambda request: self._next(script, request)
+            script = list(answer)
+            left = iter(script)
+            self._answer = lambda request: self._next(left, len(script), request)
 
-    def _next(self, script: Iterator[Scripted], request: Request) -> Scripted:
-        for answer in script:
+    def _next(self, left: Iterator[Scripted], answers: int, request: Request) -> Scripted:
+        for answer in left:
             return answer
-        msg = f"the script has {len(self.requests) - 1} answers; request {len(self.requests)} is one more: {request.prompt[:200]!r}"
+        msg = f"the script's {answers} answer(s) are used up; request {len(self.requests)} is one more: {request.prompt[:200]!r}"
         raise InputError(msg)
 
     async def complete(self, request: Request) -> Completion:

@@ -194,8 +194,14 @@ class Teacher:
         Args:
             chunks: Passages, each taught by itself.
             n: Questions of each; None: ``questions_per_chunk``.
+
+        Raises:
+            InputError: *chunks* holds something else, or *n* is no whole number from 1 on.
         """
-        return run(self._teach_all(list(chunks), n))
+        if n is not None and (type(n) is not int or n < 1):
+            msg = f"n={n!r}: must be a whole number of questions from 1 on, or None for questions_per_chunk"
+            raise InputError(msg)
+        return run(self._teach_all(_listed(chunks), n))
 
     def estimate(self, n_chunks: int, n_chars: int, n: int | None = None) -> Estimate:
         """What teaching *n_chunks* passages takes, with cross-section calls and restatements.
@@ -282,6 +288,15 @@ class Teacher:
                 kind="question",
                 model=self.name,
             )
+
+
+def _listed(chunks: Iterable[Chunk]) -> list[Chunk]:
+    every = list(chunks) if isinstance(chunks, Iterable) and not isinstance(chunks, str) else [chunks]
+    for each in every:
+        if not isinstance(each, Chunk):
+            msg = f"chunks: {each!r:.80} is no Chunk: give those of Chunker().split(text)"
+            raise InputError(msg)
+    return every
 
 
 def _span(quote: str, passages: Sequence[Chunk]) -> Span:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import attrs
 
-from text2expert import replies
+from text2expert import evidence, replies
 from text2expert.records import Chunk, Difficulty, wording
 
 _PARTS = (
@@ -48,6 +48,9 @@ _NO_ANSWER = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
+_QUOTED = re.compile(r"\s*[\"'“”„«‘](?P<inside>.+)[\"'”“»’]\s*", re.DOTALL)
+_LEFT_OUT = re.compile(r"\s*[\[(]?(?:\.{3,}|…)[\])]?\s*")
+"""What stands where a quote was shortened."""
 _LIST_MARK = re.compile(r"^[ \t]*\(?\d{1,3}[.)](?=\s)", re.MULTILINE)
 
 
@@ -126,7 +129,7 @@ def _item(value: Mapping[str, Any], passages: Sequence[Chunk]) -> Item | None:
     short = value.get("short_answer")
     short = str(short) if type(short) in (int, float) else _plain(short)
     difficulty = str(value.get("difficulty")).strip().lower()
-    wordings = (_words(each) for each in _several(value.get("wordings")))
+    wordings = (_words(each) for each in _texts(value.get("wordings")))
     return Item(
         question=question,
         wordings=tuple(_rewordings(question, (each for each in wordings if each), passages)),
@@ -135,7 +138,7 @@ def _item(value: Mapping[str, Any], passages: Sequence[Chunk]) -> Item | None:
         short_answer=short if numbers(short) <= numbers(answer) else "",
         reasoning=_plain(value.get("reasoning")),
         difficulty=difficulty if difficulty in get_args(Difficulty) else "medium",  # type: ignore[arg-type]
-        quotes=tuple(dict.fromkeys(each for each in _several(value.get("evidence")) if _plain(each))),
+        quotes=tuple(dict.fromkeys(_quotes(value.get("evidence"), passages))),
     )
 
 
@@ -161,8 +164,31 @@ def _plain(value: Any) -> str:
     return value.strip() if isinstance(value, str) and _is_text(value) else ""
 
 
-def _several(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def _quotes(value: Any, passages: Sequence[Chunk]) -> Iterator[str]:
+    """The quotes in *value* as they are; where one is in no passage, what it quotes in marks, or the parts left of it."""
+
+    def is_there(quote: str) -> bool:
+        return any(evidence.locate(quote, passage.text) is not None for passage in passages)
+
+    for quote in filter(_plain, _texts(value)):
+        inside = found["inside"] if (found := _QUOTED.fullmatch(quote)) and not is_there(quote) else quote
+        parts = [part for part in _LEFT_OUT.split(inside) if part]
+        if not is_there(inside) and all(is_there(part) and len(part.split()) >= 3 for part in parts):
+            yield from parts
+        else:
+            yield inside
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts of a list, a text alone, and those of objects that hold but one, or that number them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, dict) and (len(value) == 1 or all(str(name).isdecimal() for name in value)):
+        for each in value.values():
+            yield from _texts(each)
 
 
 def _is_text(value: str) -> bool:

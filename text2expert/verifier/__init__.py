@@ -15,7 +15,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import attrs
 
@@ -33,6 +33,8 @@ from text2expert.verifier.judging import FORM, INSTRUCTIONS, SCHEMA, Judgement, 
 from text2expert.verifier.measures import MECHANICAL, Approval, ControlReport, approval, control_report
 
 __all__ = ["INSTRUCTIONS", "Approval", "ControlReport", "Verifier", "approval", "control_report"]
+
+_Record = TypeVar("_Record", QAPair, Chunk)
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +91,15 @@ def _quiet(llm: LLM | str) -> LLM:
     return attrs.evolve(model, thinking=False) if model.thinking is None else model
 
 
+def _listed(name: str, given: Iterable[_Record], kind: type[_Record], which: str) -> list[_Record]:
+    every = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    for each in every:
+        if not isinstance(each, kind):
+            msg = f"{name}: {each!r:.80} is no {kind.__name__}: give {which}"
+            raise InputError(msg)
+    return every
+
+
 def _or_ours(prompt: str | None) -> str:
     return INSTRUCTIONS if prompt is None else prompt
 
@@ -133,7 +144,7 @@ class Verifier:
     pairs_per_call: int = attrs.field(default=5, kw_only=True, validator=_whole)
     controls: float = attrs.field(default=0.05, kw_only=True, validator=_share)
     seed: int = attrs.field(default=0, kw_only=True, validator=_seed)
-    prompt: str = attrs.field(default=INSTRUCTIONS, kw_only=True, converter=_or_ours, validator=_text)
+    prompt: str = attrs.field(default=INSTRUCTIONS, kw_only=True, repr=False, converter=_or_ours, validator=_text)
     tries: int = attrs.field(default=2, kw_only=True, validator=_whole)
 
     @property
@@ -198,9 +209,12 @@ class Verifier:
         """Verdicts on *pairs*, judged by lesson: those that name the same *chunks* as their sources.
 
         Raises:
-            InputError: A pair names a source that is not among *chunks*; and as in `averify`.
+            InputError: A pair names no source or one that is not among *chunks*, or something else was given; and as in
+                `averify`.
         """
-        return run(self._averify(list(pairs), {chunk.id: chunk for chunk in chunks}))
+        every = _listed("pairs", pairs, QAPair, "those that a teacher gave")
+        shown = _listed("chunks", chunks, Chunk, "those that the pairs were taught from")
+        return run(self._averify(every, {chunk.id: chunk for chunk in shown}))
 
     def estimate(self, lessons: int, items: int, passage_characters: int) -> Estimate:
         """What judging takes: *items* of *lessons* about passages of *passage_characters*, all of them together.
@@ -226,6 +240,9 @@ class Verifier:
     async def _averify(self, pairs: Sequence[QAPair], chunks: dict[str, Chunk]) -> list[Verdict]:
         lessons: dict[tuple[str, ...], list[QAPair]] = {}
         for pair in pairs:
+            if not pair.sources:
+                msg = f"{pair.qa_id}: it names no source, so there is nothing to judge it by; sources= takes ids of chunks"
+                raise InputError(msg)
             if missing := [source for source in pair.sources if source not in chunks]:
                 msg = f"{pair.qa_id}: its source {missing[0]!r} is not among the chunks; give the chunks it was taught from"
                 raise InputError(msg)
