@@ -185,6 +185,7 @@ def test_unjudged_pairs_are_left_out_or_taken_and_marked(source, tmp_path):
         strict = pipeline(chat, messages, **steps).run(source, out=tmp_path / "run", fine_tune=False)
         assert strict.receipt["counts"]["unverified"] > 10
         assert {record.status for record in read_jsonl(strict.folder / "golden_dataset.jsonl", GoldRecord)} == {"model"}
+        assert "% of them would be approved) and are left out" in strict.receipt["closing"]
         judged = len(messages.bodies)
         loose = pipeline(chat, messages, include_unverified=True, **steps).run(
             source, out=tmp_path / "run", fine_tune=False
@@ -192,6 +193,7 @@ def test_unjudged_pairs_are_left_out_or_taken_and_marked(source, tmp_path):
         statuses = {record.status for record in read_jsonl(loose.folder / "golden_dataset.jsonl", GoldRecord)}
         assert statuses == {"model", "unverified"}
         assert loose.receipt["counts"]["unverified"] == 0
+        assert "would be approved): they are marked as unverified" in loose.receipt["closing"]
         assert len(messages.bodies) == judged
         whole = pipeline(chat, messages).run(source, out=tmp_path / "run", fine_tune=False)
         assert whole.receipt["counts"]["unverified"] == 0

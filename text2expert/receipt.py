@@ -228,9 +228,21 @@ def _how_far(made: Made) -> list[str]:
         lines.append(f"{failed:,} calls failed ({lessons['failure']}): run the same again for them.")
     if measured := made.teaching.get("verifier"):
         lines.append(f"The verifier {'; it '.join(measured)} (95 % intervals).")
+    expected = _expected(made)
     if unverified := made.counts.get("unverified"):
         lines.append(
-            f"{unverified:,} pairs were not judged and are left out; include_unverified=True (--include-unverified) "
-            "takes them, a larger sample or budget judges them."
+            f"{unverified:,} pairs were not judged{expected} and are left out; include_unverified=True "
+            "(--include-unverified) takes them, a larger sample or budget judges them."
         )
+    if taken := sum(record.status == "unverified" for record in made.records):
+        lines.append(f"{taken:,} of the pairs were not judged{expected}: they are marked as unverified.")
     return lines
+
+
+def _expected(made: Made) -> str:
+    """What is to be expected of pairs that were not judged, by those that were."""
+    interval = made.teaching.get("approval", {}).get("interval")
+    if interval is None:
+        return ""
+    low, high = interval
+    return f" (by those that were, {100 * low:.0f} to {100 * high:.0f} % of them would be approved)"
