@@ -1,6 +1,7 @@
 """Runs that are paid for, against servers that speak the real protocols: what is sent, what it costs, what is kept."""
 
 import json
+import re
 from pathlib import Path
 
 import attrs
@@ -11,10 +12,11 @@ from paid import TEACHER_KEY, dearest, pipeline, servers, spent
 from pumps import derived_bytes
 from scripted_models import fences, prompt_of, teach
 
-from text2expert import Pipeline, Teacher, Verifier
-from text2expert.errors import AuthenticationFailed, NothingTaughtError, OutOfBalance
+from text2expert import LLM, Pipeline, Price, Teacher, Verifier
+from text2expert.errors import AuthenticationFailed, InputError, NothingTaughtError, OutOfBalance
 from text2expert.plan import Preview, Shown
 from text2expert.records import Chunk, GoldRecord, QAPair, Verdict, read_jsonl
+from text2expert.testing import ScriptedProvider
 
 SAMPLE = Path("text2expert/samples/vessel_mooring_sop.txt")
 PAID_FILES = ("chunks.jsonl", "generated_qa_pairs.jsonl", "verdicts.jsonl", "golden_dataset.jsonl", "exam.jsonl")
@@ -240,6 +242,56 @@ def test_a_plan_counts_the_pairs_that_a_sample_leaves_and_the_dollars_that_budge
     assert "the budgets allow" not in str(Pipeline(teacher=Teacher(), verifier=Verifier()).plan(source))
 
 
+class Own:
+    """A teacher of somebody else's, which asks a model that is paid and does not say so."""
+
+    def __init__(self, llm):
+        self.model = llm
+
+    async def ateach(self, passages, n):
+        await self.model.complete(passages[0].text)
+        sentences = [each for each in passages[0].text.split(". ") if re.search(r"\d \w+$", each)]
+        return [
+            QAPair(qa_id="", question=f"What is said of {each[:30]}?", answer=each, sources=(passages[0].id,))
+            for each in sentences
+        ]
+
+
+def test_what_a_step_of_ones_own_spends_is_in_the_ledger_of_the_run_and_no_plan_calls_it_free(source, tmp_path):
+    provider = ScriptedProvider(lambda request: "fine")
+    steps = Pipeline(teacher=Own(LLM("mine", provider=provider, price=Price(input=10, output=10))))
+    plan = steps.plan(source)
+    assert provider.requests == []
+    assert plan.unknown == ("Own",)
+    assert "whatever Own costs" in str(plan)
+    assert "wherever Own sends it" in str(plan)
+    steps.preview(source, n=2, out=tmp_path / "run")
+    run = steps.run(source, out=tmp_path / "run", fine_tune=False)
+    assert len(provider.requests) == run.receipt["requests"] == plan.chunks  # nothing twice
+    assert float(run.receipt["cost_usd"]) > 0
+    assert "Planned" not in run.receipt["closing"]
+
+
+def test_no_plan_asks_a_verifier_that_is_not_known_to_be_free(source):
+    class Asked:
+        llm = "somebody's own client"
+
+        async def averify(self, pairs, passages):
+            raise AssertionError
+
+    assert Pipeline(verifier=Asked()).plan(source).unknown == ("Asked",)
+
+
+def test_a_plan_of_a_free_teacher_and_a_paid_verifier_says_what_that_costs(source):
+    plan = Pipeline(verifier=Verifier()).plan(source)
+    assert plan.hosts == ("api.anthropic.com",)
+    assert 0 < plan.usd_low < plan.usd_high < 1
+    assert plan.pairs == Pipeline().plan(source).pairs
+    half = Pipeline(verifier=Verifier(sample=0.5)).plan(source)
+    assert half.pairs == pytest.approx(plan.pairs / 2, abs=1)
+    assert half.usd_high < plan.usd_high
+
+
 def test_a_preview_tells_rewordings_from_questions_of_their_own_and_says_what_went_wrong(source):
     plan = Pipeline.cloud().plan(source)
     chunk = Chunk(id="c", key="k", document="d", text="A <b>pump</b>.", start=0, end=14, char_count=14)
@@ -304,3 +356,39 @@ def test_a_document_that_gives_orders_changes_no_verdict(tmp_path):
         pipeline(chat, messages).run(source, out=tmp_path / "run", fine_tune=False)
     (passage,) = {text for each in chat.received for text in fences(prompt_of(each.body), "passage")}
     assert orders in passage
+
+
+@pytest.mark.parametrize("settings", [{"sample": 0.0}, {"budget": 0}])
+def test_a_verifier_that_may_judge_nothing_is_refused_before_anything_is_paid(source, tmp_path, settings):
+    with servers() as (chat, messages):
+        with pytest.raises(InputError, match=f"verifier's {next(iter(settings))} is 0.*include_unverified"):
+            pipeline(chat, messages, verifier=settings).run(source, out=tmp_path / "run", fine_tune=False)
+        assert not chat.received
+        assert not (tmp_path / "run").exists()
+        run = pipeline(chat, messages, verifier=settings, include_unverified=True).run(
+            source, out=tmp_path / "run", fine_tune=False
+        )
+        assert run.receipt["counts"]["gold"] > 30
+
+
+def test_a_missing_key_is_said_before_anything_is_written(source, tmp_path, monkeypatch):
+    monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
+    from text2expert import Pipeline, Teacher
+
+    with pytest.raises(AuthenticationFailed, match="DEEPSEEK_API_KEY"):
+        Pipeline(teacher=Teacher()).run(source, out=tmp_path / "run", fine_tune=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_preview_does_not_wait_for_a_batch_and_the_run_does_not_pay_for_it_again(source, tmp_path):
+    with servers() as (chat, messages):
+        steps = pipeline(chat, messages)
+        batched = attrs.evolve(
+            steps, verifier=attrs.evolve(steps.verifier, llm=attrs.evolve(steps.verifier.llm, batch=True))
+        )
+        preview = batched.preview(source, n=2, out=tmp_path / "run")
+        assert not messages.batches
+        assert preview.plan.usd_high < steps.plan(source, out=tmp_path / "run").usd_high
+        sent = len(messages.bodies)
+        steps.run(source, out=tmp_path / "run", fine_tune=False)
+        assert len({json.dumps(body) for body in messages.bodies}) == len(messages.bodies) > sent

@@ -219,12 +219,14 @@ class Pipeline:
         if type(n) is not int or n < 1:
             raise InputError(f"n must be a whole number of passages from 1, got {n!r}")
         inputs, place = await self._inputs(source, out)
-        if not any(_is_paid(step) for step in (self.teacher, self.verifier)):
+        if planning.is_free(self.teacher) and planning.is_free(self.verifier):
             return await planning.preview(self, inputs, place, n)
         self._check_steps()
         folder = RunFolder.create(place)
+        # Whoever looks at a preview waits for it; batches may take a day. The requests are the same ones.
+        now = attrs.evolve(self, teacher=_unbatched(self.teacher), verifier=_unbatched(self.verifier))
         with folder.locked(), self._accounts(folder):
-            return await planning.preview(self, inputs, place, n)
+            return await planning.preview(now, inputs, place, n, planned=self)
 
     def run(
         self,
@@ -287,6 +289,10 @@ class Pipeline:
                 "dataset is trained on as it is, edited or not; or choose another folder with out= (--out)"
             )
             raise InputError(msg)
+        if dataset is None:
+            self._check_judging()
+            if not (place / PAIRS).exists():  # what is stored needs no key
+                self._check_steps()
         started = time.monotonic()
         folder = RunFolder.create(place)
         with folder.locked(), self._accounts(folder):
@@ -324,6 +330,16 @@ class Pipeline:
         with ledger.Ledger(folder.path), ledger.budget("", self.budget):
             yield
 
+    def _check_judging(self) -> None:
+        """That a verifier that may judge nothing does not let everything be taught, and paid for, in vain."""
+        for name in ("sample", "budget"):
+            if _is_paid(self.verifier) and getattr(self.verifier, name, None) == 0 and not self.include_unverified:
+                raise InputError(
+                    f"the verifier's {name} is 0, so nothing would be judged and nothing trained on: raise it "
+                    f"(--{name if name == 'sample' else 'verifier-budget'}), or take pairs as they come with "
+                    "include_unverified=True (--include-unverified)"
+                )
+
     def _check_steps(self) -> None:
         """Names, keys and prices, before anything is sent."""
         for step in (self.teacher, self.verifier):
@@ -357,7 +373,9 @@ class Pipeline:
         )
         if not gold.records:
             per_chunk = sum(document.n_chars for document in inputs) / max(1, _lines(folder / CHUNKS))
-            raise NothingTaughtError(_nothing_taught(gold, taught, inputs, per_chunk))
+            raise NothingTaughtError(
+                _nothing_taught(gold, taught, inputs, per_chunk, self.teacher.name if _is_paid(self.teacher) else None)  # type: ignore[attr-defined]
+            )
         write_gold(gold, folder, gold_from)
         records = golden.load(folder / GOLD)
         # What was added to the training set by hand is no unseen question any more.
@@ -462,7 +480,14 @@ _UNFINISHED = "unfinished"
 
 
 def _is_paid(step: object) -> bool:
-    return hasattr(step, "llm")
+    # Somebody's own step may well have an `llm` that is none of ours.
+    return callable(getattr(getattr(step, "llm", None), "check", None))
+
+
+def _unbatched(step: Any) -> Any:
+    if not _is_paid(step) or not getattr(step.llm, "batch", False):
+        return step
+    return attrs.evolve(step, llm=attrs.evolve(step.llm, batch=False))
 
 
 def _made_from(step: str, inputs: Sequence[Any], configuration: Any) -> str:
@@ -488,7 +513,9 @@ def _lines(path: Path) -> int:
         return sum(1 for _ in file)
 
 
-def _nothing_taught(gold: "Gold", taught: Taught, inputs: Sequence[Document], chunks_of: float) -> str:
+def _nothing_taught(
+    gold: "Gold", taught: Taught, inputs: Sequence[Document], chunks_of: float, model: str | None
+) -> str:
     names = ", ".join(document.path or document.id for document in inputs[:3]) + (", ..." if len(inputs) > 3 else "")
     if chunks_of < SHORT_CHUNK:
         return f"{names}: chunks of {chunks_of:.0f} characters hold no sentence; give a larger size (--chunk-size 800)"
@@ -498,11 +525,17 @@ def _nothing_taught(gold: "Gold", taught: Taught, inputs: Sequence[Document], ch
     )
     if taught.exhausted and not gold.counts.parsed:
         return f"{names}: nothing was taught, for want of money: {taught.exhausted}"
+    if not gold.counts.parsed and model is not None:
+        return (
+            f"{names}: nothing was taught: no reply of {model} held a question that can be used; the replies are in the "
+            "ledger and are not paid for again; try a stronger model, a larger LLM(max_tokens=...), or another text"
+        )
     if gold.counts.unverified == gold.counts.parsed > 0:
         return (
-            f"{names}: none of the {gold.counts.parsed:,} pairs was judged: raise the verifier's budget and that of the "
-            "run (--verifier-budget, --budget) and its sample (--sample), or take pairs as they come with "
-            "include_unverified=True (--include-unverified); what was taught is not paid for again"
+            f"{names}: none of the {gold.counts.parsed:,} pairs was judged: either the verifier's budget, or the run's, "
+            "was too small for a single call (--verifier-budget, --budget), or no reply of the verifier was a verdict: "
+            "then try another model. include_unverified=True (--include-unverified) takes pairs as they come. What was "
+            "taught is not paid for again"
         )
     if gold.counts.parsed:
         reasons = sorted({rejected.reason for rejected in gold.rejected})

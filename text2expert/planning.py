@@ -7,11 +7,11 @@ of a run that was stopped), what those took stands in for what was assumed.
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from text2expert.plan import Plan, Preview, Shown, StepPlan, Steps
 from text2expert.records import Chunk, Document
-from text2expert.teaching import Lesson, Taught, lessons, teach_and_judge
+from text2expert.teaching import Lesson, lessons, teach_and_judge
 
 if TYPE_CHECKING:
     from text2expert.llm import Estimate
@@ -31,36 +31,88 @@ CHARACTERS_PER_PAIR = 260
 
 
 async def plan(steps: Steps, inputs: list[Document], folder: Path) -> Plan:
-    """The plan of a run of *steps* on *inputs* in *folder*. Writes nothing."""
+    """The plan of a run of *steps* on *inputs* in *folder*. Writes nothing, and asks no step that is not known to be free."""
     chunks, characters = 0, 0
     for chunk in _chunks(steps, inputs):
         chunks += 1
         characters += chunk.char_count
-    if hasattr(steps.teacher, "estimate"):
-        return _paid_plan(steps, inputs, folder, chunks, characters)
-    pairs, training = 0, None
-    stride = -(-chunks // SAMPLE_CHUNKS)
-    if not hasattr(steps.verifier, "estimate") and _is_free(steps.teacher):
-        sample = [chunk for number, chunk in enumerate(_chunks(steps, inputs)) if number % stride == 0]
-        plain = [Lesson(place, (chunk,)) for place, chunk in enumerate(sample)]
-        taught = await teach_and_judge(
-            plain, len(plain), steps.teacher, steps.verifier, steps.questions, what="Planning"
-        )
-        pairs, training = _training(steps, taught, chunks / max(1, len(sample)))
+    free = is_free(steps.teacher)
+    work = await _taught_free(steps, inputs, chunks) if free else _asked_for(steps, chunks)
+    planned = step_plans(steps, folder, chunks, characters, items=work.items)
+    waiting = max((step.estimate.seconds for step in planned), default=0.0)  # teacher and verifier work side by side
     return Plan(
         documents=tuple(inputs),
         n_chars=sum(document.n_chars for document in inputs),
         chunks=chunks,
-        pairs=pairs,
-        estimated=stride > 1,
-        training=training,
-        seconds=chunks / CHUNKS_PER_SECOND + ((training.seconds or 0.0) if training else 0.0),
+        items=None if free and not planned else work.items,
+        pairs=work.pairs,
+        estimated=work.estimated,
+        training=work.training,
+        steps=planned,
+        unknown=tuple(
+            type(step).__name__
+            for step in (steps.teacher, steps.verifier)
+            if not hasattr(step, "estimate") and not is_free(step)
+        ),
+        budget=steps.budget,
+        seconds=(chunks / CHUNKS_PER_SECOND if free else 0.0) + waiting + (work.training.seconds or 0.0),
         folder=str(folder),
     )
 
 
-async def preview(steps: Steps, inputs: list[Document], folder: Path, n: int) -> Preview:
-    """Teach and judge *n* passages, those that a run would begin with; a run in the same folder pays nothing for them."""
+class _Work(NamedTuple):
+    """What the steps have to do for the whole text."""
+
+    items: int
+    pairs: int
+    estimated: bool
+    training: "TrainingPlan"
+
+
+async def _taught_free(steps: Steps, inputs: list[Document], chunks: int) -> _Work:
+    """By teaching, and checking against the evidence, up to `SAMPLE_CHUNKS` passages: that is free."""
+    from text2expert import golden
+    from text2expert.offline import EvidenceVerifier
+
+    stride = -(-chunks // SAMPLE_CHUNKS)
+    sample = [chunk for number, chunk in enumerate(_chunks(steps, inputs)) if number % stride == 0]
+    plain = [Lesson(place, (chunk,)) for place, chunk in enumerate(sample)]
+    verifier = steps.verifier if is_free(steps.verifier) else EvidenceVerifier()
+    taught = await teach_and_judge(plain, len(plain), steps.teacher, verifier, steps.questions, what="Planning")
+    gold = golden.gather(taught.pairs, taught.verdicts, status=steps.status, seed=steps.seed)
+    whole = chunks / max(1, len(sample))
+    taken = whole * _judged(steps)
+    pairs = round(taken * len(gold.records))
+    training = steps.trainer.estimate(
+        records=pairs,
+        characters=round(taken * sum(len(each.instruction) + len(each.output) for each in gold.records)),
+        facts=max(1, round(taken * gold.counts.facts)),
+    )
+    items = round(whole * len({pair.item or pair.qa_id for pair in taught.pairs}))
+    return _Work(items, pairs, stride > 1 or not is_free(steps.verifier), training)
+
+
+def _asked_for(steps: Steps, chunks: int) -> _Work:
+    """As many questions as a teacher is asked for, each in all its wordings."""
+    items = chunks * steps.questions
+    taken = round(items * _judged(steps))
+    pairs = taken * getattr(steps.teacher, "wordings", 1)
+    training = steps.trainer.estimate(records=pairs, characters=pairs * CHARACTERS_PER_PAIR, facts=max(1, taken))
+    return _Work(items, pairs, estimated=True, training=training)
+
+
+def _judged(steps: Steps) -> float:
+    """The share of what is taught that is taken, as far as the verifier's sample decides."""
+    return 1.0 if steps.include_unverified else float(getattr(steps.verifier, "sample", 1.0))
+
+
+async def preview(
+    steps: Steps, inputs: list[Document], folder: Path, n: int, *, planned: Steps | None = None
+) -> Preview:
+    """Teach and judge *n* passages, those that a run would begin with; a run in the same folder pays nothing for them.
+
+    The plan beside them is of *planned*, where that is not the same as *steps*.
+    """
     every = list(_chunks(steps, inputs))
     first: list[Lesson] = []
     for lesson in lessons(every, steps.teacher, steps.seed):
@@ -79,62 +131,28 @@ async def preview(steps: Steps, inputs: list[Document], folder: Path, n: int) ->
     return Preview(
         passages=shown,
         verdicts=tuple(taught.verdicts),
-        plan=await plan(steps, inputs, folder),
+        plan=await plan(planned or steps, inputs, folder),
         problem=taught.failure or taught.exhausted,
     )
 
 
 def step_plans(
-    steps: Steps, folder: Path, chunks: int, characters: int, *, measured: bool = True
+    steps: Steps, folder: Path, chunks: int, characters: int, *, items: int | None = None, measured: bool = True
 ) -> tuple[StepPlan, ...]:
-    """What the paid steps would take for *chunks* passages of *characters* in all; by replies so far, if *measured*."""
+    """What the paid steps would take for *chunks* passages of *characters* in all; by replies so far, if *measured*.
+
+    The verifier gets *items* questions; None: as many as the teacher is asked for.
+    """
+    if items is None:
+        items = chunks * steps.questions
     made = []
-    items = chunks * steps.questions
     if hasattr(steps.teacher, "estimate"):
-        made.append(
-            _step(
-                "teacher",
-                steps.teacher,
-                steps.teacher.estimate(chunks, characters, steps.questions),
-                folder,
-                measured=measured,
-            )
-        )
+        estimate = steps.teacher.estimate(chunks, characters, steps.questions)
+        made.append(_step("teacher", steps.teacher, estimate, folder, measured=measured))
     if hasattr(steps.verifier, "estimate"):
-        made.append(
-            _step(
-                "verifier",
-                steps.verifier,
-                steps.verifier.estimate(chunks, items, characters),
-                folder,
-                measured=measured,
-            )
-        )
+        estimate = steps.verifier.estimate(chunks, items, characters)
+        made.append(_step("verifier", steps.verifier, estimate, folder, measured=measured))
     return tuple(made)
-
-
-def _paid_plan(steps: Steps, inputs: list[Document], folder: Path, chunks: int, characters: int) -> Plan:
-    items = chunks * steps.questions
-    judged = 1.0 if steps.include_unverified else getattr(steps.verifier, "sample", 1.0)
-    pairs = round(items * judged) * getattr(steps.teacher, "wordings", 1)
-    planned = step_plans(steps, folder, chunks, characters)
-    training = steps.trainer.estimate(
-        records=pairs, characters=pairs * CHARACTERS_PER_PAIR, facts=max(1, round(items * judged))
-    )
-    waiting = max((step.estimate.seconds for step in planned), default=0.0)  # teacher and verifier work side by side
-    return Plan(
-        documents=tuple(inputs),
-        n_chars=sum(document.n_chars for document in inputs),
-        chunks=chunks,
-        items=items,
-        pairs=pairs,
-        estimated=True,
-        training=training,
-        steps=planned,
-        budget=steps.budget,
-        seconds=waiting + (training.seconds or 0.0),
-        folder=str(folder),
-    )
 
 
 def _step(name: str, step: Any, estimate: "Estimate", folder: Path, *, measured: bool) -> StepPlan:
@@ -167,22 +185,11 @@ def _ledger(folder: Path) -> Iterator[Any]:
         yield None
 
 
-def _training(steps: Steps, taught: Taught, scale: float) -> "tuple[int, TrainingPlan]":
-    from text2expert import golden
+def is_free(step: object) -> bool:
+    """Whether it is known to calculate here and to send nothing anywhere."""
+    from text2expert.offline import EvidenceVerifier, RuleTeacher
 
-    gold = golden.gather(taught.pairs, taught.verdicts, status=steps.status, seed=steps.seed)
-    pairs = round(scale * len(gold.records))
-    return pairs, steps.trainer.estimate(
-        records=pairs,
-        characters=round(scale * sum(len(each.instruction) + len(each.output) for each in gold.records)),
-        facts=max(1, round(scale * gold.counts.facts)),
-    )
-
-
-def _is_free(teacher: object) -> bool:
-    from text2expert.offline import RuleTeacher
-
-    return isinstance(teacher, RuleTeacher)
+    return step is None or isinstance(step, RuleTeacher | EvidenceVerifier)
 
 
 def _chunks(steps: Steps, inputs: list[Document]) -> Iterator[Chunk]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,14 @@ def teaching(steps: Steps, taught: Taught, folder: RunFolder) -> dict[str, Any]:
     if not any(hasattr(step, "llm") for step in (steps.teacher, steps.verifier)):
         return {}
     said: dict[str, Any] = {"lessons": folder.notes(PAIRS)}
-    planned = step_plans(steps, folder.path, *_size(folder), measured=False)
-    said["planned_usd"] = [
-        round(sum(float(step.estimate.usd_low) for step in planned), 4),
-        round(sum(float(step.estimate.usd_high) for step in planned), 4),
-    ]
+    # A teacher that costs nothing gives what it finds, not what it is asked for.
+    items = None if hasattr(steps.teacher, "estimate") else len({pair.item or pair.qa_id for pair in taught.pairs})
+    planned = step_plans(steps, folder.path, *_size(folder), items=items, measured=False)
+    if planned:
+        said["planned_usd"] = [
+            round(sum(float(step.estimate.usd_low) for step in planned), 4),
+            round(sum(float(step.estimate.usd_high) for step in planned), 4),
+        ]
     if hasattr(steps.verifier, "llm"):
         from text2expert import verifier
 
@@ -88,14 +92,13 @@ def _size(folder: RunFolder) -> tuple[int, int]:
     return len(chunks), sum(chunks)
 
 
-def spent(steps: Steps) -> dict[str, Any]:
+def spent() -> dict[str, Any]:
     """What the open ledger says was spent in this run folder so far, in US dollars as exact decimal strings."""
-    if not any(hasattr(step, "llm") for step in (steps.teacher, steps.verifier)):
-        return {"cost_usd": "0"}
     from text2expert import ledger
 
-    book = ledger.current()
-    everything = book.spent()
+    book = ledger.opened()
+    if book is None or not (everything := book.spent()).calls:
+        return {"cost_usd": "0"}
     return {
         "cost_usd": f"{everything.settled:f}",
         "lost_usd_at_most": f"{everything.lost:f}",
@@ -132,6 +135,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, Mapping):
         return {str(name): _plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -169,7 +174,7 @@ def receipt(
         },
         "counts": {**made.counts, "questions": Counter(question.row for question in made.exam)},
         "share_taught": made.share_taught,
-        **spent(steps),
+        **spent(),
         **({"teaching": made.teaching} if made.teaching else {}),
         "seconds": round(seconds, 1),
         "trained": result is not None,
@@ -186,7 +191,7 @@ def _closing(steps: Steps, made: Made, result: ExamResult | None, folder: RunFol
     """What came of the run, and what to do next."""
     items = len({record.item or record.instruction for record in made.records})
     of = "" if made.share_taught is None else f"{100 * made.share_taught:.0f} % of the text is taught, in "
-    lines = [f"{of}{len(made.records):,} pairs of {items:,} questions. It cost {_cost(steps)} and {duration(seconds)}."]
+    lines = [f"{of}{len(made.records):,} pairs of {items:,} questions. It cost {_cost()} and {duration(seconds)}."]
     lines += _how_far(made)
     if result is None:
         lines.append(f"The golden dataset is {folder / GOLD}.")
@@ -205,8 +210,8 @@ def _closing(steps: Steps, made: Made, result: ExamResult | None, folder: RunFol
     return "\n".join(lines)
 
 
-def _cost(steps: Steps) -> str:
-    costs = spent(steps)
+def _cost() -> str:
+    costs = spent()
     lost = float(costs.get("lost_usd_at_most", 0))
     return f"${float(costs['cost_usd']):,.2f}" + (
         f" (and at most ${lost:,.2f} for answers that were lost)" if lost else ""
@@ -218,7 +223,8 @@ def _how_far(made: Made) -> list[str]:
     if not made.teaching:
         return []
     lessons = made.teaching["lessons"]
-    lines = [f"Planned for the whole text: {dollars(*made.teaching['planned_usd'])}."]
+    planned = made.teaching.get("planned_usd")
+    lines = [f"Planned for the whole text: {dollars(*planned)}."] if planned else []
     if beyond := lessons.get("beyond_budget"):
         lines.append(
             f"The budget ended after {lessons['lessons'] - beyond:,} of {lessons['lessons']:,} calls: the densest "

@@ -47,7 +47,7 @@ class _BuiltIn:
 _BUILT_IN: Mapping[str, _BuiltIn] = {
     "anthropic": _BuiltIn("https://api.anthropic.com", "ANTHROPIC_API_KEY", "claude-sonnet-5-5"),
     "deepseek": _BuiltIn("https://api.deepseek.com", "DEEPSEEK_API_KEY", "deepseek-flash"),
-    "openai": _BuiltIn("https://api.openai.com/v1", "OPENAI_API_KEY", "gpt-5.4-mini"),
+    "openai": _BuiltIn("https://api.openai.com/v1", "OPENAI_API_KEY", "gpt-6.2-sol"),
 }
 
 
