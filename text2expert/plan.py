@@ -97,6 +97,8 @@ class Plan:
     training: TrainingPlan | None
     steps: tuple[StepPlan, ...] = ()
     """The paid steps."""
+    unknown: tuple[str, ...] = ()
+    """Steps of somebody's own that do not say (by ``estimate``) what they cost and where they send the text."""
     budget: float | None = None
     """US dollars that the run may spend in all."""
     seconds: float
@@ -124,7 +126,7 @@ class Plan:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Who will see the text; empty: it stays on this machine."""
+        """Who will see the text, as far as it is known; empty, with nothing `unknown`: it stays on this machine."""
         return tuple(dict.fromkeys(step.estimate.host for step in self.steps if step.estimate.host))
 
     @property
@@ -156,6 +158,9 @@ class Plan:
         about = "about " if self.estimated else ""
         known = self.training is None or self.training.seconds is not None
         most = f" for the whole text; the budgets allow ${self.most:,.2f}" if self.most < self.usd_high else ""
+        cost = [f"{dollars(self.usd_low, self.usd_high)}{most}"] if self.steps or not self.unknown else []
+        cost += [f"whatever {name} costs" for name in self.unknown]
+        hosts = [*self.hosts, *(f"wherever {name} sends it" for name in self.unknown)]
         rows = [
             ("text", f"{self.n_chars:,} characters in {len(self.documents):,} document(s)"),
             ("chunks", f"{self.chunks:,}"),
@@ -163,9 +168,9 @@ class Plan:
             *([] if self.items is None else [("questions", f"{self.items:,}")]),
             ("training pairs", f"{about}{self.pairs:,}"),
             ("training", str(self.training) if self.training else "unknown before the pairs are there"),
-            ("cost", f"{dollars(self.usd_low, self.usd_high)}{most}"),
+            ("cost", "; ".join(cost)),
             ("time", f"about {duration(self.seconds)}" if known else "depends on your hardware"),
-            ("your text goes to", ", ".join(self.hosts) or "nobody: it stays on this machine"),
+            ("your text goes to", ", ".join(hosts) or "nobody: it stays on this machine"),
             ("run folder", self.folder),
         ]
         width = max(len(name) for name, _ in rows)
