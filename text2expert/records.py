@@ -63,13 +63,16 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Characters of scripts that set no spaces between words (Thai, Lao, Burmese, Khmer, Chinese, Japanese), as a class."""
+
 _PUNCTUATION = r"\s!-/:-@\[-`{-~\u00a1-\u00bf\u00d7\u00f7\u2000-\u206f\u2200-\u22ff\u3000-\u303f"
 _WORD = re.compile(
     r"(?<![\w.,)])-\d+(?:[.,]\d+)*"  # a negative number; in 88-92 there is none
     r"|\d+(?:[.,]\d+)+"  # 3.5 is one word, and so is 1,000
     r"|[<>=±≤≥≠%°]"  # "<5" and ">5" are not the same
-    r"|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"  # no spaces: each is a word
-    rf"|[^{_PUNCTUATION}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
+    rf"|[{UNSPACED}]"  # each is a word
+    rf"|[^{_PUNCTUATION}{UNSPACED}]+"
 )
 
 

@@ -1,5 +1,6 @@
 """The door: quote located, faults looked for, one judgement."""
 
+import re
 from collections.abc import Sequence
 from itertools import chain
 
@@ -8,6 +9,14 @@ import attrs
 from text2expert.evidence import amounts, polarity, relevance
 from text2expert.evidence.pair import Fault, Pair, source
 from text2expert.evidence.quotes import locate
+from text2expert.records import UNSPACED
+
+_UNSPACED = re.compile(f"([{UNSPACED}])")
+_POINTS = str.maketrans(
+    {"\u3002": ". ", "\uff0e": ". ", "\uff0c": ", ", "\u3001": ", ", "\uff1b": "; ", "\uff1a": ": ", "\uff01": "! "}
+    | {"\uff1f": "? ", "\uff08": " (", "\uff09": ") "}
+)
+"""Full-width punctuation ends and parts what others do."""
 
 
 @attrs.frozen(kw_only=True)
@@ -56,9 +65,9 @@ def check(
                 reason=f"the quote is not in the passage: {short!r}",
             )
         places.append(place)
-    held = source(context, passage)
-    quoted = sorted({i for place in places for i in held.overlapping(*place)}) if places else None
-    fault = _first_fault(Pair(question, answer, held, quoted))
+    held = source(_apart(context), _apart(passage))
+    found = {i for place in places for i in held.overlapping(*(len(_apart(passage[:end])) for end in place))}
+    fault = _first_fault(Pair(_apart(question), _apart(answer), held, sorted(found) if places else None))
     start, end = places[0] if places else (None, None)
     if fault is None:
         return Grounding(grounded=True, no_hallucination=True, complete=True, start=start, end=end)
@@ -78,3 +87,11 @@ def _first_fault(pair: Pair) -> Fault | None:
         return Fault("unfounded", "the answer has no word or number that can be compared")
     tests = (amounts.faults, polarity.faults, relevance.of_another_kind, relevance.faults)
     return next(chain.from_iterable(test(pair) for test in tests), None)
+
+
+def _apart(text: str) -> str:
+    """*text* with each character by itself where a script has no spaces between words.
+
+    It goes by single characters: a part of a text becomes that part of what the text becomes.
+    """
+    return text if text.isascii() else _UNSPACED.sub(r" \1 ", text).translate(_POINTS)
