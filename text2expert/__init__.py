@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from text2expert.exchange import Completion, Request, Usage
     from text2expert.expert import Expert
     from text2expert.ledger import Ledger
-    from text2expert.llm import LLM
+    from text2expert.llm import LLM, Estimate
     from text2expert.offline import EvidenceVerifier, RuleTeacher
     from text2expert.pipeline import Pipeline
     from text2expert.plan import Plan, Preview
@@ -94,7 +94,10 @@ _HOMES = {
     ),
     "expert": ("Expert",),
     "ledger": ("Ledger",),
-    "llm": ("LLM",),
+    "llm": (
+        "LLM",
+        "Estimate",
+    ),
     "offline": (
         "EvidenceVerifier",
         "RuleTeacher",
@@ -144,6 +147,7 @@ __all__ = [
     "Chunker",
     "Completion",
     "Document",
+    "Estimate",
     "EvidenceVerifier",
     "ExamQuestion",
     "ExamResult",

@@ -204,7 +204,7 @@ class Pipeline:
     def preview(self, source: Source, *, n: int = 3, out: str | Path | None = None) -> Preview:
         """Teach and judge *n* passages of *source*, those that `run` would begin with, and show what came of them.
 
-        What it costs (about a cent) stands in the run folder's ledger: `run` with the same settings does not pay for it
+        What it costs (a few cents) stands in the run folder's ledger: `run` with the same settings does not pay for it
         again. The plan that comes with it goes by these replies instead of by what is usual.
 
         Raises:

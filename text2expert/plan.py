@@ -150,7 +150,7 @@ class Plan:
             said.append("calls, questions, pairs, training and time above are those of the whole text")
         if self.steps and not any(step.measured for step in self.steps):
             said.append(
-                "`text2expert preview` teaches three passages for about a cent; the plan then goes by what they took"
+                "`text2expert preview` teaches three passages for a few cents; the plan then goes by what they took"
             )
         return tuple(said)
 
