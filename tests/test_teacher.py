@@ -230,6 +230,12 @@ def test_names_of_members_may_be_written_otherwise(ask):
         "What is covered in the section?",
         "What limits are described in the document?",
         "What does the author recommend for valves?",
+        "What does the following text say of valves?",
+        "Was steht in diesem Abschnitt über das Ventil?",
+        "Que dit ce passage de la vanne ?",
+        "¿Qué dice este texto de la válvula?",
+        "Что говорится в этом разделе о клапане?",
+        "本节对阀门有何规定?",
     ],
 )
 def test_questions_about_the_text_are_unusable(question, ask):
@@ -248,6 +254,9 @@ def test_questions_about_the_text_are_unusable(question, ask):
         "What must the passage plan of a ship hold?",
         "By what temperature is the valve specified?",
         "Whom does the schedule of payments bind?",
+        "To whom must a driver present documents at the gate?",
+        "For how long are provided documents kept?",
+        "Welcher Abschnitt der Leitung wird entlüftet?",
     ],
 )
 def test_questions_about_the_matter_are_usable(question, ask):
@@ -258,6 +267,9 @@ def test_a_passage_may_speak_of_its_document(ask):
     """Where the source says "the document", a question may."""
     passage = chunk("The document is signed by the duty engineer within 2 hours.")
     item = ITEM | {"question": "Who signs the document?", "wordings": [], "evidence": "signed by the duty engineer"}
+    passage_of_others = chunk("The supplied documents are stored in hall B for 2 years.")
+    stored = item | {"question": "Where are the supplied documents stored?", "evidence": "stored in hall B"}
+    assert ask(reply(stored), passages=(passage_of_others,))[0]
     assert ["Who signs the document?"] == [pair.question for pair in ask(reply(item), passages=(passage,))[0]]
 
 

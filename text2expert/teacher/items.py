@@ -17,12 +17,21 @@ _TEXTS = r"(?:sections?|sub-?sections?|passages?|texts?|excerpts?|extracts?|snip
 _SHOWN = r"(?:above|following|preceding|previous|given|provided|quoted|present|supplied)"
 _POINTING = re.compile(
     rf"\b(?:this|these)\s+(?:\w+\s+)?(?P<noun>{_PARTS})\b"
-    rf"|\b{_SHOWN}\s+(?P<shown>{_TEXTS})\b"
+    rf"|\b(?:the|this|these)\s+(?P<shown>{_SHOWN}\s+{_TEXTS})\b"
     rf"|\b(?P<nowhere>which\s+of\s+the\s+(?:following|above))\b"
     r"|\b(?P<elsewhere>(?:mentioned|described|listed|shown|stated|discussed|outlined|specified|given)\s+(?:above|below|here))(?=\s*(?:[?.,;:!)]|$))",
     re.IGNORECASE,
 )
 """Words that point at what only a reader of the passage sees."""
+_POINTING_ABROAD = re.compile(
+    r"\b(?:dies|obig|folgend|vorliegend|genannt)(?:e[mnrs]?)\s+(?:text|abschnitt|absatz|auszug|passage|dokument)"
+    r"|\bc(?:e|et|ette)\s+(?:section|texte|passage|document|paragraphe|extrait)\b"
+    r"|\best[ea]\s+(?:sección|texto|pasaje|documento|párrafo|fragmento)\b"
+    r"|\b(?:эт(?:от|ом|ого|ому|а|ой|у)|данн\w+|приведенн\w+|приведённ\w+)\s+(?:раздел|текст|отрыв|документ|абзац|фрагмент)"
+    r"|(?:本|这|该|上述|以上)一?个?(?:节|段|章|文章|文本|文档)",
+    re.IGNORECASE,
+)
+"""The plainest of the same in German, French, Spanish, Russian and Chinese."""
 _ABOUT = re.compile(
     rf"\b(?:does|do|did|is|are)\s+(?:the|this|that)\s+(?:\w+\s+)?{_PARTS}\s+"
     r"(?:about\b|describ|cover|discuss|mention|say\b|state\b|deal|explain|outlin|focus|address|talk|introduc|summari|tell\b|mean\b)"
@@ -86,17 +95,18 @@ def read(values: Sequence[Any], passages: Sequence[Chunk]) -> Iterator[Item]:
 def stands_alone(question: str, passages: Sequence[Chunk]) -> bool:
     """Whether *question* asks about the matter and names it, rather than pointing at the text that it was made from.
 
-    General English; a question in another language passes. ``"What does this section describe?"`` does not, and
+    General English, and the plainest of a few other languages. ``"What does this section describe?"`` does not, and
     ``"Who signs the document?"`` does where the passage itself speaks of the document.
     """
-    if _ABOUT.search(question):
+    if _ABOUT.search(question) or _POINTING_ABROAD.search(question):
         return False
-    for found in _POINTING.finditer(question):
-        noun = found["noun"] or found["shown"]
-        # "A hose has two sections. May these sections be joined?" says itself what it points at.
-        if noun is None or noun.casefold().rstrip("s") not in question[: found.start()].casefold():
-            return False
     source = " ".join(" ".join(f"{each.context} {each.text}" for each in passages).casefold().split())
+    for found in _POINTING.finditer(question):
+        noun = found["noun"] or (found["shown"] or "").split(" ")[-1]
+        # "A hose has two sections. May these sections be joined?" says itself what it points at.
+        named = noun and noun.casefold().rstrip("s") in question[: found.start()].casefold()
+        if not named and not (found["shown"] and " ".join(found["shown"].casefold().split()) in source):
+            return False
     return all(f"the {found['noun'].casefold()}" in source for found in _NAMELESS.finditer(question))
 
 
