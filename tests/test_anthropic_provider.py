@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -380,7 +381,34 @@ class TestTheReply:
         assert Completion(text="a", usage=None, finish="stop", raw=text) == read_message(text)
 
     @pytest.mark.parametrize(
-        "text", ["", "<html>", '{"type": "message", "content": [{"type": "te', "[]", "null", '{"type": "message"}']
+        "usage",
+        [
+            [1],
+            "many",
+            {"input_tokens": None, "output_tokens": 1},
+            {"input_tokens": -1, "output_tokens": 1},
+            {"input_tokens": 10**19, "output_tokens": 1},
+            {"input_tokens": 1, "output_tokens": math.inf},
+            {"input_tokens": 1, "output_tokens": 1, "output_tokens_details": [1]},
+        ],
+    )
+    def test_an_answer_whose_usage_is_nonsense_is_an_answer(self, usage):
+        """It was paid for; its whole hold is booked."""
+        message = {"type": "message", "content": [{"type": "text", "text": "a"}], "stop_reason": "end_turn"}
+        completion = read_message(json.dumps({**message, "usage": usage}))
+        assert ("a", None) == (completion.text, completion.usage)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "<html>",
+            '{"type": "message", "content": [{"type": "te',
+            "[]",
+            "null",
+            '{"type": "message"}',
+            "[" * 100_000 + "]" * 100_000,
+        ],
     )
     def test_a_body_that_is_no_message_is_a_lost_answer(self, text):
         with pytest.raises(AnswerLost):

@@ -19,6 +19,7 @@ from text2expert.errors import (
 )
 from text2expert.exchange import Completion, Usage
 from text2expert.ledger import Ledger, budget
+from text2expert.limiter import Limiter
 from text2expert.llm import LLM, as_llm, samples
 from text2expert.prices import Price
 from text2expert.testing import ScriptedProvider
@@ -271,7 +272,7 @@ class TestInterrupts:
         """Whoever is cancelled in the moment that it gets its slot gives it back."""
 
         async def story():
-            limiter = module._Limiter(1)
+            limiter = Limiter(1)
             await limiter.enter(1)
             second, third = (asyncio.create_task(limiter.enter(1)) for _ in range(2))
             await idle()
@@ -518,7 +519,7 @@ class TestLimiter:
         """After a bad minute it is back where it was."""
 
         async def story():
-            limiter = module._Limiter(16)
+            limiter = Limiter(16)
             for _ in range(16):
                 await limiter.enter(16)
             for _ in range(8):
@@ -537,7 +538,7 @@ class TestLimiter:
         """While hardly anything is under way, little is given up."""
 
         async def story():
-            limiter = module._Limiter(64)
+            limiter = Limiter(64)
             await limiter.enter(64)
             limiter.refused(None)
             assert 56 == limiter._limit

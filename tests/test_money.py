@@ -67,7 +67,8 @@ class Server:
 
     async def complete(self, request):
         assert request.key not in self.answered, "a reply that was stored is paid for again"
-        assert all(each.request.key != request.key for each in self.out), "one question is sent twice at a time"
+        under_way = {each.request.key for each in self.out if not each.answer.cancelled()}
+        assert request.key not in under_way, "one question is sent twice at a time"
         self.requests.append(request)
         self.out.append(Out(request, request.system, asyncio.get_running_loop().create_future()))
         return await self.out[-1].answer

@@ -17,6 +17,8 @@ from text2expert.errors import (
     ProviderUnavailable,
 )
 from text2expert.exchange import Usage
+from text2expert.llm import LLM
+from text2expert.prices import Price
 from text2expert.providers import http, resolve
 from text2expert.providers.openai import OpenAI, wire_body
 
@@ -112,6 +114,10 @@ def test_content_in_parts():
         {"prompt_tokens": 5},
         {"prompt_tokens": 0, "completion_tokens": 0},
         {"prompt_tokens": "5", "completion_tokens": 1},
+        {"prompt_tokens": 10**19, "completion_tokens": 1},
+        {"prompt_tokens": 5, "completion_tokens": 10**9},
+        {"prompt_tokens": 5, "completion_tokens": 1, "prompt_cache_hit_tokens": 6},
+        {"prompt_tokens": True, "completion_tokens": True},
     ],
 )
 def test_usage_that_says_nothing(usage):
@@ -173,6 +179,13 @@ def test_rate_headers_ask_for_a_pause():
 
 
 # ---------------------------------------------------------------------- what is sent
+
+
+def test_a_reply_to_one_flavour_is_none_to_another():
+    """What goes onto the wire differs, and so does the key that a reply is stored under."""
+    names = ("deepseek/deepseek-flash", "openai/deepseek-flash", "deepseek-flash")
+    models = [LLM(name, base_url="http://localhost:1", api_key=KEY, price=Price(input=1, output=1)) for name in names]
+    assert 3 == len({model._request("Why?", "", None, None, 0).key for model in models})
 
 
 def test_body_of_each_flavour():

@@ -125,6 +125,15 @@ def test_where_every_lesson_fails_the_reason_comes_through_before_all_are_tried(
     assert len(teacher.seen) <= HOPELESS + 2 * WINDOW
 
 
+def test_a_provider_that_fails_until_the_budget_ends_is_named_and_not_the_budget():
+    """To raise the budget would only feed it."""
+    plan = [Lesson(place, (chunk,)) for place, chunk in enumerate(chunks(30))]
+    failing = {chunk.id: BudgetExhausted("teacher") for chunk in chunks(30)}
+    failing |= {chunk.id: AnswerLost("the host breaks off") for chunk in chunks(10)}
+    with pytest.raises(AnswerLost, match="breaks off"):
+        teach(plan, Slow(failing))
+
+
 def test_a_rejected_key_stops_the_run_at_once():
     plan = [Lesson(place, (chunk,)) for place, chunk in enumerate(chunks(100))]
     teacher = Slow({"chunk_000001": AuthenticationFailed("DEEPSEEK_API_KEY")})

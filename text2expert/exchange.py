@@ -61,17 +61,31 @@ class Request:
         return hashlib.sha256(self.canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+MOST_TOKENS = 10**9
+"""Of one kind, in one request: no provider takes a thousandth of it, so a larger count is none."""
+
+
+def _count(_: object, attribute: "attrs.Attribute[int]", value: int) -> None:
+    if type(value) is not int or not 0 <= value < MOST_TOKENS:
+        # No InputError, which says that nothing was sent.
+        raise ValueError(f"{attribute.name}={value!r:.40} is no count of tokens: a whole number from 0 up")
+
+
 @attrs.frozen(kw_only=True)
 class Usage:
-    """Tokens of one request, as its provider counted them."""
+    """Tokens of one request, as its provider counted them.
 
-    input_tokens: int
+    Raises:
+        ValueError: One of them cannot be a count.
+    """
+
+    input_tokens: int = attrs.field(validator=_count)
     """Of the prompt, at full price: neither read from a cache nor written to one."""
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    output_tokens: int
+    cache_read_tokens: int = attrs.field(default=0, validator=_count)
+    cache_write_tokens: int = attrs.field(default=0, validator=_count)
+    output_tokens: int = attrs.field(validator=_count)
     """Of the reply, reasoning included."""
-    reasoning_tokens: int = 0
+    reasoning_tokens: int = attrs.field(default=0, validator=_count)
     """Of ``output_tokens``, as far as the provider says."""
     batch: bool = False
     """Whether it was part of a batch, which has prices of its own."""

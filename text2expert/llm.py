@@ -8,10 +8,9 @@ Teacher and Verifier know none of this, and neither do providers.
 import asyncio
 import ipaddress
 import json
+import logging
 import math
 import random
-import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime
@@ -19,16 +18,23 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, get_args
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import attrs
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from text2expert import ledger as _ledger
 from text2expert import prices, providers
-from text2expert.errors import AnswerLost, BudgetExhausted, InputError, ProviderError, ProviderUnavailable
+from text2expert.errors import (
+    AnswerLost,
+    BudgetExhausted,
+    InputError,
+    ProviderError,
+    ProviderUnavailable,
+)
 from text2expert.exchange import Completion, Effort, Request
 from text2expert.ledger import Ledger
+from text2expert.limiter import LONGEST_RETRY_AFTER_S, Limiter, OutOfOrder, in_flight
+from text2expert.limiter import limiter as limiter_of
 from text2expert.prices import Price, Tariff
 from text2expert.providers import Provider
 
@@ -36,13 +42,7 @@ FIRST_WAIT_S = 0.5
 """Before a request is sent again, where its provider does not say; doubled with each further attempt."""
 LONGEST_WAIT_S = 60.0
 """Of our own waits. A provider that asks for more is obeyed up to `LONGEST_RETRY_AFTER_S`."""
-LONGEST_RETRY_AFTER_S = 600.0
-"""A provider that asks for more is not waited for: the run stops and says so, and continues where it stopped."""
-
-GROWTH = 1 / 8
-"""Slots that an answer gives back to a limiter. A refusal takes one, so up to a ninth of refusals is lived with."""
-PAUSING_SHARE = 0.25
-"""Of recent replies: when so many were refusals, a Retry-After holds for everybody, not for the refused request alone."""
+_log = logging.getLogger(__name__)
 
 REPLY_TOKENS_PER_S = 50.0
 """What hosted models write, about; plans only."""
@@ -68,86 +68,6 @@ class Estimate:
     seconds: float
     host: str | None
     """Who will see the text; None: it stays on this machine."""
-
-
-class _Limiter:
-    """How many requests may be under way at one provider and model: as many as asked for, fewer while it refuses.
-
-    Additive up, multiplicative down, without rounds: every refusal takes one slot away, so a burst of which a share is
-    refused shrinks by that share; every answer gives `GROWTH` back. Random refusals below a ninth shrink nothing.
-    """
-
-    def __init__(self, ceiling: int) -> None:
-        self.under_way = 0
-        self.parked = 0
-        """In batches: not limited, only counted."""
-        self._ceiling = ceiling
-        self._limit = float(ceiling)
-        self._refused = 0.0
-        """Share of refusals, over about as many replies as there are slots."""
-        self._resume = 0.0
-        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
-
-    async def enter(self, ceiling: int) -> None:
-        """Wait for a slot, at most *ceiling* of them taken, and until the provider lets us."""
-        if ceiling > self._ceiling:
-            self._limit += (ceiling - self._ceiling) if self._limit >= self._ceiling else 0
-            self._ceiling = ceiling
-        if self.under_way + 1 <= min(self._limit, ceiling):
-            self.under_way += 1
-        else:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((turn, ceiling))
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if not turn.cancelled():  # the slot was already ours
-                    self.leave()
-                raise
-        try:
-            # It may be put off again meanwhile.
-            while (pause := self._resume - time.monotonic()) > 0:  # noqa: ASYNC110 - there is nothing to be told
-                await asyncio.sleep(pause)
-        except asyncio.CancelledError:
-            self.leave()
-            raise
-
-    def leave(self) -> None:
-        """Give the slot to who waits for it."""
-        self.under_way -= 1
-        for _ in range(len(self._waiting)):
-            if self.under_way + 1 > self._limit:
-                return
-            turn, ceiling = self._waiting.popleft()
-            if turn.done():
-                continue
-            if self.under_way < ceiling:
-                self.under_way += 1
-                turn.set_result(None)
-            else:
-                self._waiting.append((turn, ceiling))
-
-    def answered(self, pause_s: float) -> None:
-        """An answer came; its rate headers ask to wait *pause_s*."""
-        self._refused -= self._refused / max(self._limit, 1)
-        self._limit = min(self._limit + GROWTH, self._ceiling)
-        self._pause(pause_s)
-
-    def refused(self, retry_after: float | None) -> None:
-        """A request was refused because there are too many."""
-        self._refused += (1 - self._refused) / max(self._limit, 1)
-        # What is under way is what was too much, unless hardly anything is: then not everything is given up for it.
-        self._limit = max(min(self._limit, self.under_way) - 1, self._limit * 7 / 8, 1)
-        if self._refused >= PAUSING_SHARE:
-            self._pause(retry_after or 0)
-
-    def _pause(self, seconds: float) -> None:
-        if seconds > 0:
-            self._resume = max(self._resume, time.monotonic() + min(seconds, LONGEST_RETRY_AFTER_S))
-
-
-_limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], _Limiter]] = WeakKeyDictionary()
-"""Of each event loop, by endpoint and model: two steps that ask the same model share one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -265,9 +185,7 @@ class LLM:
     @property
     def in_flight(self) -> int:
         """Requests to this endpoint and model that are under way now."""
-        which = self._wire.endpoint, self._wire.model
-        limiters = [of_loop[which] for of_loop in list(_limiters.values()) if which in of_loop]
-        return sum(limiter.under_way + limiter.parked for limiter in limiters)
+        return in_flight(self._wire.endpoint, self._wire.model)
 
     async def complete(
         self,
@@ -380,27 +298,29 @@ class LLM:
 
     async def _send(self, wire: _Wire, request: Request, ledger: Ledger, worst: Decimal) -> Completion:
         """Send *request* once: a slot, a hold, the call, and what it cost."""
-        limiter = _limiter(wire.endpoint, wire.model, self.concurrency)
+        limiter = limiter_of(wire.endpoint, wire.model, self.concurrency)
         if self.batch:
             limiter.parked += 1
         else:
             await limiter.enter(self.concurrency)
         try:
+            if not self.batch:
+                limiter.see(self._provider, worst)
             hold = await ledger.hold(request.key, worst, batch=self.batch)
             sent = datetime.now(UTC)
             try:
                 completion = await self._provider.complete(request)
-            except (ProviderUnavailable, ProviderError, InputError) as error:
-                ledger.release(hold)
-                if isinstance(error, ProviderUnavailable) and error.overloaded and not self.batch:
-                    limiter.refused(error.retry_after)
-                raise
-            except BaseException:
+            except BaseException as error:
                 # An interrupt while it was out, a timeout, an error in somebody's provider: perhaps it was billed.
-                ledger.lose(hold)
+                unbilled = isinstance(error, ProviderUnavailable | ProviderError | InputError)
+                (ledger.release if unbilled else ledger.lose)(hold)
+                if not self.batch:
+                    limiter.failed(self._provider, error)
                 raise
-            usage = completion.usage
-            ledger.settle(hold, completion, worst if usage is None else wire.tariff.cost(usage, sent))
+            cost = worst if completion.usage is None else wire.tariff.cost(completion.usage, sent)
+            ledger.settle(hold, completion, cost)
+            if cost > worst:
+                self._warn(limiter, completion, cost, worst)
             if not self.batch:
                 limiter.answered(completion.pause_s)
             return completion
@@ -409,6 +329,15 @@ class LLM:
                 limiter.parked -= 1
             else:
                 limiter.leave()
+
+    def _warn(self, limiter: Limiter, completion: Completion, cost: Decimal, worst: Decimal) -> None:
+        if not limiter.warned:
+            limiter.warned = True
+            _log.warning(
+                "%s counted %s for a request that can cost $%s at most: it is booked at $%s, and no budget can hold what a"
+                " provider bills beyond the limits that it was given. Compare its bill with its price, and give price=",
+                *(self.name, completion.usage, worst, cost),
+            )
 
     def estimate(
         self, calls: int, input_tokens: int, output_tokens: tuple[int, int], *, cached_tokens: int = 0
@@ -485,16 +414,10 @@ async def samples(
     return answers
 
 
-def _limiter(endpoint: str, model: str, ceiling: int) -> _Limiter:
-    of_loop = _limiters.setdefault(asyncio.get_running_loop(), {})
-    limiter = of_loop.get((endpoint, model))
-    if limiter is None:
-        limiter = of_loop[endpoint, model] = _Limiter(ceiling)
-    return limiter
-
-
 def _may_pass(error: BaseException) -> bool:
     """Whether sending the request again may help, within a time that somebody would wait for."""
+    if isinstance(error, OutOfOrder):
+        return False
     if isinstance(error, ProviderUnavailable):
         return (error.retry_after or 0) <= LONGEST_RETRY_AFTER_S
     return isinstance(error, AnswerLost)
@@ -510,6 +433,8 @@ def _wait(state: RetryCallState) -> float:
 
 
 def _given_up(error: ProviderUnavailable | AnswerLost, attempts: int) -> ProviderUnavailable | AnswerLost:
+    if isinstance(error, OutOfOrder):
+        return ProviderUnavailable(f"{error}. See whether the server is well, and run again: what was answered is kept")
     msg = f"{error} (sent {attempts} time{'s' if attempts > 1 else ''}; run again later: what was answered is kept)"
     if isinstance(error, AnswerLost):
         return AnswerLost(msg)

@@ -5,6 +5,7 @@ they exist, while other lessons are still being given. What a teacher says about
 quote is looked up in its passages, and a pair whose quote is nowhere there is rejected before a verifier sees it.
 """
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -135,7 +136,7 @@ async def teach_and_judge(
     Raises:
         AuthenticationFailed: A key was not accepted. What was answered is in the ledger.
         OutOfBalance: An account is empty.
-        ProviderError: Every one of the first `HOPELESS` lessons failed, or all of them.
+        ProviderError: The first `HOPELESS` lessons failed, or all that a budget reached.
         ProviderUnavailable: The same, for want of an answer.
         AnswerLost: The same.
     """
@@ -145,17 +146,19 @@ async def teach_and_judge(
     work = (_give(number, lesson, teacher, verifier, questions) for number, lesson in enumerate(plan))
     with bar(total, what, unit="chunk" if total is None or not hasattr(teacher, "budget") else "call") as progress:
         live = _Live(teacher, verifier, total)
-        async for outcome in as_done(work, _window(teacher)):
-            outcomes.append(outcome)
-            if isinstance(outcome.error, BudgetExhausted):
-                exhausted.append(str(outcome.error))
-            elif outcome.error is not None:
-                failed.append(outcome.error)
-                if len(failed) == len(outcomes) == HOPELESS:
-                    raise outcome.error
-            progress.set_postfix(live.seen(outcome), refresh=False)
-            progress.update()
-    if failed and len(failed) == len(outcomes):
+        async with contextlib.aclosing(as_done(work, _window(teacher))) as given:
+            async for outcome in given:
+                outcomes.append(outcome)
+                if isinstance(outcome.error, BudgetExhausted):
+                    exhausted.append(str(outcome.error))
+                elif outcome.error is not None:
+                    failed.append(outcome.error)
+                    # What a budget ends before it was asked says nothing of the provider.
+                    if len(failed) == HOPELESS == len(outcomes) - len(exhausted):
+                        raise outcome.error
+                progress.set_postfix(live.seen(outcome), refresh=False)
+                progress.update()
+    if failed and len(failed) == len(outcomes) - len(exhausted):
         raise failed[0]
     outcomes.sort(key=lambda outcome: outcome.lesson.order)
     pairs, verdicts = _numbered(outcomes)
@@ -188,9 +191,7 @@ async def judge(pairs: Iterable[QAPair], chunks: Mapping[str, Chunk], verifier: 
 
 
 async def rewrite(chunks: Iterable[Chunk], total: int, teacher: Any) -> tuple[list[dict[str, str]], bool]:
-    """Restatements of *chunks*, ``teacher.rewrites`` of each, as far as budget and provider let it; and whether all were
-    asked for.
-    """
+    """Restatements of *chunks*, ``teacher.rewrites`` of each, as far as it goes; and whether all were asked for."""
     missing = 0
 
     async def one(place: int, chunk: Chunk) -> tuple[int, list[dict[str, str]]]:
@@ -306,7 +307,8 @@ class _Live:
     """What the line beside the bar says while lessons are given."""
 
     def __init__(self, teacher: SupportsTeach, verifier: SupportsVerify | None, total: int | None) -> None:
-        self._models = [llm for step in (teacher, verifier) if (llm := getattr(step, "llm", None)) is not None]
+        models: list[Any] = [getattr(step, "llm", None) for step in (teacher, verifier)]
+        self._models = [model for model in models if hasattr(model, "in_flight")]  # an `llm` may be none of ours
         self._total = total
         self._done = self._pairs = self._approved = self._judged = 0
 

@@ -225,8 +225,10 @@ class Room:
 def _exhausted(path: str, cap: Decimal, total: Total, usd: Decimal) -> BudgetExhausted:
     name = f"the budget of {path}" if path else "the budget of the whole run"
     held, advice = "", ""
+    if total.lost:
+        held = f" (of it ${_plain(total.lost)} at most for answers that were lost)"
     if total.abandoned:
-        held = f", ${_plain(total.abandoned)} is held by a batch that nobody collects"
+        held += f", ${_plain(total.abandoned)} is held by a batch that nobody collects"
         advice = " Or run again with batch=True and what was asked for then, which collects the batch."
     msg = (
         f"{name}, ${_plain(cap)}, has no room for the next request: ${_plain(total.spent)} is spent{held}, and the request"

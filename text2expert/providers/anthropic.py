@@ -229,7 +229,7 @@ def read_message(text: str, headers: Mapping[str, str] | None = None) -> Complet
         finish = _FINISH.get(message["stop_reason"], "other")
         usage = _usage(message.get("usage"))
         model = str(message.get("model", ""))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise AnswerLost(
             f"the reply is no message ({type(error).__name__}: {error}); it begins {text[:200]!r}"
         ) from error
@@ -244,17 +244,19 @@ def read_message(text: str, headers: Mapping[str, str] | None = None) -> Complet
     )
 
 
-def _usage(usage: Mapping[str, Any] | None) -> Usage | None:
-    if usage is None:
+def _usage(usage: Any) -> Usage | None:
+    """The tokens that are billed; None where they are not to be had: the answer is an answer all the same."""
+    try:
+        return Usage(
+            input_tokens=usage["input_tokens"],
+            cache_read_tokens=usage.get("cache_read_input_tokens") or 0,
+            cache_write_tokens=usage.get("cache_creation_input_tokens") or 0,
+            output_tokens=usage["output_tokens"],
+            reasoning_tokens=(usage.get("output_tokens_details") or {}).get("thinking_tokens") or 0,
+            batch=usage.get("service_tier") == "batch",
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Usage(
-        input_tokens=int(usage["input_tokens"]),
-        cache_read_tokens=int(usage.get("cache_read_input_tokens") or 0),
-        cache_write_tokens=int(usage.get("cache_creation_input_tokens") or 0),
-        output_tokens=int(usage["output_tokens"]),
-        reasoning_tokens=int((usage.get("output_tokens_details") or {}).get("thinking_tokens") or 0),
-        batch=usage.get("service_tier") == "batch",
-    )
 
 
 STATUS = {
@@ -309,7 +311,7 @@ def _error(text: str) -> tuple[str, str, str]:
         error = json.loads(text)["error"]
         details = error.get("details") or {}
         return str(error.get("type", "")), str(error.get("message", "")), str(details.get("error_code") or "")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "", text.strip()[:300] or "no body", ""
 
 

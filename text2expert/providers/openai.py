@@ -38,9 +38,19 @@ _FINISH: Mapping[str, Finish] = {
 }
 
 # These are set from the request itself, or change how many replies are paid for and in what form they come.
-_OURS = {"model", "messages", "max_tokens", "max_completion_tokens", "n", "stream", "stream_options"}
+_OURS = {
+    "model",
+    "models",
+    "messages",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "best_of",
+    "stream",
+    "stream_options",
+}
 # Each has a price of its own, so that a hold would not be the worst case.
-_UNPRICED = {"service_tier", "web_search_options", "prediction", "modalities", "audio"}
+_UNPRICED = {"service_tier", "web_search_options", "plugins", "prediction", "modalities", "audio"}
 
 # A server of one's own queues for as long as it needs, costs nothing, and asking it again makes its queue longer.
 _OWN_SERVER_S = 3600.0
@@ -77,6 +87,8 @@ class OpenAI:
     ) -> None:
         self.endpoint = http.endpoint(endpoint).removesuffix("/chat/completions")
         self.flavour = flavour
+        # The same request goes onto the wire differently, so that a reply to one is none to the other.
+        self.dialect = f"{OpenAI.dialect} {flavour}"
         self._key = http.Secret(api_key, prefix="Bearer ") if api_key else None
         own = flavour == "plain"
         self._deadline_s = deadline_s or (_OWN_SERVER_S if own else http.DEADLINE_S)
@@ -295,14 +307,17 @@ def _usage(usage: Any) -> Usage | None:
     details = usage.get("prompt_tokens_details")
     cached = _count(usage, "prompt_cache_hit_tokens") or _count(details, "cached_tokens")
     written = _count(details, "cache_write_tokens")
-    # Some count reasoning in the total alone.
-    return Usage(
-        input_tokens=max(prompt - cached - written, 0),
-        cache_read_tokens=cached,
-        cache_write_tokens=written,
-        output_tokens=max(reply, _count(usage, "total_tokens") - prompt),
-        reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens"),
-    )
+    try:
+        # Some count reasoning in the total alone.
+        return Usage(
+            input_tokens=prompt - cached - written,
+            cache_read_tokens=cached,
+            cache_write_tokens=written,
+            output_tokens=max(reply, _count(usage, "total_tokens") - prompt),
+            reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens"),
+        )
+    except ValueError:  # more of the prompt is cached than there is of it, say
+        return None
 
 
 def _count(usage: Any, name: str) -> int:
