@@ -102,9 +102,11 @@ def test_an_answer_that_says_the_same_is_no_foreign_answer():
 
 def test_a_claim_is_added_only_where_the_passage_speaks_of_nothing_like_it():
     _, pairs = pump_lesson()
-    passage = " ".join(controls.CLAIMS[1:])
+    passage = " ".join(["On the pump.", *controls.CLAIMS[1:]])
     added = [each.answer for what, each in controls._spoiled(pairs[4], [], passage) if what == "a claim added"]
     assert [f"At 8 bar. {controls.CLAIMS[0]}"] == added
+    foreign = "Die Pumpe wird bei 8 bar abgeschaltet."
+    assert not [what for what, _ in controls._spoiled(pairs[4], [], foreign) if what == "a claim added"]
 
 
 def test_known_good_items_are_sentences_of_the_text():

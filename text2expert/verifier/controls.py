@@ -31,7 +31,8 @@ CLAIMS = (
     "It must be photographed.",
     "Anyone may refuse.",
 )
-"""What texts of many kinds could say. One is added to an answer only where the passage speaks of nothing like it."""
+"""What English texts of many kinds could say. One is added to an answer only where the passage speaks of nothing like it;
+among answers in another language it would be no measure of anything."""
 
 PLAIN = frozenset(
     "deadline definition duration elapse frequency label-value lasting limit offset required-value size value when".split()  # noqa: SIM905
@@ -41,6 +42,7 @@ PLAIN = frozenset(
 MOST_ASKED = 20
 """Rule questions about a lesson that one is chosen from."""
 
+_ENGLISH = re.compile(r"\bthe\b", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*(?!\w)")
 _CONDITION = re.compile(
     r",?;?\s+(?:and |or |but )?(?:not )?(?:only )?"
@@ -120,7 +122,7 @@ def _spoiled(pair: QAPair, others: Sequence[QAPair], passage: str) -> Iterator[t
     yield from _exchanged(pair, others)
     yield from _renumbered(pair, passage)
     yield from _shortened(pair)
-    for claim in CLAIMS:
+    for claim in CLAIMS if _ENGLISH.search(passage) else ():
         if not _words(claim) & _words(passage):
             answer = f"{pair.answer.rstrip().removesuffix('.')}. {claim}"
             yield "a claim added", attrs.evolve(pair, answer=answer)
