@@ -1,13 +1,19 @@
 """Lessons: their order, what becomes of those that fail, and that nothing depends on which is answered first."""
 
 import asyncio
+import contextlib
 import random
+from types import SimpleNamespace
 
 import pytest
 
 from text2expert.errors import AnswerLost, AuthenticationFailed, BudgetExhausted, ProviderError, ProviderUnavailable
+from text2expert.ledger import Ledger
+from text2expert.llm import LLM
+from text2expert.prices import Price
 from text2expert.records import Chunk, QAPair, Span, Verdict
 from text2expert.teaching import HOPELESS, WINDOW, Lesson, judge, lessons, rewrite, teach_and_judge
+from text2expert.testing import ScriptedProvider
 
 
 def chunks(n):
@@ -195,3 +201,55 @@ def test_rewrites_come_in_order_as_far_as_the_budget_reaches():
     assert whole
     assert [each["chunk"] for each in made] == ["chunk_000001"] * 2 + ["chunk_000003"] * 2
     assert made[0] == {"chunk": "chunk_000001", "key": "k0", "text": "Pump 0 runs 2 hours. 0", "model": "model"}
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """What stands beside the bars, in the order in which it was said."""
+    said = []
+
+    @contextlib.contextmanager
+    def bar(total, description, *, unit):
+        def set_postfix(line, *, refresh):
+            said.append(line)
+
+        said.append(description)
+        yield SimpleNamespace(set_postfix=set_postfix, update=lambda: None)
+
+    monkeypatch.setattr("text2expert.teaching.bar", bar)
+    return said
+
+
+def test_the_live_line_says_pairs_approval_dollars_and_requests(lines, tmp_path):
+    model = LLM("any", provider=ScriptedProvider(lambda request: "x" * 400), price=Price(input=0, output=10_000))
+
+    class Paid(Slow):
+        llm = model
+        name = "any"
+        rewrites = 1
+
+        async def ateach(self, passages, n):
+            await model.complete(passages[0].text)
+            return await super().ateach(passages, n)
+
+        async def arewrite(self, chunk, n):
+            return [(await model.complete("again: " + chunk.text)).text]
+
+    with Ledger(tmp_path):
+        plan = [Lesson(place, (chunk,)) for place, chunk in enumerate(chunks(4))]
+        taught = asyncio.run(teach_and_judge(plan, 4, Paid(), Judge(), 2))
+        asyncio.run(judge(taught.pairs, {chunk.id: chunk for chunk in chunks(4)}, Judge()))
+        asyncio.run(rewrite(chunks(4), 4, Paid()))
+    whole = {"pairs": 8, "approved": "100%", "spent": "$4.00", "projected": "$4.00", "in_flight": 0}
+    assert lines[0] == "Teaching and judging"
+    assert lines[4] == whole
+    assert lines[9] == {"approved": "100%"}
+    assert lines[14] == {"spent": "$8.00", "in_flight": 0}
+
+
+def test_the_live_line_of_somebody_elses_model_says_nothing_of_money(lines):
+    class Theirs(Slow):
+        llm = "a client of another library"
+
+    teach([Lesson(0, (chunks(1)[0],))], Theirs())
+    assert lines == ["Teaching and judging", {"pairs": 2}]

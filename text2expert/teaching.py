@@ -7,7 +7,7 @@ quote is looked up in its passages, and a pair whose quote is nowhere there is r
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import attrs
@@ -145,7 +145,7 @@ async def teach_and_judge(
     exhausted: list[str] = []
     work = (_give(number, lesson, teacher, verifier, questions) for number, lesson in enumerate(plan))
     with bar(total, what, unit="chunk" if total is None or not hasattr(teacher, "budget") else "call") as progress:
-        live = _Live(teacher, verifier, total)
+        live = _Live(teacher, verifier, total=total)
         async with contextlib.aclosing(as_done(work, _window(teacher))) as given:
             async for outcome in given:
                 outcomes.append(outcome)
@@ -156,7 +156,7 @@ async def teach_and_judge(
                     # What a budget ends before it was asked says nothing of the provider.
                     if len(failed) == HOPELESS == len(outcomes) - len(exhausted):
                         raise outcome.error
-                progress.set_postfix(live.seen(outcome), refresh=False)
+                progress.set_postfix(live.seen(outcome.pairs, outcome.verdicts), refresh=False)
                 progress.update()
     if failed and len(failed) == len(outcomes) - len(exhausted):
         raise failed[0]
@@ -183,9 +183,11 @@ async def judge(pairs: Iterable[QAPair], chunks: Mapping[str, Chunk], verifier: 
         for number, (sources, some) in enumerate(of_lesson.items())
     )
     found: dict[int, list[Verdict]] = {}
+    live = _Live(verifier)
     with bar(len(of_lesson), "Judging", unit="call") as progress:
         async for number, some in as_done(work, _window(verifier)):
             found[number] = some
+            progress.set_postfix(live.seen(verdicts=some), refresh=False)
             progress.update()
     return [verdict for number in sorted(found) for verdict in found[number]]
 
@@ -208,9 +210,11 @@ async def rewrite(chunks: Iterable[Chunk], total: int, teacher: Any) -> tuple[li
         return place, [{"chunk": chunk.id, "key": chunk.key, "text": text, "model": teacher.name} for text in texts]
 
     made: dict[int, list[dict[str, str]]] = {}
+    live = _Live(teacher)
     with bar(total, "Rewriting", unit="chunk") as progress:
         async for place, some in as_done((one(*each) for each in enumerate(chunks)), _window(teacher)):
             made[place] = some
+            progress.set_postfix(live.seen(), refresh=False)
             progress.update()
     return [each for place in sorted(made) for each in made[place]], not missing
 
@@ -304,21 +308,25 @@ def _lost(pair: QAPair) -> Verdict:
 
 
 class _Live:
-    """What the line beside the bar says while lessons are given."""
+    """What the line beside the bar says: pairs and their approval, dollars spent and projected, requests in flight.
 
-    def __init__(self, teacher: SupportsTeach, verifier: SupportsVerify | None, total: int | None) -> None:
-        models: list[Any] = [getattr(step, "llm", None) for step in (teacher, verifier)]
+    Dollars are those of the whole run folder. They are projected only for a *total* that they are all spent on.
+    """
+
+    def __init__(self, *steps: object, total: int | None = None) -> None:
+        models: list[Any] = [getattr(step, "llm", None) for step in steps]
         self._models = [model for model in models if hasattr(model, "in_flight")]  # an `llm` may be none of ours
         self._total = total
         self._done = self._pairs = self._approved = self._judged = 0
 
-    def seen(self, outcome: _Outcome) -> dict[str, Any]:
-        """The line after one more *outcome*."""
+    def seen(self, pairs: Collection[QAPair] = (), verdicts: Iterable[Verdict] = ()) -> dict[str, Any]:
+        """The line after one more is done, of which *pairs* and *verdicts* came."""
         self._done += 1
-        self._pairs += len(outcome.pairs)
-        self._judged += sum(not each.control for each in outcome.verdicts)
-        self._approved += sum(each.approved and not each.control for each in outcome.verdicts)
-        line: dict[str, Any] = {"pairs": self._pairs}
+        self._pairs += len(pairs)
+        real = [verdict for verdict in verdicts if not verdict.control]
+        self._judged += len(real)
+        self._approved += sum(verdict.approved for verdict in real)
+        line: dict[str, Any] = {"pairs": self._pairs} if self._pairs else {}
         if self._judged:
             line["approved"] = f"{100 * self._approved / self._judged:.0f}%"
         if self._models:
