@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from text2expert.chunker import Chunker
+from text2expert.chunker import Chunker, leadins
 from text2expert.records import Chunk
 
 FILLER = "The crew keeps a record of what was done and by whom, and the record is kept for a year. "
@@ -390,6 +390,77 @@ def test_lists_under_a_colon_do_not_load_the_check_of_evidence() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert shown.stdout.strip() == "False"
+
+
+LABELS = {
+    "(viii)": [f"({n})" for n in "i ii iii iv v vi vii viii ix x xi xii".split()],
+    "xxiii.": [f"{n}." for n in "xvii xviii xix xx xxi xxii xxiii xxiv xxv xxvi xxvii xxviii".split()],
+    "(XVIII)": [f"({n})" for n in "XII XIII XIV XV XVI XVII XVIII XIX XX XXI XXII XXIII".split()],
+    "10.2.12": [f"10.2.{n}" for n in range(1, 13)],
+    "(112)": [f"({n})" for n in range(101, 113)],
+    "(bb)": [f"({letter * 2})" for letter in "abcdefghijkl"],
+}
+
+
+@pytest.mark.parametrize("gap", ["\n", "\n\n"])
+@pytest.mark.parametrize("labels", LABELS)
+def test_items_with_long_labels_keep_the_lead_in(labels: str, gap: str) -> None:
+    """Each chunk begins with its label, and nothing but the label shows that it is an item of a list."""
+    items = [
+        f"{label} open gate number {n} of the yard while the pump behind it runs, while the lamp above it is red or while "
+        "the crew of the ship that lies beside it has not said that all of its lines are in;"
+        for n, label in enumerate(LABELS[labels])
+    ]
+    text = f"# Gates\n\n{FILLER}\n\nDo not:\n\n{gap.join(items)}\n\n# End\n\n{FILLER}"
+    for n in range(2, 12):
+        assert lead_ins(text, f"gate number {n} ")[-1] == "Do not:"
+
+
+@pytest.mark.parametrize("word", ["file.", "civil.", "multi.", "(see", "end)", "3.50,"])
+def test_the_end_of_a_wrapped_sentence_is_no_label(word: str) -> None:
+    text = f"\nThe owner of a part may at any time change it in its\n{word} The next of its sentences goes on for some time."
+    assert leadins.lead_in(text, 1, text.index(word)) == ""
+
+
+@pytest.mark.parametrize(
+    ("middle", "expected"),
+    [
+        ("- move:\n  Pumps:\n", "- move: Pumps:"),
+        ("- move:\n\n  Pumps:\n\n", "- move:\nPumps:"),
+        ("- move the pumps\n  and the tanks:\n", "- move the pumps and the tanks:"),
+        ("- move the pumps\nand the tanks:\n", "- move the pumps and the tanks:"),
+        ("- move:\n  The yard is old. Pumps:\n", "- move:\nPumps:"),
+        ("- move:\n  Tanks:\n  - the lid\n  Pumps:\n", "- move:\nPumps:"),
+        ("- move:\n\n  Tanks:\n\n  - the lid\n\n  The yard is old.\n\n  Pumps:\n\n", "- move:\nPumps:"),
+        ("- walk alone.\n\n  Pumps, too:\n", "- walk alone.\nPumps, too:"),
+    ],
+)
+@pytest.mark.parametrize("lead", ["Do not:", "**Never**", "The crew must not:"])
+def test_a_paragraph_that_leads_in_within_an_item_does_not_hide_what_leads_in_the_item(
+    lead: str, middle: str, expected: str
+) -> None:
+    inner = "\n".join(f"  - the lever {n} of the gate that stands in the yard" for n in range(9))
+    text = f"# Gates\n\n{FILLER}\n\n{lead}\n\n- run\n{middle}{inner}\n- touch what is wet\n\n# End\n\n{FILLER}"
+    assert {f"{lead}\n{expected}"} == set(lead_ins(text, "lever 7"))
+    assert lead in lead_ins(text, "touch what")[-1]
+
+
+@pytest.mark.parametrize(
+    "middle", ["Pumps:\n", "Pumps:\n\n", "The yard is closed.\n\n  Pumps:\n", "The yard is closed.\n  Pumps:\n"]
+)
+def test_a_paragraph_outside_the_items_begins_a_list_of_its_own(middle: str) -> None:
+    inner = "\n".join(f"  - the lever {n} of the gate that stands in the yard" for n in range(9))
+    text = f"# Gates\n\nDo not:\n\n- run\n- jump\n\n{middle}{inner}\n\n# End\n\n{FILLER}"
+    assert ["Pumps:"] == [found.removeprefix("The yard is closed. ") for found in lead_ins(text, "lever 7")[-1:]]
+
+
+@pytest.mark.parametrize("lead", EMPHASISED)
+@pytest.mark.parametrize("before", ["", "The yard is old.\n"])
+def test_lines_without_bullets_at_the_very_beginning_have_their_lead_in(lead: str, before: str) -> None:
+    lines = "\n".join(f"open gate {n} of the yard while the pump runs" for n in range(12))
+    text = f"{before}{lead}\n{lines}\n\n{FILLER * 3}after all\n"
+    assert [lead] == [found.removeprefix("The yard is old. ") for found in lead_ins(text, "gate 10")[-1:]]
+    assert [""] == lead_ins(text, "after all")
 
 
 # Tables.

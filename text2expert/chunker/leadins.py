@@ -18,8 +18,14 @@ MAX_PARAGRAPHS = 2
 """How many paragraphs further down than its bullet a list item is followed."""
 
 _NEAR = 2000
-_BULLET = r"[-*+•–—‣▪◦·]|\(?[0-9A-Za-z]{1,4}+[.)]|[0-9]++(?:\.[0-9]+)+"
+_BULLET = r"[-*+•–—‣▪◦·]|\(?[0-9A-Za-z]{1,4}+(?:[ivxIVX]{1,3}+(?<=[ivxIVX]{5}))?+[.)]|[0-9]++(?:\.[0-9]+)+"
 _BULLET_ABOVE = re.compile(rf"\n[ \t]*+(?:{_BULLET})[ \t]")
+_LABEL_BEGINS = frozenset("(0123456789ivxIVX")
+_LABEL = re.compile(
+    r"(?:\((?:[0-9]{1,4}|[0-9]{1,3}[A-Za-z]|[A-Za-z][0-9]{0,3}|([a-z])\1|([A-Z])\2|[ivx]{2,7}|[IVX]{2,7})[.)]"
+    r"|(?:[0-9]{1,4}|[0-9]{1,3}[A-Za-z]|[ivx]{3,7}|[IVX]{3,7})[.)]"
+    r"|[0-9]++(?:\.[0-9]+)+)[ \t]"
+)
 _LINE = re.compile(rf"\A([ \t]*+)((?:{_BULLET})[ \t])?(.*+)")
 _NUMBERED = re.compile(r"[0-9]+\.[0-9]")
 # Written so that the search runs from one blank or bar to the next.
@@ -44,12 +50,15 @@ def lead_in(text: str, floor: int, begin: int) -> str:
     line = text.rfind("\n", near, begin) + 1 or near
     alone = text[line - 2 : line] == "\n\n"
     paragraph = line - 1 if alone else text.rfind("\n\n", near, begin) + 1 or near
-    before = paragraph - 3
+    before = paragraph - 3 if paragraph > 3 else 0
     if before > 2 and text[before] in "*_":
         before -= 3  # the colon of "**Do not:**"
     above = text[before:line]
     colon = ":" in above and _COLON_AT_END.search(above) is not None
     bullet = _BULLET_ABOVE.search(text, paragraph, begin + 4) is not None
+    if not bullet and text[begin] in _LABEL_BEGINS and _LABEL.match(text, begin) is not None:
+        # It begins with a longer one: "(viii) ", "10.2.1 ", but not the "file. " that ends a sentence.
+        bullet = not text[line:begin].strip()
     if not bullet and text[line] in " \t":
         # Indented, it may be a further paragraph of a list item.
         item = text.rfind("\n\n", near, max(near, text.rfind("\n\n", near, max(near, paragraph - 1))))
@@ -102,6 +111,13 @@ class _Lines:
             up += 1
         return up
 
+    def out_of(self, up: int, indent: str) -> int:
+        """The first line from *up* upwards that is neither blank nor indented by *indent*, as far as lines are at hand."""
+        raw = self._raw
+        while up < len(raw) and (not raw[up] or raw[up].startswith(indent)):
+            up += 1
+        return up
+
     def _read_on(self) -> bool:
         end = self._start - 1
         if end <= self._floor:
@@ -146,43 +162,116 @@ def _of_table(text: str, floor: int, line: int, shown: str) -> str | None:
 
 def _of_list(lines: _Lines, here: int) -> str:
     """The lead-ins of the list whose item begins on line *here*, the outermost first."""
-    indent, bullet, _ = lines.get(here) or ("", "", "")
-    column, kind, mark = len(indent), _kind(bullet), indent + bullet
-    numbered = _NUMBERED.match(bullet) is not None  # a paragraph that may stand by itself
-    found: list[str] = []
+    way = _WayOut(lines, here)
+    up: int | None = lines.past(here + 1, way.mark)
     below_blank = False
-    up = lines.past(here + 1, mark)
-    while (line := lines.get(up)) and len(found) < MAX_DEPTH:
+    while up is not None and (line := lines.get(up)) and len(way.found) < MAX_DEPTH:
         indent, bullet, rest = line
         if not rest:
             below_blank = True
         elif bullet:
-            # In contracts "5.1 The Borrower shall not:" stands no further out than its "(a)".
-            leads = len(indent) == column and _kind(bullet) != kind and _introduces(_item_at(lines, up))
-            if len(indent) < column or leads:
-                column, kind, mark = len(indent), _kind(bullet), indent + bullet
-                found.append(_item_at(lines, up))
+            if len(indent) < way.column or (len(indent) == way.column and _kind(bullet) != way.kind):
+                way.item(up, line)
             below_blank = False
-        elif len(indent) <= column:
-            if _ends_in_colon(rest):
-                found.append(_sentence_at(lines, up))
+        elif not indent and _ends_in_colon(rest) and not rest[0].islower():
+            way.found.append(_sentence_at(lines, up))
+            break
+        elif len(indent) < way.column or (len(indent) == way.column and not way.inside):
+            up = way.paragraph(up, line, below_blank=below_blank)
+            if up is None:
                 break
-            if (below_blank or not rest[0].islower()) and _is_ban_by_itself(rest, lines, up):
-                found.append(" ".join(rest.split()))
-                break
-            owner = _item_above(lines, up)
-            if owner is None:
-                # Without a colon, the paragraph above is a lead-in only if nothing lies between.
-                if not below_blank and not numbered:
-                    found.append(_sentence_at(lines, up))
-                break
-            up = owner - 1
             below_blank = False
         # Most lines are further items of the same list, and need no closer look.
-        above = lines.past(up + 1, mark)
+        above = lines.past(up + 1, way.mark) if not way.inside else lines.out_of(up + 1, way.mark)
         below_blank = below_blank and above == up + 1
         up = above
-    return "\n".join(reversed(found))
+    return "\n".join(reversed(way.found))
+
+
+class _WayOut:
+    """The way from a list item up and outwards: which list it has come to, and the lead-ins found so far."""
+
+    __slots__ = ("_first", "_lines", "column", "found", "inside", "kind", "mark")
+
+    def __init__(self, lines: _Lines, here: int) -> None:
+        indent, bullet, _ = lines.get(here) or ("", "", "")
+        self._lines = lines
+        self._first = bullet
+        self.found: list[str] = []
+        # Where the items of the list stand, how they are marked, and what the line of one begins with.
+        self.column, self.kind, self.mark = len(indent), _kind(bullet), indent + bullet
+        # Whether a paragraph at this column leads in: its own lead-in stands further out.
+        self.inside = False
+
+    def _enter(self, item: _Line) -> None:
+        """Go on in the list of *item*."""
+        indent, bullet, _ = item
+        self.column, self.kind, self.mark = len(indent), _kind(bullet), indent + bullet
+        self.inside = False
+
+    def item(self, up: int, line: _Line) -> None:
+        """Look at the item on line *up*, which stands further out than the list or is marked otherwise."""
+        further_out = len(line[0]) < self.column
+        if self.inside:
+            if further_out:
+                self.found.append(_opening_at(self._lines, up))
+                self._enter(line)
+            return
+        # In contracts "5.1 The Borrower shall not:" stands no further out than its "(a)".
+        said = _item_at(self._lines, up)
+        if further_out or _introduces(said):
+            self.found.append(said)
+            self._enter(line)
+
+    def paragraph(self, up: int, line: _Line, *, below_blank: bool) -> int | None:
+        """Look at line *up*, which has no bullet; the line above which to go on, None where the lists end."""
+        rest = line[2]
+        if _ends_in_colon(rest):
+            return self._lead_in(up, line)
+        if (below_blank or not rest[0].islower()) and _is_ban_by_itself(rest, self._lines, up):
+            self.found.append(" ".join(rest.split()))
+            return None
+        owner = _item_above(self._lines, up)
+        if owner is not None:
+            return owner - 1
+        # Without a colon, the paragraph above is a lead-in only if nothing lies between. "4.2 " may stand by itself.
+        if not (below_blank or self.inside or _NUMBERED.match(self._first)):
+            self.found.append(_sentence_at(self._lines, up))
+        return None
+
+    def _lead_in(self, up: int, line: _Line) -> int | None:
+        """Take the lead-in that ends with line *up*; what it is part of may have one as well, as "Pumps:" has here.
+
+        Do not:
+        - move:
+          Pumps:
+          - the lever
+        """
+        lines, indent = self._lines, line[0]
+        owner = _item_above(lines, up)
+        item = lines.get(owner) if owner is not None else None
+        if owner is not None and item is not None and _goes_on(lines, item, up):
+            said = _sentence_at(lines, up)
+            opening = _opening_at(lines, owner)
+            self.found += [said, opening] if _introduces(opening) and opening not in said else [said]
+            self._enter(item)
+            return owner
+        if not indent:
+            self.found.append(_sentence_at(lines, up))
+            return None
+        self.found.append(_sentence_at(lines, up) if owner is None else _end(lines.joined(owner - 1, up)))
+        self.column, self.mark, self.inside = len(indent), indent, True
+        return up
+
+
+def _goes_on(lines: _Lines, item: _Line, up: int) -> bool:
+    """Whether line *up* is still in *item*, the nearest above it in its block."""
+    (indent, _, rest), outer = lines.get(up) or ("", "", ""), item[0]
+    if len(indent) > len(outer):
+        return True
+    _, _, before = lines.get(up + 1) or ("", "", "")
+    wrapped = rest[:1].islower() and not before.rstrip().endswith((".", "!", "?", ";", ":"))
+    return wrapped and len(indent) == len(outer)
 
 
 @functools.lru_cache(1024)
@@ -279,6 +368,17 @@ def _item_at(lines: _Lines, up: int) -> str:
     """The list item that begins on line *up*, as far as the first line of the list in it."""
     bottom = up
     while bottom > 0 and (below := lines.get(bottom - 1)) and below[2] and not below[1]:
+        bottom -= 1
+    return _end(lines.joined(up, bottom))
+
+
+def _opening_at(lines: _Lines, up: int) -> str:
+    """The list item that begins on line *up*, as far as its first line that ends in a colon."""
+    bottom = up
+    while bottom > 0 and (line := lines.get(bottom)) and not _ends_in_colon(line[2]):
+        below = lines.get(bottom - 1)
+        if below is None or not below[2] or below[1]:
+            break
         bottom -= 1
     return _end(lines.joined(up, bottom))
 
