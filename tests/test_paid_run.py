@@ -1,5 +1,7 @@
 """Runs that are paid for, against servers that speak the real protocols: what is sent, what it costs, what is kept."""
 
+import asyncio
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -12,7 +14,7 @@ from paid import TEACHER_KEY, dearest, pipeline, servers, spent
 from pumps import derived_bytes
 from scripted_models import fences, prompt_of, teach
 
-from text2expert import LLM, Pipeline, Price, Teacher, Verifier
+from text2expert import LLM, Ledger, Pipeline, Price, Teacher, Verifier
 from text2expert.errors import AuthenticationFailed, InputError, NothingTaughtError, OutOfBalance
 from text2expert.plan import Preview, Shown
 from text2expert.records import Chunk, GoldRecord, QAPair, Verdict, read_jsonl
@@ -231,6 +233,16 @@ def test_a_plan_says_what_it_costs_and_who_sees_the_text(source):
     assert "api.deepseek.com" in shown
     assert "reaches" in shown
     assert "--teacher-budget" in shown
+
+
+def test_a_plan_can_be_had_while_a_run_is_at_work(source, tmp_path):
+    """What the run's replies took is not to be had then, so it goes by what is usual."""
+    at_work = Ledger(tmp_path)
+    asyncio.run(at_work.hold("key", 1))
+    with contextlib.closing(at_work):
+        plan = Pipeline(teacher=Teacher(), verifier=Verifier()).plan(source, out=tmp_path)
+    assert 0 < plan.usd_low < plan.usd_high
+    assert not any(step.measured for step in plan.steps)
 
 
 def test_a_plan_counts_the_pairs_that_a_sample_leaves_and_the_dollars_that_budgets_allow(source):

@@ -123,6 +123,25 @@ def test_whatever_configures_a_step_is_a_setting_of_it():
     json.dumps(one)
 
 
+def test_keys_that_a_step_or_a_provider_keeps_in_public_are_not_written():
+    """Receipts hold what distinguishes settings, and no run folder holds a key."""
+
+    @attrs.frozen
+    class Provider:
+        api_key: str = "sk-mine"
+        endpoint: str = "http://localhost/mine"
+
+    class Mine:
+        max_tokens = 5
+
+        def __init__(self):
+            self.provider, self.client_secret, self.headers = Provider(), "sk-mine", {"X-Api-Key": "sk-mine"}
+
+    shown = settings(Mine())
+    assert "sk-mine" not in json.dumps(shown)
+    assert (5, "http://localhost/mine") == (shown["max_tokens"], shown["provider"]["endpoint"])
+
+
 def test_steps_serve_alone_and_give_what_the_pipeline_gives(pumps, tmp_path):
     from text2expert import Chunker
 

@@ -116,3 +116,24 @@ def test_ctrl_c_cancels_the_coroutine_and_waits_for_its_clean_up(tmp_path):
     assert process.wait(timeout=20) == 130
     assert mark.exists()
     process.stdout.close()
+
+
+def test_ctrl_c_before_the_coroutine_has_begun_cancels_it_too(monkeypatch):
+    """The background thread may be busy when the interrupt comes."""
+    begun = []
+
+    class Interrupted(threading.Event):
+        def wait(self, timeout=None):
+            if not begun:
+                begun.append(True)
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    async def long():
+        await asyncio.sleep(60)
+
+    loop = _sync.background_loop()
+    loop.call_soon_threadsafe(time.sleep, 0.1)
+    monkeypatch.setattr(_sync.threading, "Event", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _sync.run(long())

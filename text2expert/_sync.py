@@ -49,11 +49,14 @@ def run(coro: Coroutine[Any, Any, T]) -> T:
         task.add_done_callback(lambda _: done.set())
         tasks.append(task)
 
+    def cancel() -> None:  # `start` has run by then, and perhaps not before
+        tasks[0].cancel()
+
     loop.call_soon_threadsafe(start)
     try:
         done.wait()
     except BaseException:
-        loop.call_soon_threadsafe(tasks[0].cancel)
+        loop.call_soon_threadsafe(cancel)
         done.wait()
         raise
     return tasks[0].result()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from text2expert.errors import LedgerError
 from text2expert.plan import Plan, Preview, Shown, StepPlan, Steps
 from text2expert.records import Chunk, Document
 from text2expert.teaching import Lesson, lessons, teach_and_judge
@@ -172,7 +173,7 @@ def _step(name: str, step: Any, estimate: "Estimate", folder: Path, *, measured:
 
 @contextlib.contextmanager
 def _ledger(folder: Path) -> Iterator[Any]:
-    """The run's ledger: the one that is open, or that on the disk; None where there is none yet."""
+    """The run's ledger: the one that is open, or that on the disk; None where there is none yet, or a run is using it."""
     from text2expert import ledger
 
     opened = ledger.opened()
@@ -180,7 +181,12 @@ def _ledger(folder: Path) -> Iterator[Any]:
         yield opened
     elif (folder / ledger.FILE_NAME).is_file():
         with ledger.Ledger(folder) as mine:
-            yield mine
+            try:
+                mine.spent()
+            except LedgerError:  # a plan can do without, and a run will say what is wrong with it
+                yield None
+            else:
+                yield mine
     else:
         yield None
 

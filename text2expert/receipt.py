@@ -1,5 +1,6 @@
 """The receipt of a run (``run.json``): what went in, with which settings, what came out, and what to do next."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -114,7 +115,8 @@ def spent() -> dict[str, Any]:
 def settings(step: Any) -> dict[str, Any]:
     """What distinguishes one configuration of a step from another, as JSON values: its class and its public attributes.
 
-    Those of the class count too (a prompt, say). What is no data, such as a client or a lock, counts by its class alone.
+    Those of the class count too (a prompt, say). What is no data, such as a client or a lock, counts by its class alone, and
+    what is named like a key is not shown: a teacher or a provider of somebody's own may well keep one in public.
     """
     names = [name for name in dir(type(step)) if not name.startswith("_")]
     fields = {name: value for name in names if not _is_code(value := getattr(type(step), name, None))}
@@ -122,8 +124,17 @@ def settings(step: Any) -> dict[str, Any]:
         fields |= {field.name: getattr(step, field.name) for field in attrs.fields(type(step))}
     else:
         fields |= getattr(step, "__dict__", {})
-    plain = {name: _plain(value) for name, value in sorted(fields.items()) if not name.startswith("_")}
+    plain = {name: _shown(name, value) for name, value in sorted(fields.items()) if not name.startswith("_")}
     return {"class": f"{type(step).__module__}.{type(step).__qualname__}", **plain}
+
+
+_SECRET = re.compile(
+    r"(?:^|[_-])(?:api[_-]?)?(?:key|token|secret|password|credentials?|auth|authorization)$", re.IGNORECASE
+)
+
+
+def _shown(name: str, value: Any) -> Any:
+    return "(not shown)" if value is not None and _SECRET.search(name) else _plain(value)
 
 
 def _is_code(value: object) -> bool:
@@ -138,7 +149,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
+        return {str(name): _shown(str(name), each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     if isinstance(value, set | frozenset):
