@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import attrs
+
 from text2expert.errors import LedgerError
 from text2expert.plan import Plan, Preview, Shown, StepPlan, Steps
 from text2expert.records import Chunk, Document
@@ -149,26 +151,42 @@ def step_plans(
     made = []
     if hasattr(steps.teacher, "estimate"):
         estimate = steps.teacher.estimate(chunks, characters, steps.questions)
-        made.append(_step("teacher", steps.teacher, estimate, folder, measured=measured))
+        made.append(
+            _step("teacher", steps.teacher, estimate, folder, _lessons(steps, chunks, characters), measured=measured)
+        )
     if hasattr(steps.verifier, "estimate"):
         estimate = steps.verifier.estimate(chunks, items, characters)
         made.append(_step("verifier", steps.verifier, estimate, folder, measured=measured))
     return tuple(made)
 
 
-def _step(name: str, step: Any, estimate: "Estimate", folder: Path, *, measured: bool) -> StepPlan:
+def _lessons(steps: Steps, chunks: int, characters: int) -> "Estimate | None":
+    """What the teacher's lessons take without the restatements, which come after all of them; None: there are none."""
+    if not attrs.has(type(steps.teacher)) or not getattr(steps.teacher, "rewrites", 0):
+        return None
+    estimate: Estimate = attrs.evolve(steps.teacher, rewrites=0).estimate(chunks, characters, steps.questions)
+    return estimate
+
+
+def _step(
+    name: str, step: Any, estimate: "Estimate", folder: Path, first: "Estimate | None" = None, *, measured: bool
+) -> StepPlan:
+    """The plan of a step by *estimate*, scaled by the replies so far; *first* is what it takes until it does other work."""
     with _ledger(folder) as ledger:
         used = ledger.usage(name) if measured and ledger is not None else None
-        measured = used is not None and bool(used.calls)
-        if used is not None and measured:
-            calls = estimate.calls
-            estimate = step.llm.estimate(
-                calls,
-                round(calls * used.input_tokens),
-                (round(calls * used.output_tokens / SPREAD), round(calls * used.output_tokens * SPREAD)),
-                cached_tokens=round(calls * used.cached_tokens),
-            )
-    return StepPlan(step=name, model=step.name, estimate=estimate, budget=step.budget, measured=measured)
+    if used is None or not used.calls:
+        return StepPlan(step=name, model=step.name, estimate=estimate, budget=step.budget)
+    assumed = first if first is not None and used.calls <= first.calls else estimate
+    sent = used.input_tokens * estimate.input_tokens * assumed.calls / max(1, assumed.input_tokens)
+    written = used.output_tokens * sum(estimate.output_tokens) * assumed.calls / max(1, sum(assumed.output_tokens))
+    cached = used.cached_tokens / used.input_tokens if used.input_tokens else 0.0
+    by_replies = step.llm.estimate(
+        estimate.calls,
+        round(sent),
+        (round(written / SPREAD), round(written * SPREAD)),
+        cached_tokens=round(sent * cached),
+    )
+    return StepPlan(step=name, model=step.name, estimate=by_replies, budget=step.budget, measured=True)
 
 
 @contextlib.contextmanager
