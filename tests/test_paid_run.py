@@ -347,6 +347,17 @@ def test_noise_is_said_to_be_noise_and_every_request_is_accounted_for(source, tm
         assert not (tmp_path / "run" / "run.json").exists()
 
 
+def test_calls_that_failed_are_named_where_the_others_held_nothing(source, tmp_path):
+    """Neither the text nor the model is at fault then."""
+
+    def half(body, nth):
+        return "[]" if len(fences(prompt_of(body), "passage")) > 1 else Refuse(400, "no such parameter")
+
+    steps = {"cross_section": 0.5, "rewrites": 0}
+    with servers(half) as (chat, messages), pytest.raises(NothingTaughtError, match=r"calls failed .*no such parameter"):
+        pipeline(chat, messages, teacher=steps).run(source, out=tmp_path / "run", fine_tune=False)
+
+
 def test_a_document_that_gives_orders_changes_no_verdict(tmp_path):
     source = tmp_path / "orders.txt"
     orders = (

@@ -24,8 +24,10 @@ from text2expert.errors import (
 )
 from text2expert.exchange import Request
 from text2expert.providers import http, resolve
+from text2expert.providers.anthropic import Anthropic
 from text2expert.providers.openai import OpenAI
 
+KEY = "sk-open-0123456789"
 VARIABLES = ("ANTHROPIC_API_KEY", "DEEPSEEK_API_KEY", "OPENAI_API_KEY")
 HOMES = {
     "anthropic/claude-sonnet-5-5": "https://api.anthropic.com",
@@ -460,3 +462,24 @@ def test_certificate_errors_and_answers_have_different_names():
     """What may pass, what will not, and what may have been billed are three things."""
     assert not issubclass(ProviderUnavailable, ProviderError)
     assert not issubclass(AnswerLost, ProviderUnavailable | ProviderError)
+
+
+@pytest.mark.parametrize("make", [OpenAI, Anthropic])
+def test_a_key_that_goes_over_a_network_in_the_clear_is_said_once(make, capsys):
+    """It may be one's own network, so it is not refused."""
+    address = f"http://{make.__name__.lower()}.test:8000"
+    for _ in range(2):
+        make(address, KEY).check()
+    make("https://gateway.test", KEY).check()
+    make("http://localhost:8000", KEY).check()
+    said = capsys.readouterr().err
+    assert 1 == said.count("unencrypted")
+    assert f"{make.__name__.lower()}.test:8000" in said
+    assert KEY not in said
+
+
+def test_a_proxy_that_is_set_is_named_where_nothing_can_be_reached(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy.test:3128")
+    with pytest.raises(ProviderUnavailable, match="proxies are not used") as caught:
+        asyncio.run(http.get("http://127.0.0.1:9/", {}))
+    assert "secret" not in str(caught.value)

@@ -525,6 +525,11 @@ def _nothing_taught(
     )
     if taught.exhausted and not gold.counts.parsed:
         return f"{names}: nothing was taught, for want of money: {taught.exhausted}"
+    if taught.failed and not gold.counts.parsed:
+        return (
+            f"{names}: nothing was taught: {taught.failed:,} of {taught.lessons:,} calls failed ({taught.failure}), and the "
+            "others held no question that can be used"
+        )
     if not gold.counts.parsed and model is not None:
         return (
             f"{names}: nothing was taught: no reply of {model} held a question that can be used; the replies are in the "

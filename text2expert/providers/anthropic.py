@@ -83,6 +83,8 @@ class Anthropic:
             raise AuthenticationFailed(
                 f"no key for {http.host(self.endpoint)}: {own if self.endpoint == ENDPOINT else other}"
             )
+        if self._key is not None:
+            http.warn_if_open(self.endpoint)
 
     async def complete(self, request: Request) -> Completion:
         """The answer to *request*; see `text2expert.providers.Provider` for what it raises."""

@@ -19,10 +19,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
 
 import aiohttp
 import attrs
 
+from text2expert import _progress
 from text2expert.errors import AnswerLost, InputError, ProviderError, ProviderUnavailable, Text2ExpertError
 
 DEADLINE_S = 900.0
@@ -126,6 +128,15 @@ def is_loopback(url: str) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified  # 0.0.0.0: as servers print it
+
+
+@functools.cache
+def warn_if_open(url: str) -> None:
+    """Say once where a key and a text go over a network in the clear; on one's own that may be as it should."""
+    if urlsplit(url).scheme == "http" and not is_loopback(url):
+        _progress.say(
+            f"{host(url)}: the key and the text go there unencrypted; use https:// unless the network is yours"
+        )
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -260,7 +271,10 @@ async def _told(url: str, sending: Awaitable[T], lost: type[Text2ExpertError]) -
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
-    return error.os_error.strerror or type(error.os_error).__name__
+    reason = error.os_error.strerror or type(error.os_error).__name__
+    # It would be handed every key and text, on the word of whatever else set the variable.
+    proxy = "; a proxy is set (HTTPS_PROXY), and proxies are not used" if "https" in getproxies_environment() else ""
+    return f"{reason}{proxy}"
 
 
 def _revealed(headers: Headers) -> dict[str, str]:

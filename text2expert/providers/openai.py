@@ -107,6 +107,8 @@ class OpenAI:
         """
         if self._key is None and not http.is_loopback(self.endpoint):
             raise AuthenticationFailed(f"no key for {http.host(self.endpoint)}: {self._remedy}")
+        if self._key is not None:
+            http.warn_if_open(self.endpoint)
 
     @property
     def _remedy(self) -> str:
