@@ -304,8 +304,9 @@ def test_what_a_cut_reply_held_is_kept(ask):
     assert [ITEM["question"], shut["question"]] == [pair.question for pair in pairs]
 
 
-def test_a_passage_without_facts_is_not_asked_again(ask):
-    pairs, requests = ask('{"items": []}')
+@pytest.mark.parametrize("empty", ['{"items": []}', "[]", "```json\n[ ]\n```"])
+def test_a_passage_without_facts_is_not_asked_again(empty, ask):
+    pairs, requests = ask(empty)
     assert ([], 1) == (pairs, len(requests))
 
 

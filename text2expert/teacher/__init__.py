@@ -7,6 +7,7 @@ questions and answers are read, item by item.
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -49,6 +50,10 @@ BATCH_REQUESTS = 100_000
 """A batch holds at most (Anthropic's documentation)."""
 PASSAGES_TOGETHER = 2.3
 """Passages in a cross-section call, on average."""
+
+
+_NOTHING = re.compile(r"\s*(?:```\w*\s*)?\[\s*\]\s*(?:```\s*)?")
+"""A reply that is an empty list: there is nothing to ask, said without the object around it."""
 
 
 def _whole(minimum: int) -> Any:
@@ -327,7 +332,7 @@ def _is_answered(completion: Completion, listed: str, passages: Sequence[Chunk])
     if not completion.complete or not parsed.complete:
         return False
     none = any(isinstance(value, dict) and value.get(listed) == [] for value in parsed.values)
-    return none or any(True for _ in read(parsed.values, passages))
+    return none or _NOTHING.fullmatch(completion.text) is not None or any(True for _ in read(parsed.values, passages))
 
 
 def _restatements(completion: Completion, chunk: Chunk) -> list[str]:
