@@ -354,7 +354,10 @@ def test_calls_that_failed_are_named_where_the_others_held_nothing(source, tmp_p
         return "[]" if len(fences(prompt_of(body), "passage")) > 1 else Refuse(400, "no such parameter")
 
     steps = {"cross_section": 0.5, "rewrites": 0}
-    with servers(half) as (chat, messages), pytest.raises(NothingTaughtError, match=r"calls failed .*no such parameter"):
+    with (
+        servers(half) as (chat, messages),
+        pytest.raises(NothingTaughtError, match=r"calls failed .*no such parameter"),
+    ):
         pipeline(chat, messages, teacher=steps).run(source, out=tmp_path / "run", fine_tune=False)
 
 
