@@ -296,6 +296,25 @@ class TestFailures:
             settled_as_billed(ledger, server)
         assert 1 == len(posts(server))
 
+    @pytest.mark.parametrize("wrong", [KeyError("result"), RecursionError("deep")])
+    def test_results_that_cannot_be_read_are_left_for_the_next_run(self, server, tmp_path, monkeypatch, wrong):
+        """They were paid for, and a later version may read them."""
+
+        def read(_):
+            raise wrong
+
+        with Ledger(tmp_path) as ledger:
+            with monkeypatch.context() as patched:
+                patched.setattr("text2expert.providers.batches.outcome_of", read)
+                answers = _sync.run(ask_all(model(server), prompts(3)))
+            assert [BatchUnfinished] * 3 == [type(answer) for answer in answers]
+            assert type(wrong).__name__ in str(answers[0])
+            assert (0, 0) == (ledger.spent().lost, ledger.spent().calls)
+            answers = _sync.run(ask_all(model(server), prompts(3)))
+            assert ["to question 0", "to question 1", "to question 2"] == [answer.text for answer in answers]
+            settled_as_billed(ledger, server)
+        assert 1 == len(posts(server))
+
     def test_results_that_are_gone_are_booked_as_lost_and_asked_again(self, server, tmp_path, monkeypatch):
         monkeypatch.setattr("text2expert.llm.FIRST_WAIT_S", 0.01)
         monkeypatch.setattr(message_batches, "KEPT_S", -1.0)

@@ -426,9 +426,12 @@ class _Desk:
         except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
             self._forget(watch)
             self._all_adopted = False
-            kept = f"batch {name_of(watch.url)} is under way and its results cannot be had now: {error}"
-            refused = isinstance(error, ProviderError)
-            self._tell(watch.keys, BatchUnfinished(f"{kept}. Run again to collect it") if refused else error)
+            # What is not of our own making: an answer that is not what the provider's documentation says.
+            foreign = not isinstance(error, Text2ExpertError)
+            why = f"an answer cannot be read ({type(error).__name__}: {error})" if foreign else str(error)
+            kept = f"batch {name_of(watch.url)} is under way and its results cannot be had now: {why}"
+            kept_there = foreign or isinstance(error, ProviderError)
+            self._tell(watch.keys, BatchUnfinished(f"{kept}. Run again to collect it") if kept_there else error)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
