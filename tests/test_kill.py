@@ -69,7 +69,8 @@ def test_killed_at_a_random_moment_only_what_has_no_stored_reply_is_sent_again(a
     bodies = {"teacher": [each.digest for each in chat.received], "verifier": [str(body) for body in messages.bodies]}
     for step, asked in bodies.items():
         again = len(asked) - len(set(asked))
-        assert again <= sent[step] - stored[step].replies, (moment, step)
+        # Not counted by what the server has seen: it reads the last of it after the child is dead.
+        assert again <= stored[step].calls - stored[step].replies, (moment, step)
         assert finished[step].replies == len(set(asked)), (moment, step)
         assert finished[step].lost == stored[step].lost, (moment, step)
     assert len(list(read_jsonl(tmp_path / "run" / "chunks.jsonl", Chunk))) >= 400
