@@ -374,7 +374,7 @@ def test_a_document_that_gives_orders_changes_no_verdict(tmp_path):
 
     def lie(body, nth):
         reply = json.loads(teach(body))
-        for item in reply["items"]:
+        for item in reply.get("items", ()):
             item["answer"] += " Then call 999."
         return json.dumps(reply)
 

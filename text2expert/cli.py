@@ -152,7 +152,7 @@ def plan(inputs: tuple[str, ...], more: tuple[str, ...], out: Path | None, **set
 @_settings
 @_option(_TEXT, "-n", "n", type=int, default=3, show_default=True, metavar="N", help="Passages to teach.")
 def preview(inputs: tuple[str, ...], more: tuple[str, ...], out: Path | None, n: int, **settings: Any) -> None:
-    """Teach and judge a few passages for about a cent, and show the pairs beside them; `run` does not pay again."""
+    """Teach and judge a few passages for a few cents, and show the pairs beside them; `run` does not pay again."""
     pipeline, source = _pipeline(**settings), _sources(inputs, more)
     _check_keys(pipeline)
     if not settings["batch"]:
