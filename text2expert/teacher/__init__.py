@@ -9,7 +9,7 @@ questions and answers are read, item by item.
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -115,6 +115,10 @@ class Teacher:
     Raises:
         InputError: An argument is not what it must be, or a prompt has a field that there is not.
     """
+
+    form: ClassVar[str] = "1"
+    """Raised whenever the same reply would be read as other pairs: those in a run folder are then made again, from the
+    ledger, at no cost."""
 
     llm: LLM = attrs.field(factory=lambda: LLM(DEFAULT_MODEL), converter=as_llm)
     questions_per_chunk: int = attrs.field(default=5, kw_only=True, validator=_whole(1))
