@@ -9,18 +9,24 @@ TEXTS = [
 ]
 
 
-def test_the_passage_that_shares_the_rarest_words_comes_first():
-    assert Index(TEXTS).search("Where do visitors sign?", 1) == [1]
-    assert Index(TEXTS).search("oil pressure of the pump", 3)[0] == 0
+def _best(query):
+    scores = Index(TEXTS).scores(query)
+    return scores.index(max(scores))
 
 
-def test_nothing_is_found_where_no_word_is_shared():
-    assert Index(TEXTS).search("zebra", 3) == []
-    assert Index(["", " "]).search("pump", 3) == []
+def test_the_passage_that_shares_the_rarest_words_scores_highest():
+    assert _best("Where do visitors sign?") == 1
+    assert _best("oil pressure of the pump") == 0
 
 
-def test_equals_come_in_the_order_of_the_text():
-    assert Index(["a mooring line", "a mooring line", "a buoy"]).search("mooring", 3) == [0, 1]
+def test_nothing_scores_where_no_word_is_shared():
+    assert Index(TEXTS).scores("zebra") == [0.0, 0.0, 0.0]
+    assert Index(["", " "]).scores("pump") == [0.0, 0.0]
+
+
+def test_equals_score_equally():
+    one, other, buoy = Index(["a mooring line", "a mooring line", "a buoy"]).scores("mooring")
+    assert one == other > buoy == 0
 
 
 def test_scores_stand_for_all_passages_in_their_order():

@@ -392,7 +392,7 @@ def test_a_prompt_of_ones_own(ask):
         ({"wordings": 2.0}, "wordings=2.0"),
         ({"rewrites": -1}, "rewrites=-1"),
         ({"tries": True}, "tries=True"),
-        ({"cross_section": 1.5}, r"cross_section=1.5: must be a share between 0 and 1"),
+        ({"cross_section": 1.5}, r"cross_section=1.5: must be a share from 0 to 1"),
         ({"cross_section": float("nan")}, "cross_section=nan"),
         ({"budget": -1}, "budget=-1"),
         ({"budget": float("nan")}, "budget=nan"),

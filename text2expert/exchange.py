@@ -4,11 +4,14 @@ A `Request` holds every value that reaches the wire, so that its digest can stan
 for twice, and a changed prompt, schema or model is another request.
 """
 
+import functools
 import hashlib
+import ipaddress
 import json
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -113,3 +116,15 @@ class Completion:
     def complete(self) -> bool:
         """Whether the model said all it wanted to say."""
         return self.finish == "stop"
+
+
+@functools.lru_cache(maxsize=64)  # asked for every request
+def is_here(endpoint: str) -> bool:
+    """Whether what is sent to *endpoint*, a URL, stays on this machine: its host is a loopback one by name or address."""
+    host = (urlsplit(endpoint).hostname or "").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -6,7 +6,6 @@ Teacher and Verifier know none of this, and neither do providers.
 """
 
 import asyncio
-import ipaddress
 import json
 import logging
 import math
@@ -22,8 +21,8 @@ from urllib.parse import urlsplit
 import attrs
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
+from text2expert import _arguments, prices, providers
 from text2expert import ledger as _ledger
-from text2expert import prices, providers
 from text2expert.errors import (
     AnswerLost,
     BudgetExhausted,
@@ -31,7 +30,7 @@ from text2expert.errors import (
     ProviderError,
     ProviderUnavailable,
 )
-from text2expert.exchange import Completion, Effort, Request
+from text2expert.exchange import Completion, Effort, Request, is_here
 from text2expert.ledger import Ledger
 from text2expert.limiter import LONGEST_RETRY_AFTER_S, Limiter, OutOfOrder, in_flight
 from text2expert.limiter import limiter as limiter_of
@@ -81,12 +80,6 @@ class _Wire:
     tariff: Tariff
 
 
-def _positive(_: object, attribute: "attrs.Attribute[int]", value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        msg = f"{attribute.name}={value!r}: give a whole number from 1 up"
-        raise InputError(msg)
-
-
 def _json(_: object, attribute: "attrs.Attribute[Any]", value: Mapping[str, Any]) -> None:
     try:
         json.dumps(value, allow_nan=False)
@@ -122,12 +115,12 @@ class LLM:
     base_url: str | None = attrs.field(default=None, kw_only=True)
     _api_key: str | None = attrs.field(default=None, kw_only=True, repr=False)
     price: Price | None = attrs.field(default=None, kw_only=True)
-    concurrency: int = attrs.field(default=64, kw_only=True, validator=_positive)
+    concurrency: int = attrs.field(default=64, kw_only=True, validator=_arguments.whole(1))
     thinking: bool | None = attrs.field(default=None, kw_only=True)
     effort: Effort | None = attrs.field(default=None, kw_only=True)
-    max_tokens: int = attrs.field(default=8192, kw_only=True, validator=_positive)
+    max_tokens: int = attrs.field(default=8192, kw_only=True, validator=_arguments.whole(1))
     extras: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_json, hash=False)
-    attempts: int = attrs.field(default=8, kw_only=True, validator=_positive)
+    attempts: int = attrs.field(default=8, kw_only=True, validator=_arguments.whole(1))
     batch: bool = attrs.field(default=False, kw_only=True)
     provider: Provider | None = attrs.field(default=None, kw_only=True, repr=False)
 
@@ -443,9 +436,4 @@ def _given_up(error: ProviderUnavailable | AnswerLost, attempts: int) -> Provide
 
 def _host(endpoint: str) -> str | None:
     """Who gets what is sent to *endpoint*; None: this machine."""
-    host = urlsplit(endpoint).hostname or endpoint
-    try:
-        here = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        here = host == "localhost" or host.endswith(".localhost")
-    return None if here else host
+    return None if is_here(endpoint) else urlsplit(endpoint).hostname or endpoint

@@ -9,13 +9,14 @@ import contextlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 import text2expert
-from text2expert import _sync, documents, files
+from text2expert import _arguments, _sync, documents, files
 from text2expert._progress import bar, say
 from text2expert.errors import InputError, NothingTaughtError
 from text2expert.materials import adopt, by_hand, dataset_name, exam_of, keep_sources, texts_of, write_gold
@@ -113,19 +114,14 @@ class Pipeline:
         seed: Decides every draw, the exam split above all.
     """
 
-    seed: int = attrs.field(default=0)
+    seed: int = attrs.field(default=0, validator=_arguments.whole(0))
     chunker: "Chunker" = attrs.field(factory=_default_chunker)
     teacher: SupportsTeach = attrs.field(factory=_default_teacher)
     verifier: SupportsVerify | None = attrs.field(factory=_default_verifier)
     trainer: Trainer = attrs.field(default=attrs.Factory(lambda self: Trainer(seed=self.seed), takes_self=True))
     questions_per_chunk: int | None = attrs.field(default=None)
-    budget: float | None = attrs.field(default=None)
+    budget: Decimal | float | None = attrs.field(default=None, validator=_arguments.dollars)
     include_unverified: bool = attrs.field(default=False)
-
-    @seed.validator
-    def _whole(self, attribute: "attrs.Attribute[int]", value: int) -> None:
-        if type(value) is not int or value < 0:
-            raise InputError(f"{attribute.name} must be a whole number from 0, got {value!r}")
 
     @chunker.validator
     @teacher.validator
@@ -155,15 +151,8 @@ class Pipeline:
             )
             raise InputError(msg)
 
-    @budget.validator
-    def _dollars(self, attribute: "attrs.Attribute[float | None]", value: float | None) -> None:
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf")
-        ):
-            raise InputError(f"{attribute.name} must be US dollars from 0, or None for no limit; got {value!r}")
-
     @classmethod
-    def cloud(cls, *, budget: float | None = None, **steps: Any) -> "Pipeline":
+    def cloud(cls, *, budget: Decimal | float | None = None, **steps: Any) -> "Pipeline":
         """DeepSeek teaches, Claude verifies; both need a key (DEEPSEEK_API_KEY, ANTHROPIC_API_KEY) and cost money.
 
         Args:

@@ -3,6 +3,7 @@
 import html
 import textwrap
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -31,7 +32,7 @@ class Steps(Protocol):
     @property
     def seed(self) -> int: ...  # noqa: D102
     @property
-    def budget(self) -> float | None: ...  # noqa: D102
+    def budget(self) -> Decimal | float | None: ...  # noqa: D102
     @property
     def include_unverified(self) -> bool: ...  # noqa: D102
     @property

@@ -6,6 +6,7 @@ of a run that was stopped), what those took stands in for what was assumed.
 
 import contextlib
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,7 +58,7 @@ async def plan(steps: Steps, inputs: list[Document], folder: Path) -> Plan:
             for step in (steps.teacher, steps.verifier)
             if not hasattr(step, "estimate") and not is_free(step)
         ),
-        budget=steps.budget,
+        budget=_float(steps.budget),
         seconds=(chunks / CHUNKS_PER_SECOND if free else 0.0) + waiting + (work.training.seconds or 0.0),
         folder=str(folder),
     )
@@ -175,7 +176,7 @@ def _step(
     with _ledger(folder) as ledger:
         used = ledger.usage(name) if measured and ledger is not None else None
     if used is None or not used.calls:
-        return StepPlan(step=name, model=step.name, estimate=estimate, budget=step.budget)
+        return StepPlan(step=name, model=step.name, estimate=estimate, budget=_float(step.budget))
     assumed = first if first is not None and used.calls <= first.calls else estimate
     sent = used.input_tokens * estimate.input_tokens * assumed.calls / max(1, assumed.input_tokens)
     written = used.output_tokens * sum(estimate.output_tokens) * assumed.calls / max(1, sum(assumed.output_tokens))
@@ -186,7 +187,12 @@ def _step(
         (round(written / SPREAD), round(written * SPREAD)),
         cached_tokens=round(sent * cached),
     )
-    return StepPlan(step=name, model=step.name, estimate=by_replies, budget=step.budget, measured=True)
+    return StepPlan(step=name, model=step.name, estimate=by_replies, budget=_float(step.budget), measured=True)
+
+
+def _float(budget: Decimal | float | None) -> float | None:
+    """Plans say about what something costs; exact dollars are the ledger's business."""
+    return None if budget is None else float(budget)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ model that is not in it needs an explicit `Price`, unless it is served on this m
 """
 
 import functools
-import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from text2expert.errors import InputError
-from text2expert.exchange import Usage
+from text2expert.exchange import Usage, is_here
 
 _EXACT: Final = Context(prec=60, traps=[InvalidOperation])
 """Products of tokens and prices have fewer digits than this, so they are never rounded, whatever the caller's context is."""
@@ -219,7 +218,7 @@ def tariff(model: str, *, endpoint: str, price: Price | None = None) -> Tariff:
         InputError: The model was retired (the message names its successor), or its price is not known.
     """
     host = (urlsplit(endpoint).hostname or "").lower()
-    local = _is_loopback(host)
+    local = is_here(endpoint)
     table = _table()
     name = _DATED.sub("", re.sub(r"[\s._]+", "-", model.strip().lower()).rpartition("/")[2])
     gone = table.retired.get(name)
@@ -243,15 +242,6 @@ def tariff(model: str, *, endpoint: str, price: Price | None = None) -> Tariff:
 
 
 _ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @attrs.frozen(kw_only=True)

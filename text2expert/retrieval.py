@@ -1,6 +1,5 @@
 """BM25 over passages (Robertson and Zaragoza, 2009; `bm25s`, Lucene's variant): which passages speak of the same things."""
 
-import heapq
 import re
 import warnings
 from collections.abc import Sequence
@@ -9,10 +8,10 @@ _WORDS = re.compile(r"\w+(?:[.,]\w+)*")
 
 
 class Index:
-    """Passages to be searched by their words; built once, searched often, deterministic."""
+    """Passages to be compared with a text by their words; built once, asked often, deterministic."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        """Index *texts*; their positions are what `search` gives back."""
+        """Index *texts*; `scores` are in their order."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it loads tqdm, which warns in notebooks without ipywidgets
             import bm25s  # noqa: PLC0415 - 0.3 s that only a search should cost
@@ -32,9 +31,3 @@ class Index:
             return [0.0] * self._size
         found: list[float] = self._searcher.get_scores(known).tolist()
         return found
-
-    def search(self, query: str, k: int) -> list[int]:
-        """Positions of the *k* passages that fit *query* best, best first, the earlier of equals first; none of score 0."""
-        scores = self.scores(query)
-        best = heapq.nsmallest(k, range(self._size), key=lambda place: (-scores[place], place))
-        return [place for place in best if scores[place] > 0]

@@ -200,12 +200,10 @@ async def rewrite(chunks: Iterable[Chunk], total: int, teacher: Any) -> tuple[li
         nonlocal missing
         try:
             texts = await teacher.arewrite(chunk, teacher.rewrites)
-        except BudgetExhausted:
-            return place, []
-        except (ProviderUnavailable, AnswerLost, ProviderError) as error:
-            if isinstance(error, AuthenticationFailed | OutOfBalance):
-                raise
-            missing += 1
+        except (AuthenticationFailed, OutOfBalance):
+            raise
+        except (BudgetExhausted, ProviderError, ProviderUnavailable, AnswerLost) as error:
+            missing += not isinstance(error, BudgetExhausted)
             return place, []
         return place, [{"chunk": chunk.id, "key": chunk.key, "text": text, "model": teacher.name} for text in texts]
 
@@ -229,11 +227,9 @@ async def _give(
 ) -> _Outcome:
     try:
         taught = await teacher.ateach(lesson.passages, questions)
-    except (BudgetExhausted, ProviderUnavailable, AnswerLost) as error:
-        return _Outcome(lesson, [], [], error)
-    except ProviderError as error:
-        if isinstance(error, AuthenticationFailed | OutOfBalance):
-            raise
+    except (AuthenticationFailed, OutOfBalance):
+        raise
+    except (BudgetExhausted, ProviderError, ProviderUnavailable, AnswerLost) as error:
         return _Outcome(lesson, [], [], error)
     sources = tuple(chunk.id for chunk in lesson.passages)
     # Numbers of the text's order are given at the end; no prompt holds them.

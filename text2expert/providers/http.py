@@ -8,7 +8,6 @@ import asyncio
 import atexit
 import contextlib
 import functools
-import ipaddress
 import json
 import math
 import os
@@ -26,6 +25,7 @@ import attrs
 
 from text2expert import _progress
 from text2expert.errors import AnswerLost, InputError, ProviderError, ProviderUnavailable, Text2ExpertError
+from text2expert.exchange import is_here
 
 DEADLINE_S = 900.0
 """For a whole request. DeepSeek holds one for up to 600 s before it begins to answer."""
@@ -117,17 +117,9 @@ def endpoint(url: str) -> str:
     return url
 
 
-@functools.lru_cache(maxsize=64)  # asked before every request
 def is_loopback(url: str) -> bool:
-    """Whether *url* leads to this machine."""
-    name = urlsplit(url).hostname or ""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified  # 0.0.0.0: as servers print it
+    """Whether *url* leads to this machine; 0.0.0.0 does too, as servers print it."""
+    return is_here(url) or urlsplit(url).hostname in {"0.0.0.0", "::"}  # noqa: S104 - nothing is bound to it
 
 
 @functools.cache

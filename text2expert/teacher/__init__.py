@@ -9,11 +9,12 @@ questions and answers are read, item by item.
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import attrs
 
-from text2expert import evidence, ledger, replies
+from text2expert import _arguments, evidence, ledger, replies
 from text2expert._progress import bar, say
 from text2expert._sync import run
 from text2expert._tasks import in_order
@@ -56,37 +57,11 @@ _NOTHING = re.compile(r"\s*(?:```\w*\s*)?\[\s*\]\s*(?:```\s*)?")
 """A reply that is an empty list: there is nothing to ask, said without the object around it."""
 
 
-def _whole(minimum: int) -> Any:
-    def validate(_: Any, attribute: "attrs.Attribute[int]", value: Any) -> None:
-        if type(value) is not int or value < minimum:
-            msg = f"{attribute.name}={value!r}: must be a whole number from {minimum} on"
-            raise InputError(msg)
-
-    return validate
-
-
-def _share(_: Any, attribute: "attrs.Attribute[float]", value: Any) -> None:
-    if type(value) not in (int, float) or not 0 <= value <= 1:
-        msg = f"{attribute.name}={value!r}: must be a share between 0 and 1"
-        raise InputError(msg)
-
-
-def _dollars(_: Any, attribute: "attrs.Attribute[float | None]", value: Any) -> None:
-    if value is not None and (
-        not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0
-    ):
-        msg = f"{attribute.name}={value!r}: must be US dollars from 0 on, or None for no cap"
-        raise InputError(msg)
-
-
-def _words(_: Any, attribute: "attrs.Attribute[str]", value: Any) -> None:
-    if not isinstance(value, str) or not value.strip():
-        msg = f"{attribute.name}={value!r}: must be a few words, such as 'a clinician' or 'medical documentation'"
-        raise InputError(msg)
-
-
 def _template(_: Any, attribute: "attrs.Attribute[str]", value: Any) -> None:
     prompts.checked(attribute.name, value)
+
+
+_WORDS = _arguments.words("a few words, such as 'a clinician' or 'medical documentation'")
 
 
 @attrs.frozen
@@ -121,17 +96,17 @@ class Teacher:
     ledger, at no cost."""
 
     llm: LLM = attrs.field(factory=lambda: LLM(DEFAULT_MODEL), converter=as_llm)
-    questions_per_chunk: int = attrs.field(default=5, kw_only=True, validator=_whole(1))
-    budget: float | None = attrs.field(default=None, kw_only=True, validator=_dollars)
-    wordings: int = attrs.field(default=4, kw_only=True, validator=_whole(1))
-    cross_section: float = attrs.field(default=0.1, kw_only=True, validator=_share)
-    rewrites: int = attrs.field(default=1, kw_only=True, validator=_whole(0))
-    audience: str = attrs.field(default="a practitioner", kw_only=True, validator=_words)
-    domain: str = attrs.field(default="professional reference documents", kw_only=True, validator=_words)
+    questions_per_chunk: int = attrs.field(default=5, kw_only=True, validator=_arguments.whole(1))
+    budget: Decimal | float | None = attrs.field(default=None, kw_only=True, validator=_arguments.dollars)
+    wordings: int = attrs.field(default=4, kw_only=True, validator=_arguments.whole(1))
+    cross_section: float = attrs.field(default=0.1, kw_only=True, validator=_arguments.share)
+    rewrites: int = attrs.field(default=1, kw_only=True, validator=_arguments.whole(0))
+    audience: str = attrs.field(default="a practitioner", kw_only=True, validator=_WORDS)
+    domain: str = attrs.field(default="professional reference documents", kw_only=True, validator=_WORDS)
     prompt: str = attrs.field(default=prompts.PROMPT, kw_only=True, repr=False, validator=_template)
     cross_prompt: str = attrs.field(default=prompts.CROSS_PROMPT, kw_only=True, repr=False, validator=_template)
     rewrite_prompt: str = attrs.field(default=prompts.REWRITE_PROMPT, kw_only=True, repr=False, validator=_template)
-    tries: int = attrs.field(default=2, kw_only=True, validator=_whole(1))
+    tries: int = attrs.field(default=2, kw_only=True, validator=_arguments.whole(1))
 
     @property
     def name(self) -> str:

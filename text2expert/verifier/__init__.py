@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import attrs
 
-from text2expert import ledger
+from text2expert import _arguments, ledger
 from text2expert._progress import bar, say
 from text2expert._sync import run
 from text2expert._tasks import in_order
@@ -54,37 +54,6 @@ VERDICT_TOKENS_RANGE = (45, 120)
 """Of one verdict as it is written, with a reason of a few words or of a long sentence; plans only."""
 
 
-def _whole(_: object, attribute: "attrs.Attribute[int]", value: int) -> None:
-    if type(value) is not int or value < 1:
-        msg = f"{attribute.name}={value!r}: must be a whole number from 1 on"
-        raise InputError(msg)
-
-
-def _share(_: object, attribute: "attrs.Attribute[float]", value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        msg = f"{attribute.name}={value!r}: must be a share from 0 to 1, such as 0.5 for one half"
-        raise InputError(msg)
-
-
-def _dollars(_: object, attribute: "attrs.Attribute[float | None]", value: Decimal | float | None) -> None:
-    number = not isinstance(value, bool) and isinstance(value, int | float | Decimal)
-    if value is not None and not (number and math.isfinite(value) and value >= 0):
-        msg = f"{attribute.name}={value!r}: must be US dollars from 0 on, or None for no limit"
-        raise InputError(msg)
-
-
-def _seed(_: object, attribute: "attrs.Attribute[int]", value: int) -> None:
-    if type(value) is not int:
-        msg = f"{attribute.name}={value!r}: must be a whole number"
-        raise InputError(msg)
-
-
-def _text(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:
-    if not isinstance(value, str) or not value.strip():
-        msg = f"{attribute.name}={value!r}: must be what a judge is told, as text; leave it out for ours"
-        raise InputError(msg)
-
-
 def _quiet(llm: LLM | str) -> LLM:
     """*llm* as a model that does not think aloud unless it was told to: a verdict needs a look, not an essay."""
     model = as_llm(llm)
@@ -110,6 +79,9 @@ class _Unjudged(NamedTuple):
     items: int
     why: str
     by_budget: bool
+
+
+_PROMPT = _arguments.words("what a judge is told, as text; leave it out for ours")
 
 
 @attrs.frozen
@@ -139,13 +111,13 @@ class Verifier:
     """Raised whenever the same settings would show a judge something else, or take a reply for something else."""
 
     llm: LLM = attrs.field(factory=lambda: LLM("anthropic/claude-sonnet-5-5"), converter=_quiet)
-    sample: float = attrs.field(default=1.0, kw_only=True, validator=_share)
-    budget: Decimal | float | None = attrs.field(default=None, kw_only=True, validator=_dollars)
-    pairs_per_call: int = attrs.field(default=5, kw_only=True, validator=_whole)
-    controls: float = attrs.field(default=0.05, kw_only=True, validator=_share)
-    seed: int = attrs.field(default=0, kw_only=True, validator=_seed)
-    prompt: str = attrs.field(default=INSTRUCTIONS, kw_only=True, repr=False, converter=_or_ours, validator=_text)
-    tries: int = attrs.field(default=2, kw_only=True, validator=_whole)
+    sample: float = attrs.field(default=1.0, kw_only=True, validator=_arguments.share)
+    budget: Decimal | float | None = attrs.field(default=None, kw_only=True, validator=_arguments.dollars)
+    pairs_per_call: int = attrs.field(default=5, kw_only=True, validator=_arguments.whole(1))
+    controls: float = attrs.field(default=0.05, kw_only=True, validator=_arguments.share)
+    seed: int = attrs.field(default=0, kw_only=True, validator=_arguments.whole(0))
+    prompt: str = attrs.field(default=INSTRUCTIONS, kw_only=True, repr=False, converter=_or_ours, validator=_PROMPT)
+    tries: int = attrs.field(default=2, kw_only=True, validator=_arguments.whole(1))
 
     @property
     def name(self) -> str:
