@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import attrs
@@ -395,6 +396,15 @@ def test_a_verifier_that_may_judge_nothing_is_refused_before_anything_is_paid(so
             source, out=tmp_path / "run", fine_tune=False
         )
         assert run.receipt["counts"]["gold"] > 30
+
+
+def test_budgets_may_be_given_in_exact_dollars(source):
+    from text2expert import Pipeline, Teacher, Verifier
+
+    steps = Pipeline(
+        teacher=Teacher(budget=Decimal("0.01")), verifier=Verifier(budget=Decimal("0.02")), budget=Decimal("0.03")
+    )
+    assert "reaches" in str(steps.plan(source))
 
 
 def test_a_missing_key_is_said_before_anything_is_written(source, tmp_path, monkeypatch):
