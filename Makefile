@@ -33,6 +33,7 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	cd text2expert/recipes && MYPYPATH=. $(abspath $(BIN))/mypy --config-file ../../pyproject.toml --explicit-package-bases *.py
 	$(BIN)/lint-imports
 
 # Half an hour and more; what it prints goes into docs/proof.md and docs/benchmarks.md.

@@ -1,8 +1,10 @@
 """What every test stands on: no keys, no network, no model hub."""
 
+import importlib
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -57,3 +59,18 @@ def served(tmp_path_factory):
 
     with serving(tmp_path_factory.mktemp("served")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def recipes():
+    """The recipes as modules by their names, which find each other as they do when they are run."""
+    from text2expert.runners import local
+
+    folder = Path(local.__file__).parent.parent / "recipes"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("OMP_NUM_THREADS", "1")
+        import torch
+
+        torch.set_num_threads(1)
+        yield {path.stem: importlib.import_module(path.stem) for path in folder.glob("*.py")}

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import importlib
 import json
 import math
 import os
@@ -27,19 +26,6 @@ RECIPES = Path(local.__file__).parent.parent / "recipes"
 
 # PEFT reads an attribute of transformers that was renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-
-
-@pytest.fixture(scope="module")
-def recipes():
-    """The recipes as modules, found as they find each other when they are run."""
-    sys.path.insert(0, str(RECIPES))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        import torch
-
-        torch.set_num_threads(1)
-        yield {name: importlib.import_module(name) for name in ("stage", "chat", "scratch", "lora", "answer")}
-    sys.path.remove(str(RECIPES))
 
 
 @pytest.fixture(scope="module")
@@ -273,48 +259,45 @@ def test_a_checkpoint_of_other_settings_is_not_used(with_base, recipes):
 # -- batches and loss --------------------------------------------------------------------------------------------------
 
 
-def rows_of(lora, items, lengths):
+def rows_of(recipes, items, lengths):
     return [
-        lora.Row(item=str(item), question="", prompt="", completion=[0], length=length)
+        recipes["rows"].Row(item=str(item), question="", prompt="", completion=[0], length=length)
         for item, length in zip(items, lengths, strict=True)
     ]
 
 
-def settings_of(lora, **more):
+def settings_of(recipes, **more):
     required = {"base": "", "gold": "", "default_chat_template": "", "epochs": 1, "learning_rate": 1e-3}
-    return lora.Settings(**{**required, "batch_size": 4, "r": 8, "alpha": 8, **more})
+    return recipes["settings"].Settings(**{**required, "batch_size": 4, "r": 8, "alpha": 8, **more})
 
 
 @given(data=st.data())
 def test_an_epoch_has_every_row_once(recipes, data):
     """In full batches but for one, in an order of the seed and the epoch alone."""
-    lora = recipes["lora"]
     items = data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=80))
     lengths = data.draw(st.lists(st.integers(1, 50), min_size=len(items), max_size=len(items)))
-    settings = settings_of(lora, batch_size=data.draw(st.integers(1, 9)))
-    rows = rows_of(lora, items, lengths)
-    batches = lora.epoch_batches(rows, 3, settings)
+    settings = settings_of(recipes, batch_size=data.draw(st.integers(1, 9)))
+    rows = rows_of(recipes, items, lengths)
+    batches = recipes["batches"].epoch_batches(rows, 3, settings)
     assert sorted(row for batch in batches for row in batch) == list(range(len(items)))
     assert sum(len(batch) < settings.batch_size for batch in batches) <= 1
     assert len(batches) == math.ceil(len(rows) / settings.batch_size)
-    assert batches == lora.epoch_batches(rows, 3, settings)
+    assert batches == recipes["batches"].epoch_batches(rows, 3, settings)
 
 
 def test_wordings_of_an_item_are_kept_apart(recipes):
     """With items enough to fill a batch, none of them meets itself."""
-    lora = recipes["lora"]
     items = [item for item in range(40) for _ in range(5)]
-    rows = rows_of(lora, items, [random.Random(n).randrange(10, 40) for n in range(200)])
-    for batch in lora.epoch_batches(rows, 0, settings_of(lora, batch_size=8)):
+    rows = rows_of(recipes, items, [random.Random(n).randrange(10, 40) for n in range(200)])
+    for batch in recipes["batches"].epoch_batches(rows, 0, settings_of(recipes, batch_size=8)):
         assert len({items[row] for row in batch}) == len(batch)
 
 
 def test_a_batch_has_rows_of_similar_length(recipes):
     """Padding is what a batch of mixed lengths spends its time on; less than a tenth is left."""
-    lora = recipes["lora"]
     draw = random.Random(0)
-    rows = rows_of(lora, range(400), [draw.randrange(10, 100) for _ in range(400)])
-    batches = lora.epoch_batches(rows, 0, settings_of(lora, batch_size=8))
+    rows = rows_of(recipes, range(400), [draw.randrange(10, 100) for _ in range(400)])
+    batches = recipes["batches"].epoch_batches(rows, 0, settings_of(recipes, batch_size=8))
     padded = sum(len(batch) * max(rows[row].length for row in batch) for batch in batches)
     assert sum(row.length for row in rows) / padded > 0.9
 
@@ -322,7 +305,7 @@ def test_a_batch_has_rows_of_similar_length(recipes):
 @given(question=st.text(max_size=60), seed=st.integers(0, 1000))
 def test_noise_only_drops_and_swaps_words(recipes, question, seed):
     """Nothing is invented, numbers and names stay, and a question never becomes empty."""
-    noisy = recipes["lora"].with_noise(question, random.Random(seed)).split()
+    noisy = recipes["batches"].with_noise(question, random.Random(seed)).split()
     words = question.split()
     assert all(noisy.count(word) <= words.count(word) for word in noisy)
     assert bool(noisy) == bool(words)
@@ -337,9 +320,9 @@ def test_noise_leaves_what_is_quoted(recipes):
     """The name of a column or a section is in quotation marks, and its words are as telling as a number."""
     question = 'what is given under "upper limit of flow" in the table'
     for seed in range(50):
-        noisy = recipes["lora"].with_noise(question, random.Random(seed)).split()
+        noisy = recipes["batches"].with_noise(question, random.Random(seed)).split()
         assert {'"upper', "limit", "of", 'flow"'} <= set(noisy)
-    assert len({recipes["lora"].with_noise(question, random.Random(seed)) for seed in range(50)}) > 20
+    assert len({recipes["batches"].with_noise(question, random.Random(seed)) for seed in range(50)}) > 20
 
 
 @pytest.fixture(scope="module")
@@ -349,14 +332,13 @@ def loaded(trained, recipes):
     from accelerate import Accelerator
     from transformers import AutoTokenizer
 
-    lora = recipes["lora"]
     folder = trained[0]
     settings = settings_of(
-        lora, base=str(folder / "base"), gold=str(folder / "golden_dataset.jsonl"), batch_size=7, question_noise=0.5
+        recipes, base=str(folder / "base"), gold=str(folder / "golden_dataset.jsonl"), batch_size=7, question_noise=0.5
     )
     accelerator = Accelerator(cpu=True)
     tokenizer = AutoTokenizer.from_pretrained(settings.base)
-    model = lora.add_lora(lora.load_base(settings, accelerator), settings, None)
+    model = recipes["loading"].add_lora(recipes["loading"].load_base(settings, accelerator), settings, None)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
@@ -372,10 +354,10 @@ def test_padding_and_cutting_change_nothing(loaded, recipes):
 
     lora = recipes["lora"]
     model, tokenizer, settings = loaded
-    rows = lora.read_rows(settings, tokenizer)
+    rows = recipes["rows"].read_rows(settings, tokenizer)
 
     def loss(**more):
-        loader = lora.Loader(rows, tokenizer, dataclasses.replace(settings, **more), torch.device("cpu"))
+        loader = recipes["batches"].Loader(rows, tokenizer, dataclasses.replace(settings, **more), torch.device("cpu"))
         batches = list(loader.micro_batches(2))
         model.zero_grad()
         total = 0.0
@@ -394,7 +376,7 @@ def test_padding_and_cutting_change_nothing(loaded, recipes):
 
     total, tokens = 0.0, 0
     for number in loader.batches[2]:
-        prompt = lora.encode(tokenizer, [loader.prompt(number, 0)])[0]
+        prompt = recipes["rows"].encode(tokenizer, [loader.prompt(number, 0)])[0]
         completion = rows[number].completion
         logits = model(input_ids=torch.tensor([prompt + completion])).logits[0]
         targets = torch.tensor(completion)
@@ -406,7 +388,7 @@ def test_padding_and_cutting_change_nothing(loaded, recipes):
 def test_the_learning_rate_rises_and_falls(recipes):
     """A warm-up in a straight line, a cosine down to a tenth."""
     lora = recipes["lora"]
-    settings = settings_of(lora, learning_rate=1.0, warmup=0.1)
+    settings = settings_of(recipes, learning_rate=1.0, warmup=0.1)
     rates = [lora.learning_rate(step, 100, settings) for step in range(100)]
     assert rates[:10] == pytest.approx([n / 10 for n in range(1, 11)])
     assert rates[10:] == sorted(rates[10:], reverse=True)
@@ -492,7 +474,6 @@ def test_an_answer_too_long_is_left_out_and_none_left_is_an_error(loaded, recipe
     """A cut answer would teach a wrong one; a training without a trained token would teach nothing."""
     import dataclasses
 
-    lora = recipes["lora"]
     _, tokenizer, settings = loaded
     path = tmp_path / "gold.jsonl"
     records = [
@@ -502,11 +483,11 @@ def test_an_answer_too_long_is_left_out_and_none_left_is_an_error(loaded, recipe
     ]
     write_jsonl(path, records)
     settings = dataclasses.replace(settings, gold=str(path), max_length=100)
-    assert len(lora.read_rows(settings, tokenizer)) == 2
+    assert len(recipes["rows"].read_rows(settings, tokenizer)) == 2
     assert "left out: 1 rows without an answer, 1 longer than 100 tokens" in capsys.readouterr().out
     write_jsonl(path, records[2:])
     with pytest.raises(SystemExit, match="no row has a token to train on"):
-        lora.read_rows(settings, tokenizer)
+        recipes["rows"].read_rows(settings, tokenizer)
 
 
 # -- the toy base ------------------------------------------------------------------------------------------------------
