@@ -12,28 +12,63 @@ from stage import Stage, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How validation was answered after some step."""
+
+    step: int
+    share: float
+    """Of the answers, those that greedy decoding would write exactly."""
+    loss: float
+    """A token of the answers, on average."""
+
+    def beats(self, other: "Evaluation | None") -> bool:
+        """More answers are right, or as many and more surely."""
+        return other is None or (self.share, -self.loss) > (other.share, -other.loss)
+
+
+@dataclass(frozen=True, kw_only=True)
 class State:
     """Where a run stands, beside its weights and the optimizer's."""
 
     step: int
     seconds: float
     threads: int
+    micro_batch_tokens: int
+    activation_checkpointing: bool
+    tokens: int = 0
     loss: float = 0.0
+    share: float = 0.0
+    """Of the validation answers that were right when last asked."""
+    best: Evaluation | None = None
+    without_gain: int = 0
+    """Evaluations since the best one."""
+    stopped_early: bool = False
 
 
 class Trained:
-    """The weights that are trained, by name, and their optimizer."""
+    """The weights that are trained, by name, their optimizer, and the best they were."""
 
     def __init__(self, model: torch.nn.Module, settings: Settings) -> None:
         self.model = model
         self.weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self.size = sum(weight.numel() for weight in self.weights.values())
+        self.best: dict[str, torch.Tensor] = {}
         self.optimizer = torch.optim.AdamW(
             self.weights.values(),
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=True,
         )
+
+    def keep_best(self) -> None:
+        """Copy the weights, away from the GPU."""
+        self.best = {name: weight.detach().to("cpu", copy=True) for name, weight in self.weights.items()}
+
+    def load(self, weights: dict[str, torch.Tensor]) -> None:
+        """Set the weights to other values of the same names."""
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(weights[name])
 
 
 def checkpoint(stage: Stage, trained: Trained, state: State) -> None:
@@ -51,6 +86,7 @@ def checkpoint(stage: Stage, trained: Trained, state: State) -> None:
     }
     save_file(weights, unfinished / "weights.safetensors")
     save_file(moments, unfinished / "optimizer.safetensors")
+    save_file(trained.best, unfinished / "best.safetensors")
     write_json(unfinished / "state.json", {"job_sha256": stage.job_sha256, **asdict(state)})
     unfinished.rename(folder)
     for old in older:
@@ -68,21 +104,22 @@ def resume(stage: Stage, trained: Trained, log: Path) -> State | None:
         values = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         if values.pop("job_sha256") != stage.job_sha256:
             continue
-        state = State(**values)
-        weights = load_file(folder / "weights.safetensors")
-        with torch.no_grad():
-            for name, weight in trained.weights.items():
-                weight.copy_(weights[name])
+        best = values.pop("best")
+        state = State(**values, best=Evaluation(**best) if best else None)
+        trained.load(load_file(folder / "weights.safetensors"))
+        trained.best = load_file(folder / "best.safetensors")
         for key, value in load_file(folder / "optimizer.safetensors").items():
             moment, name = key.split(" ", 1)
             weight = trained.weights[name]
             trained.optimizer.state[weight][moment] = value.to(weight.device)
-        with open(log, encoding="utf-8", newline="\n") as file:
-            lines = [line.rstrip() for line in file if is_before(line, state.step)]
-        log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        if stage.writes:
+            with open(log, encoding="utf-8", newline="\n") as file:
+                lines = [line.rstrip() for line in file if is_before(line, state.step)]
+            log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         print(f"going on after step {state.step}")
         return state
-    log.write_text("", encoding="utf-8")
+    if stage.writes:
+        log.write_text("", encoding="utf-8")
     return None
 
 

@@ -24,15 +24,29 @@ class Stage:
         self.job_sha256 = hashlib.sha256(data).hexdigest()
         self.folder = Path(job).parent
         self.started = time.monotonic()
-        (self.folder / "progress.jsonl").unlink(missing_ok=True)
+        self.writes = os.environ.get("RANK", "0") == "0"
+        """Whether this process writes files: of several that share a stage, the first one does."""
+        if self.writes:
+            (self.folder / "progress.jsonl").unlink(missing_ok=True)
 
     def progress(self, done: int, total: int, **more: float) -> None:
-        """Append a line that says *done* of *total*, for the progress bar of whoever waits."""
+        """Append a line that says *done* of *total*, for the progress bar of whoever waits.
+
+        Args:
+            done: Steps done.
+            total: Steps in all.
+            **more: "loss", "tokens_per_second", "seconds_left", "memory_gb" (the most so far, in 10^9 bytes) and
+                "validation" (share of its answers that are right) are shown beside the bar.
+        """
+        if not self.writes:
+            return
         with open(self.folder / "progress.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps({"done": done, "total": total, **more}) + "\n")
 
     def finish(self, **results: object) -> None:
         """Write ``done.json``: from now on this stage is not run again for the same settings."""
+        if not self.writes:
+            return
         seconds = round(time.monotonic() - self.started, 3)
         write_json(self.folder / "done.json", {"job_sha256": self.job_sha256, "seconds": seconds, **results})
 
