@@ -4,21 +4,43 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+import attrs
+
 from text2expert import files
+from text2expert._progress import bar
 from text2expert.errors import InputError, RunFolderError, RunnerError
-from text2expert.records import Answer
-from text2expert.runners.local import RECIPES, check_installed, child_environment, tail
+from text2expert.records import Answer, Disagreement, ExamQuestion, GoldRecord, Merged, fraction, read_jsonl
+from text2expert.runners.local import LEASH, RECIPES, check_installed, child_environment, tail
+
+EXAM, GOLD = "exam.jsonl", "golden_dataset.jsonl"
+
+MERGED = "merged.json"
+"""What recipes/merge.py writes into the folder of a merged model, beside its weights."""
+
+QUESTIONS = 200
+"""Asked of an adapter and of what it was merged into, to compare, where no others are given."""
+
+MAY_DIFFER = 0.05
+"""Share of these answers that rounding may change; a merge that is wrong changes nearly all of them."""
+
+UNFINISHED = ".merging"
+"""How the name of a folder ends in which a merge is under way; it begins with a dot."""
+
+SHOWN = 5
+"""Differing answers that an error spells out."""
 
 
 class Expert:
@@ -28,29 +50,35 @@ class Expert:
     in its own time, and ends with `close`, with the ``with`` block, or with this process.
     """
 
-    def __init__(self, adapter: Path, base: str, revision: str | None = None) -> None:
+    def __init__(self, adapter: Path | None, base: str, revision: str | None = None, *, quantise: bool = True) -> None:
         self.adapter = adapter
+        """None: the base itself is the expert, a merged model."""
         self.base = base
         self.revision = revision
+        self.quantise = quantise
+        """Whether the base may be held in 4 bits where a GPU's memory is short; else it is asked on the CPU there."""
         self._guard = threading.Lock()
         self._child: _Child | None = None
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
-        """The expert of a run folder, or of its ``expert/`` folder; also after it was moved.
+        """The expert of a run folder, of its ``expert/`` folder, or of a merged model's; also after it was moved.
 
         Raises:
             RunFolderError: *folder* holds no expert, or the base it was trained on is gone or has been replaced.
             MissingExtraError: torch and its companions are not installed.
         """
         folder = Path(folder)
+        if (folder / MERGED).is_file():
+            check_installed()
+            return cls(None, str(folder.absolute()))
         adapter = folder if (folder / "adapter_config.json").is_file() else folder / "expert"
         try:
             config = json.loads((adapter / "adapter_config.json").read_bytes())
             recorded = config["base_model_name_or_path"]
         except (OSError, ValueError, KeyError) as error:
             raise RunFolderError(
-                f"{folder} holds no expert: give a run folder with expert/ in it, or that folder itself "
+                f"{folder} holds no expert: give a run folder with expert/ in it, that folder itself, or a merged model "
                 f"(adapter_config.json: {type(error).__name__})"
             ) from error
         check_installed()
@@ -78,6 +106,46 @@ class Expert:
         futures = await asyncio.to_thread(self._send, questions)
         return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
 
+    def merge(self, out: Path | str, questions: Sequence[str] | None = None) -> Merged:
+        """Make a full model of adapter and base: a Hugging Face folder in bf16, which needs neither of them.
+
+        Before it appears, a process of its own that loads it is asked the questions, and its answers are compared with
+        this expert's. Rounding to bf16 may tip a word that was on the edge: up to `MAY_DIFFER` of the answers may
+        differ, and the result names them. Everything happens on this machine, the merge itself on the CPU.
+
+        Args:
+            out: The folder to make; it must not exist yet.
+            questions: Asked for the comparison. None: up to `QUESTIONS` of the exam and the golden dataset beside the
+                expert.
+
+        Questions of this expert that are under way elsewhere fail: its process ends first, to free its memory.
+
+        Raises:
+            InputError: There is no question to compare with, or this is a merged model already.
+            RunFolderError: *out* exists, cannot be written, or another process is at work on it.
+            RunnerError: The merge failed (no room, for instance), or too many answers differ. Nothing is left of it.
+        """
+        if self.adapter is None:
+            raise InputError(f"{self.base} is a merged model already: there is no adapter to merge")
+        asked = _questions(self.adapter, questions)
+        self.close()
+        with _placed(Path(out).absolute()) as folder, bar(3, "Merging", unit="step") as shown:
+            _run_merge([*self._weights(), "--output", str(folder)], offline=os.path.isdir(self.base))
+            shown.update()
+            experts = (
+                type(self)(self.adapter, self.base, self.revision, quantise=False),
+                type(self)(None, str(folder), quantise=False),
+            )
+            answers = []
+            for expert in experts:  # one after the other: memory may not hold both
+                with expert:
+                    answers.append(expert.ask_many(asked))
+                shown.update()
+            merged = _compare(str(out), asked, *answers)
+            facts = json.loads((folder / MERGED).read_bytes())
+            files.write_json(folder / MERGED, {**facts, **attrs.asdict(merged, filter=attrs.filters.exclude("path"))})
+        return merged
+
     def close(self) -> None:
         """End the child process; the next question starts another."""
         with self._guard:
@@ -94,7 +162,7 @@ class Expert:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Expert({str(self.adapter)!r}, base={self.base!r})"
+        return f"Expert({str(self.adapter)!r}, base={self.base!r})" if self.adapter else f"Expert({self.base!r})"
 
     def _send(self, questions: Sequence[str]) -> "list[Future[Answer]]":
         if isinstance(questions, str):
@@ -108,8 +176,14 @@ class Expert:
 
     def _command(self) -> list[str]:
         command = [sys.executable, "-u", str(RECIPES / "answer.py"), "--serve"]
-        command += ["--base", self.base, "--adapter", str(self.adapter.resolve())]
-        return command if self.revision is None else [*command, "--revision", self.revision]
+        return [*command, *self._weights(), *([] if self.quantise else ["--no-quantisation"])]
+
+    def _weights(self) -> list[str]:
+        """Where the recipes find it."""
+        options = ["--base", self.base]
+        if self.adapter is not None:
+            options += ["--adapter", str(self.adapter.resolve())]
+        return options if self.revision is None else [*options, "--revision", self.revision]
 
 
 def _check(question: object, name: str) -> None:
@@ -164,6 +238,104 @@ def _base_sha256(adapter: Path) -> str | None:
     except (OSError, ValueError, AttributeError):
         return None
     return value if isinstance(value, str) else None
+
+
+def _questions(adapter: Path, given: Sequence[str] | None) -> list[str]:
+    """What an adapter and its merged model are asked."""
+    if isinstance(given, str):
+        raise InputError("merge takes a list of questions, even of a single one")
+    asked = _beside(adapter) if given is None else list(given)
+    if not asked:
+        nothing = f" (there is no {EXAM} or {GOLD} in {adapter.parent})" if given is None else ""
+        raise InputError(
+            f"merging {adapter} needs questions whose answers are compared{nothing}: give questions=[...], "
+            "best some that it was trained on"
+        )
+    for number, question in enumerate(asked, 1):
+        _check(question, f"question {number} of {len(asked)}")
+    return asked
+
+
+def _beside(adapter: Path) -> list[str]:
+    """Up to `QUESTIONS` of the exam's and the golden dataset's questions, always the same ones."""
+    folder = adapter.absolute().parent
+    asked = []
+    if (folder / EXAM).is_file():
+        asked += [question.question for question in read_jsonl(folder / EXAM, ExamQuestion)]
+    if (folder / GOLD).is_file():
+        for record in read_jsonl(folder / GOLD, GoldRecord):
+            asked.append("\n".join(part for part in (record.instruction, record.input) if part))
+    return sorted(set(asked), key=lambda question: fraction(0, question))[:QUESTIONS]
+
+
+@contextlib.contextmanager
+def _placed(out: Path) -> Iterator[Path]:
+    """An empty folder beside *out* that becomes it when the block ends, and goes when the block raises.
+
+    Raises:
+        RunFolderError: *out* exists, or cannot be made; or another process is about to make it.
+    """
+    if os.path.lexists(out):
+        raise RunFolderError(f"{out} exists already, and nothing is overwritten: choose another folder, or remove it")
+    folder = out.with_name(f".{out.name}{UNFINISHED}")
+    files.make_folder(folder)
+    with files.locked(folder):
+        try:
+            for entry in folder.iterdir():  # of a merge that was killed
+                if entry.name != files.LOCK_NAME:
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            yield folder
+            (folder / files.LOCK_NAME).unlink()
+            try:
+                folder.rename(out)
+            except OSError as error:
+                raise files.cannot_write(out, error) from error
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def _run_merge(options: list[str], *, offline: bool) -> None:
+    """recipes/merge.py, which ends with this process."""
+    command = [sys.executable, "-P", str(LEASH), str(RECIPES / "merge.py"), *options]
+    with tempfile.NamedTemporaryFile(prefix="text2expert-", suffix=".log") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and recipe
+            command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT,
+            env=child_environment(None, offline=offline), start_new_session=True,
+        )  # fmt: skip
+        with process:
+            try:
+                code = process.wait()
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        if code != 0:
+            raise RunnerError(
+                f"the merge ended with exit code {code}, and nothing is left of it; its last words:\n{tail(Path(log.name))}"
+            )
+
+
+def _compare(path: str, asked: Sequence[str], adapter: Sequence[Answer], merged: Sequence[Answer]) -> Merged:
+    """How the answers of the merged model in *path* compare with the adapter's.
+
+    Raises:
+        RunnerError: More than `MAY_DIFFER` of them differ.
+    """
+    differing = tuple(
+        Disagreement(question=question, adapter=mine.text, merged=its.text)
+        for question, mine, its in zip(asked, adapter, merged, strict=True)
+        if mine.text != its.text
+    )
+    if len(differing) > MAY_DIFFER * len(asked):
+        more = f"\n    and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+        raise RunnerError(
+            f"the merged model answers {len(differing)} of {len(asked)} questions otherwise than the adapter, more than "
+            f"the {MAY_DIFFER:.0%} that rounding may change, so nothing is left of it: serve the adapter on its base "
+            "instead, or ask with questions=[...] what it was trained on\n    "
+            + "\n    ".join(map(str, differing[:SHOWN]))
+            + more
+        )
+    return Merged(path=path, asked=len(asked), agreed=len(asked) - len(differing), differing=differing)
 
 
 class _Child:
@@ -227,7 +399,8 @@ def _receive(
         if "error" in answer:  # with this question; the others have their answers
             future.set_exception(InputError(answer["error"]))
         else:
-            future.set_result(Answer(text=answer["text"], confidence=answer["confidence"], seconds=answer["seconds"]))
+            del answer["id"]
+            future.set_result(Answer(**answer))
     words = tail(log)
     code = process.wait()
     process.stdout.close()

@@ -277,9 +277,36 @@ class Answer:
     confidence: float
     seconds: float
     sources: tuple[str, ...] = ()
+    reasoning: str = ""
+    """What it wrote before or after its answer, where it was trained to reason."""
 
     def __str__(self) -> str:
         return self.text
+
+
+@attrs.frozen(kw_only=True)
+class Disagreement:
+    """A question that a merged model answers otherwise than its adapter."""
+
+    question: str
+    adapter: str
+    merged: str
+
+    def __str__(self) -> str:
+        return f"{self.question!r:.80}: {self.adapter!r:.80} became {self.merged!r:.80}"
+
+
+@attrs.frozen(kw_only=True)
+class Merged:
+    """A full model that an adapter became, and how many of the questions asked it answers as the adapter does."""
+
+    path: str
+    asked: int
+    agreed: int
+    differing: tuple[Disagreement, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.agreed} of {self.asked} answers are those of the adapter"
 
 
 ExamRowName = Literal["taught", "held_out", "new_template", "never_asked", "hand_written"]

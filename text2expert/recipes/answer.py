@@ -3,12 +3,14 @@
     python answer.py stages/after/job.json              prompts.jsonl -> answers.jsonl ; done.json last
     python answer.py --serve --base B [--adapter A]     questions on standard input, answers on standard output
 
-Both ways a question is a line {"id", "question"} and its answer a line {"id", "text", "confidence", "seconds"}. Decoding
-is greedy. Confidence is the geometric mean of the probabilities of the tokens written. A question that leaves no room
-for its answer in the model's window is not cut: when serving, its line is {"id", "error"}; in a job, its answer is empty.
+Both ways a question is a line {"id", "question"} and its answer a line {"id", "text", "reasoning", "confidence",
+"seconds"}. Decoding is greedy. Confidence is the geometric mean of the probabilities of the tokens written. A question
+that leaves no room for its answer in the model's window is not cut: when serving, its line is {"id", "error"}; in a job,
+its answer is empty.
 """
 
 import argparse
+import gc
 import json
 import os
 import queue
@@ -17,13 +19,17 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import torch
+from accelerate.utils.memory import clear_device_cache
+from adapters import attach, cpu_precision, end_tokens, load_tokenizer, read_training, size_in_bf16
 from chat import prompt_of
+from loading import autocast, load_base, precision_to_ask
+from memory import free_bytes, is_out_of_memory
 from stage import Stage, choose_threads, read_jsonl
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessor
+from target import split_answer
+from transformers import GenerationConfig, LogitsProcessor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,11 @@ class Settings:
     """For a base whose tokenizer has none."""
     max_new_tokens: int = 256
     batch_size: int = 32
+    precision: Literal["auto", "bf16", "fp32", "nf4"] = "auto"
+    """What the base's weights are held in. "auto": on a GPU bf16 where the model fits into its free memory, else nf4; on
+    the CPU fp32."""
+    quantisation: bool = True
+    """Whether "auto" may choose nf4; else it goes to the CPU, where that is needed to be exact."""
     inputs: dict[str, str] = field(default_factory=dict)
     """Digests of what this stage reads: a change of them is a change of the job."""
 
@@ -48,46 +59,35 @@ class Answerer:
     """A model that is loaded once and asked many times."""
 
     def __init__(self, settings: Settings) -> None:
-        trained = read_object(settings.adapter, "training_args.json")
-        has_tokenizer = bool(read_object(settings.adapter, "tokenizer_config.json"))
+        trained = read_training(settings.base, settings.adapter)
         self.system = trained.get("system", settings.system)
+        self.reasoning = trained.get("reasoning", "none")
         self.batch_size = settings.batch_size
         self.max_new_tokens = trained.get("max_new_tokens", settings.max_new_tokens)
-        self.tokenizer = AutoTokenizer.from_pretrained(
-            settings.adapter if has_tokenizer else settings.base,
-            revision=None if has_tokenizer else settings.revision,
-            trust_remote_code=False,
-            padding_side="left",
+        self.tokenizer = load_tokenizer(
+            settings.base, settings.revision, settings.adapter, settings.default_chat_template
         )
-        if not self.tokenizer.chat_template:
-            self.tokenizer.chat_template = settings.default_chat_template
-        on_gpu = torch.cuda.is_available()
-        model = AutoModelForCausalLM.from_pretrained(
-            settings.base,
-            revision=settings.revision,
-            trust_remote_code=False,
-            dtype=torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float32,
-            device_map={"": 0} if on_gpu else None,
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.precision = precision_to_ask(
+            settings.base, settings.revision, settings.precision, device, free_bytes(device)
         )
+        if self.precision == "nf4" and not settings.quantisation:
+            device = torch.device("cpu")
+            self.precision = cpu_precision(size_in_bf16(settings.base, settings.revision))
+            print(f"not quantised, it does not fit on the GPU: in {self.precision} on the CPU", flush=True)
+        model = load_base(settings.base, settings.revision, self.precision, device)
         self.window = getattr(model.config.get_text_config(), "max_position_embeddings", sys.maxsize)
         self.kept = min(self.max_new_tokens, self.window // 2)  # of a small window, half is the question's
-        ends = {self.tokenizer.eos_token_id, trained.get("stop_token_id")} - {None}
-        known = model.generation_config.eos_token_id
-        ends |= set(known if isinstance(known, list) else [known]) - {None}
-        if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
         # A base's own sampling settings would come back for every value that is not set here.
         model.generation_config = GenerationConfig(
             do_sample=False,
-            eos_token_id=sorted(ends),
+            eos_token_id=end_tokens(self.tokenizer, model.generation_config, trained),
             pad_token_id=self.tokenizer.pad_token_id,
         )
         if settings.adapter:
-            from peft import PeftModel  # noqa: PLC0415 - the bare base answers without it, seconds sooner
-
-            model = PeftModel.from_pretrained(model, settings.adapter)
+            model = attach(model, settings.adapter)
         self.model = model.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(self.precision, model.device):
             tokens = torch.full((16, 32), self.tokenizer.pad_token_id, device=model.device)
             choose_threads(lambda: self.model(input_ids=tokens))
 
@@ -105,8 +105,25 @@ class Answerer:
             else:
                 yield {"id": question["id"], "error": self.too_long(str(question["question"]), size)}
         prompts = sorted(fitting, key=lambda prompt: -len(prompt[0]))
-        for start in range(0, len(prompts), self.batch_size):
-            yield from self.batch(prompts[start : start + self.batch_size])
+        while prompts:
+            answers = self.attempt(prompts[: self.batch_size])
+            yield from answers
+            prompts = prompts[len(answers) :]
+
+    def attempt(self, prompts: list[tuple[str, Any]]) -> list[dict[str, Any]]:
+        """Answers to the first of *prompts*: to all of them, or to as many as memory has room for at once."""
+        while True:
+            try:
+                return self.batch(prompts)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or len(prompts) == 1:
+                    raise
+            # Only here, where the exception no longer holds the frames, is their memory free.
+            gc.collect()
+            clear_device_cache()
+            self.batch_size = len(prompts) // 2
+            print(f"out of memory with {len(prompts)} questions at once; going on with {self.batch_size}", flush=True)
+            prompts = prompts[: self.batch_size]
 
     def batch(self, prompts: list[tuple[str, Any]]) -> list[dict[str, Any]]:
         """Answers to prompts that go through the model side by side."""
@@ -117,7 +134,7 @@ class Answerer:
         inputs.pop("token_type_ids", None)
         limit = min(self.max_new_tokens, self.window - inputs["input_ids"].shape[1])
         watch = Probabilities()
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(self.precision, self.model.device):
             written = self.model.generate(**inputs, max_new_tokens=limit, logits_processor=[watch])[
                 :, inputs["input_ids"].shape[1] :
             ]
@@ -129,9 +146,16 @@ class Answerer:
         texts = self.tokenizer.batch_decode(
             written * counted + self.tokenizer.pad_token_id * ~counted, skip_special_tokens=True
         )
+        split = [split_answer(text.strip(), self.reasoning) for text in texts]
         return [
-            {"id": id_, "text": text.strip(), "confidence": round(mean.exp().item(), 4), "seconds": seconds}
-            for (_, id_), text, mean in zip(prompts, texts, means, strict=True)
+            {
+                "id": id_,
+                "text": text,
+                "reasoning": reasoning,
+                "confidence": round(mean.exp().item(), 4),
+                "seconds": seconds,
+            }
+            for (_, id_), (text, reasoning), mean in zip(prompts, split, means, strict=True)
         ]
 
     def too_long(self, question: str, size: int) -> str:
@@ -158,15 +182,6 @@ class Probabilities(LogitsProcessor):  # type: ignore[misc]
         del input_ids
         self.log_probabilities.append(scores.float().log_softmax(-1).amax(-1))
         return scores
-
-
-def read_object(folder: str | None, name: str) -> dict[str, Any]:
-    """A JSON file of the adapter's folder; empty without an adapter, or where another tool made it without that file."""
-    path = Path(folder or "", name)
-    if not folder or not path.is_file():
-        return {}
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value
 
 
 def run(job: str) -> None:
@@ -221,9 +236,17 @@ def main() -> None:
     parser.add_argument("--base")
     parser.add_argument("--revision")
     parser.add_argument("--adapter")
+    parser.add_argument("--no-quantisation", action="store_true")
     arguments = parser.parse_args()
     if arguments.serve and arguments.base:
-        serve(Settings(base=arguments.base, revision=arguments.revision, adapter=arguments.adapter))
+        serve(
+            Settings(
+                base=arguments.base,
+                revision=arguments.revision,
+                adapter=arguments.adapter,
+                quantisation=not arguments.no_quantisation,
+            )
+        )
     elif arguments.job:
         run(arguments.job)
     else:

@@ -1,0 +1,117 @@
+"""Merge an adapter into its base: a full model in the form of the Hugging Face hub, in bf16.
+
+    python merge.py --base B [--revision R] --adapter A --output FOLDER
+
+The sum is taken in fp32 where memory allows it, on the base as it is published: an adapter that was trained over a base
+in 4 bits is not merged into those 4 bits, which would round it away. FOLDER is there and empty; whoever calls puts the
+result in its place once it was compared (`text2expert.expert.Expert.merge`).
+"""
+
+import argparse
+import hashlib
+import shutil
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from adapters import (
+    MERGED,
+    WEIGHTS,
+    attach,
+    cpu_precision,
+    end_tokens,
+    load_tokenizer,
+    read_training,
+    size_in_bf16,
+)
+from loading import load_base
+from stage import write_json
+from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
+
+SHARD = "4GB"
+"""Of the weights' files: small enough for every file system and to fetch again after a cut connection."""
+
+NO_THOUGHTS = "{%- set enable_thinking = enable_thinking | default(false) -%}"
+"""The expert was trained with closed thoughts (see chat.py); servers leave them open unless they are told."""
+
+
+def merge(*, base: str, revision: str | None, adapter: str, output: Path) -> None:
+    """Write the merged model to *output*."""
+    trained = read_training(base, adapter)
+    tokenizer = load_tokenizer(base, revision, adapter)
+    config = AutoConfig.from_pretrained(base, revision=revision, trust_remote_code=False)
+    if getattr(config, "quantization_config", None):
+        sys.exit(
+            f"the base {base} is itself stored quantised: a merge needs it in 16 or 32 bits; give the unquantised one"
+        )
+    size = size_in_bf16(base, revision) + Path(adapter, WEIGHTS).stat().st_size
+    free = shutil.disk_usage(output).free
+    if size > free:
+        sys.exit(
+            f"the merged model takes up to {gigabytes(size)} and {output.parent} has {gigabytes(free)} free: "
+            "free some space or choose another folder"
+        )
+    precision = cpu_precision(size)
+    print(f"merging in {precision} on the CPU, to {gigabytes(size)} in bf16", flush=True)
+    model = load_base(base, revision, precision, torch.device("cpu"))
+    ends = end_tokens(tokenizer, model.generation_config, trained)
+    merged = attach(model, adapter).merge_and_unload(safe_merge=True).to(torch.bfloat16)
+    merged.config.use_cache = True
+    # A base's own sampling settings are for conversation; what was learned is recited best by the likeliest tokens.
+    merged.generation_config = GenerationConfig(
+        do_sample=False,
+        bos_token_id=model.generation_config.bos_token_id,
+        eos_token_id=ends if len(ends) > 1 else ends[0],
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    merged.save_pretrained(output, max_shard_size=SHARD)
+    close_thoughts(tokenizer)
+    tokenizer.save_pretrained(output)
+    if trained:
+        shutil.copyfile(Path(adapter, "training_args.json"), output / "training_args.json")
+    facts = {
+        "base": base,
+        "revision": getattr(config, "_commit_hash", None) or revision,
+        "adapter_sha256": sha256(Path(adapter, WEIGHTS)),
+        "summed_in": precision,
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+    }
+    write_json(output / MERGED, facts)
+    for path in output.iterdir():
+        path.chmod(0o644)  # safetensors are written for their owner alone; the folder decides who may look in
+
+
+def close_thoughts(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Have a template that opens thoughts leave them closed unless it is told otherwise."""
+    template = tokenizer.chat_template
+    if isinstance(template, str) and "enable_thinking" in template and NO_THOUGHTS not in template:
+        tokenizer.chat_template = NO_THOUGHTS + template
+
+
+def gigabytes(size: float) -> str:
+    """*size* bytes in words."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main() -> None:
+    """Merge what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", required=True)
+    parser.add_argument("--revision")
+    parser.add_argument("--adapter", required=True)
+    parser.add_argument("--output", required=True, type=Path)
+    arguments = parser.parse_args()
+    merge(
+        base=arguments.base, revision=arguments.revision, adapter=arguments.adapter, output=arguments.output.absolute()
+    )
+
+
+if __name__ == "__main__":
+    main()
