@@ -14,7 +14,7 @@ class Ranks:
 
     def __init__(self) -> None:
         state = PartialState(cpu=not torch.cuda.is_available())
-        self.device: torch.device = state.device
+        self.device: torch.device = state.device if state.device.type == "cuda" else torch.device("cpu")
         self.rank: int = state.process_index
         self.count: int = state.num_processes
 

@@ -26,6 +26,17 @@ LEASH = Path(__file__).with_name("leash.py")
 NEEDED = ("torch", "transformers", "peft", "accelerate", "safetensors")
 """What the recipes import; the ``train`` extra."""
 
+TRAINING = "lora.py"
+"""The recipe that several processes run together."""
+
+LAUNCH = (
+    "--multi_gpu",  # starts as many processes on a machine without GPUs as well, which then train on its CPU
+    "--num_machines", "1", "--machine_rank", "0",
+    "--main_process_port", "0",  # any free one: other trainings may go on at the same time
+    "--mixed_precision", "no", "--dynamo_backend", "no",  # the recipe's own business
+)  # fmt: skip
+"""Arguments of ``accelerate launch``, all that it would otherwise take from a file of the user's or guess and say so."""
+
 POLL_SECONDS = 0.25
 """How often the progress of a stage is looked at."""
 
@@ -53,17 +64,26 @@ class Local:
     (`child_environment`).
 
     Args:
-        threads: CPU threads for a stage; None lets it measure which number is fastest.
+        threads: CPU threads for each process of a stage; None lets it measure which number is fastest.
         python: The interpreter that runs the recipes; it needs what ``text2expert[train]`` installs.
+        processes: Processes that train together, one for each GPU (``accelerate launch``), or on a machine without GPUs
+            so many on its CPU. Each step's rows are divided among them; the result is that of one process but for
+            rounding. Answering is done by one.
     """
 
     threads: int | None = attrs.field(default=None)
     python: str = sys.executable
+    processes: int = attrs.field(default=1)
 
     @threads.validator
     def _positive(self, attribute: "attrs.Attribute[int | None]", value: int | None) -> None:
         if value is not None and (type(value) is not int or value < 1):
             raise InputError(f"{attribute.name} must be a whole number from 1, or None to measure; got {value!r}")
+
+    @processes.validator
+    def _some(self, attribute: "attrs.Attribute[int]", value: int) -> None:
+        if type(value) is not int or value < 1:
+            raise InputError(f"{attribute.name} must be a whole number from 1, one for each GPU; got {value!r}")
 
     def check(self) -> None:
         """Say now, not after an hour of teaching, what this machine lacks.
@@ -97,7 +117,7 @@ class Local:
         place = folder / "stages" / stage.name
         log = place / "log.txt"
         progress = place / "progress.jsonl"
-        recipe, *arguments = stage.argv
+        command, environment = self._command(stage, environment)
         try:
             progress.unlink(missing_ok=True)
             output = open(log, "wb")  # noqa: ASYNC230 - it is handed to the child
@@ -105,8 +125,7 @@ class Local:
             raise cannot_write(log, error) from error
         with output:
             process = await asyncio.create_subprocess_exec(
-                self.python, "-P", str(LEASH), str(RECIPES / recipe), *arguments,
-                cwd=folder, env=environment, start_new_session=True,
+                *command, cwd=folder, env=environment, start_new_session=True,
                 stdin=asyncio.subprocess.PIPE, stdout=output, stderr=asyncio.subprocess.STDOUT,
             )  # fmt: skip
         ended = asyncio.ensure_future(process.wait())
@@ -118,6 +137,8 @@ class Local:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # a stage that is over has nobody left in its group
+            if process.stdin is not None:
+                process.stdin.close()  # processes that were launched lead groups of their own: each feels its leash
             await asyncio.shield(ended)
         if process.returncode != 0:
             raise RunnerError(_failure(stage.name, process.returncode or 0, log))
@@ -126,6 +147,25 @@ class Local:
                 f"stage {stage.name!r} ended without an error and without its results "
                 f"({', '.join(stage.outputs)}); its log is {log}:\n{tail(log)}"
             )
+
+    def _command(self, stage: Stage, environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+        """How a stage is started: its recipe, or as many of it as train together, each on a leash."""
+        recipe, *arguments = stage.argv
+        leashed = [str(LEASH), str(RECIPES / recipe), *arguments]
+        if self.processes == 1 or recipe != TRAINING:
+            return [self.python, "-P", *leashed], environment
+        # Among several, a measurement of one would be disturbed by the others.
+        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.processes))}
+        launch = [
+            self.python,
+            "-P",
+            "-m",
+            "accelerate.commands.launch",
+            *LAUNCH,
+            "--num_processes",
+            str(self.processes),
+        ]
+        return [*launch, *leashed], {**threads, **environment, "PYTHONSAFEPATH": "1"}
 
 
 class _Bar:
@@ -149,8 +189,11 @@ class _Bar:
         if line is None:
             return
         self._bar.total = line["total"]
-        if "loss" in line:
-            self._bar.set_postfix(loss=f"{line['loss']:.3f}", refresh=False)
+        shown = {title: write(line[name]) for name, title, write in _SHOWN if name in line}
+        if shown:
+            self._bar.set_postfix(shown, refresh=False)
+        if "seconds_left" in line:  # measured from the first step, where the bar's own guess includes the loading
+            self._bar.bar_format = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
         self._bar.update(line["done"] - self._bar.n)
 
     def _lines(self) -> Iterator[dict[str, Any]]:
@@ -163,9 +206,24 @@ class _Bar:
                 yield json.loads(line)
 
 
+def _clock(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
+
+
+_SHOWN = (
+    ("loss", "loss", "{:.3f}".format),
+    ("tokens_per_second", "tokens/s", "{:,.0f}".format),
+    ("seconds_left", "left", _clock),
+    ("memory_gb", "peak", "{:.1f} GB".format),
+    ("validation", "validation", "{:.0%}".format),
+)
+"""What a stage says about itself beside how far it is, how that is called beside its bar, and how it is written."""
+
 _TITLES = {
     "base": "Making a toy base",
     "before": "Exam before training",
+    "replay": "Asking the base for replay",
     "train": "Training",
     "after": "Exam after training",
 }
