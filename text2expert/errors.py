@@ -7,6 +7,8 @@
     ├── RunFolderError                 not a run folder, or a folder that cannot be written
     │   └── RunFolderLockedError       another process is at work on it
     ├── RunnerError                    a stage of a training job failed
+    │   └── NoGPUError                 a large base, and no GPU where it is to be trained
+    ├── StarvedRunError                a training that would cost money and teach next to nothing
     ├── ProviderError                  a model's provider said no, and would say it again
     │   ├── AuthenticationFailed       the key is missing or was not accepted
     │   └── OutOfBalance               the account is empty or at its own spending limit
@@ -47,6 +49,14 @@ class RunFolderLockedError(RunFolderError):
 
 class RunnerError(Text2ExpertError):
     """A stage of a job failed; the message names the stage and ends with the last lines of its log."""
+
+
+class NoGPUError(RunnerError):
+    """A base that is too large for the processors of this machine, which has no GPU; nothing was started."""
+
+
+class StarvedRunError(Text2ExpertError):
+    """A training that would cost money and teach next to nothing; the message has the reasons. Nothing was started."""
 
 
 class ProviderError(Text2ExpertError):

@@ -1,0 +1,423 @@
+"""Trainer: a golden dataset becomes a job of recipes, and the job an adapter.
+
+Nothing here trains: the recipes do, in processes of their own, wherever the runner puts them. This package decides
+their settings, writes them beside the data, says what they would take, and what came out.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Never
+
+import attrs
+
+from text2expert import _sync, files
+from text2expert.errors import InputError, NoGPUError, StarvedRunError
+from text2expert.records import Adapter, ExamQuestion, GoldRecord, Job, read_jsonl, write_jsonl
+from text2expert.runners import Runner, gpus
+from text2expert.runners.local import Local
+from text2expert.trainer import arguments, bases, estimates, jobs, materials, stages
+from text2expert.trainer.arguments import Replay
+from text2expert.trainer.chosen import Chosen, choose
+from text2expert.trainer.estimates import TrainingPlan
+from text2expert.trainer.profiles import CHAT_TEMPLATE, CLOUD_BASE, EMBEDDED, REAL
+
+__all__ = ["CHAT_TEMPLATE", "CLOUD_BASE", "GOLD", "Trainer", "TrainingPlan"]
+
+GOLD = "golden_dataset.jsonl"
+
+
+@attrs.frozen(init=False)
+class Trainer:
+    """Trains a LoRA adapter on a golden dataset.
+
+    Args that are None take the default of the kind of base; `text2expert.trainer.profiles` has them with their reasons.
+
+    Args:
+        model: A causal language model of the Hugging Face hub or a folder in its form. None makes a toy base from the
+            text itself, which needs no network and no GPU and proves that the pipeline trains.
+        epochs: Passes over the dataset; may be a fraction.
+        learning_rate: The peak of a cosine.
+        batch_size: Rows in an optimizer step, those of all streams together.
+        max_steps: An upper limit of optimizer steps.
+        r: Rank of the adapter's matrices.
+        alpha: The adapter is scaled by alpha / r.
+        revision: Commit, tag or branch of a model of the hub; None takes what is there now, and records which it was.
+        precision: What the base is held in: "bf16", "fp32", "nf4" (4 bits: QLoRA), or "auto": on a GPU bf16 where that
+            fits, else nf4; on the CPU fp32.
+        reasoning: Whether the reasoning is trained, and where: "none", or "before" or "after" the answer.
+        short_answer: Whether the short canonical answer is trained, and where: "none", or "first" or "last".
+        text_share: Share of the trained tokens that are the text itself and its rewrites.
+        replay: Against forgetting: "self" lets the base write samples of what it knows before training; or the path of a
+            JSONL file of {"instruction", "output"}, {"messages"} or {"text"}; False for none.
+        replay_share: Share of the trained tokens that is replay.
+        refusals: Share of the trained tokens that are questions which the text does not answer, each refused and paired
+            with one that it does; or the path of a JSONL file of such. 0 for none.
+        validation: At most so many wordings are kept out of training and asked during it, and the best weights are kept; 0
+            for none.
+        packing: Rows one after another without padding; None: on a GPU, where that is faster.
+        seed: Decides initial weights, order, draws and noise.
+        system: A system prompt, trained and asked with.
+        runner: Where the stages run; None is this machine.
+        train_anyway: Train also what is expected to be in vain: too little data on a machine that costs money, or a large
+            base without a GPU.
+        backend: "text2expert", or "llamafactory" to train with the command `llamafactory`.
+        llamafactory: Path or name of LLaMA-Factory's command, which lives in an environment of its own.
+
+    Raises:
+        InputError: A value cannot be used.
+        TypeError: There is no such argument; the message names ours.
+    """
+
+    model: str | None
+    epochs: float | None = attrs.field(kw_only=True)
+    learning_rate: float | None = attrs.field(kw_only=True)
+    batch_size: int | None = attrs.field(kw_only=True)
+    max_steps: int | None = attrs.field(kw_only=True)
+    r: int | None = attrs.field(kw_only=True)
+    alpha: int | None = attrs.field(kw_only=True)
+    revision: str | None = attrs.field(kw_only=True)
+    precision: str = attrs.field(kw_only=True)
+    reasoning: str | None = attrs.field(kw_only=True)
+    short_answer: str | None = attrs.field(kw_only=True)
+    text_share: float | None = attrs.field(kw_only=True)
+    replay: str | bool | None = attrs.field(kw_only=True)
+    replay_share: float | None = attrs.field(kw_only=True)
+    refusals: float | str | None = attrs.field(kw_only=True)
+    validation: int | None = attrs.field(kw_only=True)
+    packing: bool | None = attrs.field(kw_only=True)
+    seed: int = attrs.field(kw_only=True)
+    system: str = attrs.field(kw_only=True)
+    runner: Runner = attrs.field(kw_only=True)
+    train_anyway: bool = attrs.field(kw_only=True)
+    backend: str = attrs.field(kw_only=True)
+    llamafactory: str = attrs.field(kw_only=True)
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        epochs: float | None = None,
+        learning_rate: float | None = None,
+        batch_size: int | None = None,
+        max_steps: int | None = None,
+        r: int | None = None,
+        alpha: int | None = None,
+        revision: str | None = None,
+        precision: str = "auto",
+        reasoning: str | None = None,
+        short_answer: str | None = None,
+        text_share: float | None = None,
+        replay: Replay = None,
+        replay_share: float | None = None,
+        refusals: float | str | os.PathLike[str] | None = None,
+        validation: int | None = None,
+        packing: bool | None = None,
+        seed: int = 0,
+        system: str = "",
+        runner: Runner | None = None,
+        train_anyway: bool = False,
+        backend: str = "text2expert",
+        llamafactory: str | os.PathLike[str] = "llamafactory-cli",
+        **unknown: Never,
+    ) -> None:
+        arguments.refuse(unknown, tuple(field.name for field in attrs.fields(Trainer)))
+        if model is not None:
+            model = os.fspath(model)
+            if not model.strip():
+                raise InputError(
+                    "model is empty: give the name of a Hugging Face model, a folder, or None for the toy base"
+                )
+        if revision is not None and (not isinstance(revision, str) or not revision.strip()):
+            raise InputError(f"revision must be a commit, a tag or a branch, got {revision!r:.80}")
+        if revision is not None and model is None:
+            raise InputError(
+                f"revision={revision!r} is of a model of the hub, and the toy is made here: name the model"
+            )
+        arguments.number("epochs", epochs)
+        arguments.number("learning_rate", learning_rate)
+        for name, value in (("batch_size", batch_size), ("max_steps", max_steps), ("r", r), ("alpha", alpha)):
+            arguments.whole(name, value, smallest=1)
+        arguments.one_of("precision", precision, arguments.PRECISIONS, optional=False)
+        arguments.one_of("reasoning", reasoning, arguments.REASONINGS)
+        arguments.one_of("short_answer", short_answer, arguments.SHORT_ANSWERS)
+        arguments.share("text_share", text_share)
+        arguments.share("replay_share", replay_share)
+        arguments.whole("validation", validation, smallest=0)
+        arguments.flag("packing", packing, optional=True)
+        arguments.whole("seed", seed, smallest=0)
+        arguments.text("system", system)
+        arguments.flag("train_anyway", train_anyway)
+        arguments.one_of("backend", backend, arguments.BACKENDS, optional=False)
+        self.__attrs_init__(
+            model=model,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            max_steps=max_steps,
+            r=r,
+            alpha=alpha,
+            revision=revision,
+            precision=precision,
+            reasoning=reasoning,
+            short_answer=short_answer,
+            text_share=text_share,
+            replay=arguments.replay(replay),
+            replay_share=replay_share,
+            refusals=arguments.refusals(refusals),
+            validation=validation,
+            packing=packing,
+            seed=seed,
+            system=system,
+            runner=Local() if runner is None else runner,
+            train_anyway=train_anyway,
+            backend=backend,
+            llamafactory=arguments.command("llamafactory", llamafactory),
+        )
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """That arguments do not contradict each other."""
+        if self.embedded and self.replay == "self":
+            raise InputError(
+                "replay='self' keeps what a base knows, and the toy made from the text knows nothing else: leave it out, "
+                "or name a model"
+            )
+        if self.embedded and self.backend != "text2expert":
+            raise InputError(
+                f"backend={self.backend!r} trains a model of the hub or a folder, and the toy is made here: name the model "
+                "(--base)"
+            )
+        chosen = self._chosen
+        if self.replay_share and not chosen.replay:
+            raise InputError(
+                f"replay_share={self.replay_share!r} without a replay: give replay='self' (with a model), or the path of a "
+                "JSONL file"
+            )
+        if self.replay and self.replay_share == 0:
+            raise InputError(f"replay={self.replay!r} with replay_share=0 trains none of it: leave one of them out")
+        shares = chosen.shares(text=True)
+        if (total := sum(shares.values())) >= 1:
+            parts = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+            raise InputError(
+                f"the shares add up to {total:g} ({parts}) and leave nothing for the golden dataset: lower one"
+            )
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the base is the toy made from the text."""
+        return self.model is None
+
+    @property
+    def parameters(self) -> float | None:
+        """Of the base, as its files or its name say; None for the toy, and where neither says. Fetches nothing."""
+        return None if self.model is None else bases.parameters(self.model)
+
+    def check(self) -> None:
+        """Say now, not after an hour of teaching, what would stop the training.
+
+        Raises:
+            MissingExtraError: The runner needs packages that are not installed.
+            InputError: The model is a folder that does not exist or holds no model.
+            NoGPUError: The base is a large one, this machine has no CUDA GPU, and `train_anyway` is not set.
+        """
+        if self.model is not None:
+            bases.check(self.model, self.revision)
+        check = getattr(self.runner, "check", None)
+        if check is not None:
+            check()
+        if problem := self.problem():
+            raise NoGPUError(problem)
+
+    def problem(self) -> str:
+        """Why the base should not be trained where the runner trains; empty where nothing speaks against it."""
+        parameters = self.parameters
+        if (
+            parameters is None
+            or parameters <= estimates.MODEST
+            or self.train_anyway
+            or not isinstance(self.runner, Local)
+        ):
+            return ""
+        if gpus.cuda(self.runner.python):
+            return ""
+        return (
+            f"{self.model} has {parameters / 1e9:.1f} billion parameters and this machine no CUDA GPU: training it on the "
+            "processor would take weeks. The ways out: teach here without training (fine_tune=False, --no-fine-tune; "
+            "preview and golden dataset need no GPU) and train on a machine that has one "
+            f"(`text2expert run --gold {GOLD} --base {self.model}`); take a base of up to a billion parameters; the toy, "
+            "which only proves that all works (Trainer(), --base none); or insist (train_anyway=True, --train-anyway)"
+        )
+
+    def plan(
+        self,
+        gold: Sequence[GoldRecord] | Path | str,
+        *,
+        texts: Sequence[Path | str] = (),
+        coverage: float | None = None,
+    ) -> TrainingPlan:
+        """What training on *gold* would be.
+
+        Args:
+            gold: Records, or the path of a golden dataset.
+            texts: As in `train`.
+            coverage: Share of the text that is taught, 0 to 1, where it is known.
+        """
+        records = _read(gold)
+        chosen = self._chosen
+        rows = materials.text_rows(self._texts(gold, texts)) if chosen.text_share else []
+        validation = materials.validation_of(records, (), most=chosen.validation, seed=self.seed)
+        return estimates.plan(chosen, records, validation, rows, coverage)
+
+    def estimate(self, *, records: int, characters: int, facts: int) -> TrainingPlan:
+        """`plan` for a dataset that does not exist yet: how many rows, their characters in sum, and their facts.
+
+        The text is taken to be there.
+        """
+        return estimates.estimate(
+            self._chosen, records=records, characters=characters, facts=facts, text_row=estimates.TEXT_ROW
+        )
+
+    def job(
+        self,
+        folder: Path,
+        gold: Path,
+        texts: Sequence[Path] = (),
+        questions: Sequence[ExamQuestion] = (),
+    ) -> Job:
+        """Write the stages of a training into *folder*, each ready to run there or on another machine.
+
+        Args:
+            folder: Where the stages and their results lie; data outside of it are copied into it.
+            gold: A golden dataset.
+            texts: chunks.jsonl, rewrites.jsonl, UTF-8 texts or run folders: from them the toy base is made, and they are
+                the text stream of other bases.
+            questions: Asked before and after training; the answers are in ``stages/before`` and ``stages/after``.
+
+        Raises:
+            InputError: A file cannot be used.
+            RunFolderError: The folder cannot be written.
+        """
+        records = _read(gold)
+        if self.model is not None:
+            bases.check(self.model, self.revision)
+        return jobs.write(
+            self._chosen,
+            records,
+            folder=folder,
+            gold=gold,
+            texts=self._texts(gold, texts),
+            questions=questions,
+        )
+
+    async def atrain(
+        self,
+        gold: Sequence[GoldRecord] | Path | str,
+        *,
+        folder: Path | str,
+        texts: Sequence[Path | str] = (),
+        exam: Sequence[ExamQuestion] = (),
+        coverage: float | None = None,
+    ) -> Adapter:
+        """Train on *gold* in *folder*, the async form of `train`. The folder is the caller's to lock."""
+        folder = Path(folder)
+        self._refuse_starved(gold, texts, coverage)
+        if not isinstance(gold, str | Path):
+            records = _read(gold)
+            files.make_folder(folder)
+            write_jsonl(folder / GOLD, records)
+            gold = folder / GOLD
+        job = self.job(folder, Path(gold), [Path(text) for text in texts], exam)
+        await self.runner.run(job)
+        done = json.loads((folder / "stages" / "train" / "done.json").read_bytes())
+        if self.embedded:
+            stages.record_base(folder)
+        return Adapter(
+            path=str(folder / "expert"),
+            base_model=self.model or str(folder / "base"),
+            base_revision=done.get("revision"),
+            gold_sha256=files.sha256_file(gold),
+        )
+
+    def train(
+        self,
+        gold: Sequence[GoldRecord] | Path | str,
+        *,
+        folder: Path | str | None = None,
+        texts: Sequence[Path | str] = (),
+        exam: Sequence[ExamQuestion] = (),
+    ) -> Adapter:
+        """Train on *gold*; ask the result with ``Expert.load(adapter.path)``.
+
+        Args:
+            gold: Records, or the path of a golden dataset, also one written or edited by hand.
+            folder: Where everything goes. None: the run folder in which the dataset lies, else
+                ``expert_model_<name of the dataset>`` in the working directory.
+            texts: What the dataset was made from: chunks.jsonl, rewrites.jsonl, UTF-8 texts or run folders. The toy base is
+                made from them, without them from the dataset's questions; other bases are trained on them too. Without
+                any, those in the run folder in which the dataset lies; where there are none, the text is not trained.
+            exam: Questions to ask before and after training.
+
+        Raises:
+            InputError: The dataset or a text cannot be used.
+            StarvedRunError: It would be in vain, on a machine that costs money; see `train_anyway`.
+            RunFolderError: The folder cannot be written, or another process is at work on it.
+            RunnerError: A stage failed, or the base is a large one and no GPU is here.
+            MissingExtraError: torch and its companions are not installed.
+        """
+        place = _default_folder(gold) if folder is None else Path(folder)
+        _read(gold)
+        self.check()
+        files.make_folder(place)
+        with files.locked(place):
+            return _sync.run(self.atrain(gold, folder=place, texts=texts, exam=exam))
+
+    @property
+    def _chosen(self) -> Chosen:
+        given = {field.name: getattr(self, field.name) for field in attrs.fields(Trainer)}
+        return choose(given, EMBEDDED if self.embedded else REAL)
+
+    def _texts(self, gold: Sequence[GoldRecord] | Path | str, texts: Sequence[Path | str]) -> list[Path]:
+        """The texts that are given, or those beside the dataset."""
+        found = materials.expand(map(Path, texts), whole=self.embedded)
+        if found or self.embedded or not isinstance(gold, str | Path):
+            return found
+        return materials.beside(Path(gold))
+
+    def _refuse_starved(
+        self, gold: Sequence[GoldRecord] | Path | str, texts: Sequence[Path | str], coverage: float | None
+    ) -> None:
+        """Do not rent a machine for a training that can teach next to nothing.
+
+        Raises:
+            StarvedRunError: So it is, and `train_anyway` is not set.
+        """
+        if not hasattr(self.runner, "quote"):
+            return
+        plan = self.plan(gold, texts=texts, coverage=coverage)
+        if plan.starved and not self.train_anyway:
+            raise StarvedRunError(
+                "this training would cost money and teach next to nothing: "
+                + "; ".join(plan.starved)
+                + ". To train all the same: train_anyway=True (--train-anyway)"
+            )
+
+
+def _read(gold: Sequence[GoldRecord] | Path | str) -> list[GoldRecord]:
+    records = list(read_jsonl(gold, GoldRecord)) if isinstance(gold, str | Path) else list(gold)
+    name = str(gold) if isinstance(gold, str | Path) else "gold"
+    if not records:
+        raise InputError(f"{name} holds no record: there is nothing to train on")
+    if not any(record.output.strip() for record in records):
+        raise InputError(
+            f"{name}: none of its {len(records)} records has an answer (output): there is nothing to train on"
+        )
+    return records
+
+
+def _default_folder(gold: Sequence[GoldRecord] | Path | str) -> Path:
+    if not isinstance(gold, str | Path):
+        return Path("expert_model")
+    path = Path(gold)
+    return path.parent if path.name == GOLD else Path(f"expert_model_{files.safe_name(path.stem)}")

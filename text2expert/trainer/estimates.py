@@ -1,0 +1,261 @@
+"""What a training would take and whether it could teach anything: worked out before a cent is spent.
+
+Memory is counted from the parts of a training and agrees with what torchtune publishes for Llama-3.1-8B; speed on a GPU
+is what torchtune publishes for that base on an RTX 4090, scaled by parameters. Neither was measured here.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from text2expert.records import GoldRecord
+from text2expert.trainer import bases
+from text2expert.trainer.chosen import Chosen
+
+TOKENS_PER_SECOND = 8_000.0
+"""Of the toy on one CPU core that is shared with others, measured by benchmarks/embedded.py; an idle one is faster."""
+
+STARTS_SECONDS = 60.0
+"""Four processes that load torch, the toy base, and the exam."""
+
+CHARACTERS_PER_TOKEN = 4.0
+"""Of English text in the tokenizers of common bases; the toy's own is near it."""
+
+TEMPLATE_TOKENS = 20
+"""That a chat template writes around a question and its answer."""
+
+TEXT_ROW = 800
+"""Characters of a passage, where the text was not cut yet."""
+
+REPLAY_TOKENS = 200
+"""Of a row that the base wrote."""
+
+MODEST = 1.3e9
+"""Parameters up to which a base trains on a CPU in a time that somebody may wait for: what is called 1B."""
+
+# -- speed ---------------------------------------------------------------------------------------------------------------
+
+ANCHOR_PARAMETERS = 8.03e9
+ANCHOR_SPEED: Mapping[str, float] = {"bf16": 3083.0, "nf4": 2413.0}
+"""Tokens a second of Llama-3.1-8B on an RTX 4090, rows packed to 2,048 tokens, as torchtune's README has them."""
+
+ANCHOR_CARD_GB = 25.4
+"""Of an RTX 4090: 24,564 MiB, less what the driver keeps."""
+
+GPU_STARTS_SECONDS = 180.0
+"""Three processes that load a base of gigabytes from the disk, and its exam before and after."""
+
+# -- memory --------------------------------------------------------------------------------------------------------------
+
+_BYTES = {"bf16": 2.0, "nf4": 0.516}
+"""Of a weight in a linear layer; nf4 with its constants quantised again takes 4.127 bits (QLoRA, arXiv 2305.14314)."""
+
+_PARAMETERS, _WIDTH, _LAYERS, _ADAPTER = 7.62e9, 3584, 28, 2.523e6
+"""Qwen2.5-7B: parameters, width, layers, and adapter weights for each rank. Others are taken for smaller or larger models
+of its proportions, in which width and depth grow as the cube root of the parameters."""
+
+_EMBEDDED_SHARE = 0.14
+"""Of its parameters in embeddings and head, which are never quantised."""
+
+_ADAPTER_BYTES = 16
+"""Weight, gradient and the two moments of Adam, each in 32 bits."""
+
+_AT_ONCE = 4096
+"""Tokens that go through the model together; more are faster as long as they fit."""
+
+_INSIDE = 35
+"""Values that a layer keeps of a token, in widths (Korthikanti et al., arXiv 2205.05198, without attention's square)."""
+
+_DRIVER_GB = 0.8
+"""That CUDA and its libraries take for themselves."""
+
+# -- starved -------------------------------------------------------------------------------------------------------------
+
+LEAST_PAIRS = 50
+"""Fewer examples change the tone of a base and teach it nothing; providers of fine-tuning ask for 50 to 100."""
+
+LEAST_EXPOSURES = 5.0
+"""Of a fact. Published trainings with three or fewer learned next to nothing of a text; 30 to 50 are what it takes."""
+
+LEAST_COVERAGE = 0.2
+"""Of the text's characters that is taught: below it, what is asked of the expert is mostly what it was never told."""
+
+GOOD_EXPOSURES = 15.0
+"""Of a fact, below which a plan says that more would help."""
+
+
+@attrs.frozen(kw_only=True)
+class TrainingPlan:
+    """What training would be: rows, how often each is seen, the memory and time it takes, and whether it is enough."""
+
+    records: int
+    steps: int
+    per_epoch: int
+    """Steps of an epoch."""
+    tokens: int
+    """Of all streams over the whole training; estimated from characters."""
+    exposures_per_fact: float
+    """How often a fact is asked over all its wordings, items and epochs."""
+    seconds: float | None
+    """On this machine's CPU for the toy base; on an RTX 4090 for a base of known size from a billion parameters (by
+    published speeds, without fetching the base); None for others."""
+    parameters: float | None = None
+    """Of the base; None for the toy, and where neither its files nor its name say."""
+    bf16_gb: float | None = None
+    """Memory of the card, in 10**9 bytes, with the base in bf16."""
+    nf4_gb: float | None = None
+    """The same with the base in 4 bits (QLoRA)."""
+    starved: tuple[str, ...] = ()
+    """Why it could teach next to nothing; empty where nothing speaks against it."""
+    notes: tuple[str, ...] = ()
+    """What else to consider."""
+
+    def __str__(self) -> str:
+        said = (
+            f"{self.steps:,} steps over {self.records:,} rows, {self.tokens / 1e6:,.1f} million tokens, "
+            f"{self.exposures_per_fact:,.0f} exposures a fact"
+        )
+        if self.seconds is not None:
+            where = "" if self.parameters is None else " on an RTX 4090, by published speeds"
+            said += f", about {max(1, round(self.seconds / 60))} min{where}"
+        if self.nf4_gb is not None and self.bf16_gb is not None:
+            said += f"; a card of {math.ceil(self.nf4_gb)} GB quantised (nf4) or {math.ceil(self.bf16_gb)} GB in bf16"
+        return said
+
+
+def memory_gb(parameters: float, r: int, precision: str) -> float:
+    """GPU memory for training a base of so many *parameters*, in 10**9 bytes.
+
+    Weights, adapter with its optimizer, and the activations of 4,096 tokens, each layer's inputs kept and all within one
+    of them at a time. Llama-3.1-8B at rank 8 gets 8.8 and 19.1 GB by it with the driver's share, where torchtune's README
+    has 7.9 and 17.4 GB without.
+    """
+    size = (parameters / _PARAMETERS) ** (1 / 3)
+    embeddings = _EMBEDDED_SHARE * parameters
+    weights = (parameters - embeddings) * _BYTES[precision] + embeddings * _BYTES["bf16"]
+    adapter = _ADAPTER * size**2 * r * _ADAPTER_BYTES
+    kept = (_LAYERS * size + _INSIDE) * _WIDTH * size * _BYTES["bf16"]
+    return float((weights + adapter + _AT_ONCE * kept) / 1e9 + _DRIVER_GB)
+
+
+def gpu_seconds(parameters: float, tokens: int, precision: str, r: int) -> float | None:
+    """Seconds on an RTX 4090 by published speeds; None where the base is too small to scale them, or does not fit."""
+    if parameters < 1e9:
+        return None
+    if precision in ("auto", "bf16") and memory_gb(parameters, r, "bf16") <= ANCHOR_CARD_GB:
+        chosen = "bf16"
+    elif memory_gb(parameters, r, "nf4") <= ANCHOR_CARD_GB:
+        chosen = "nf4"
+    else:
+        return None
+    return GPU_STARTS_SECONDS + tokens * parameters / ANCHOR_PARAMETERS / ANCHOR_SPEED[chosen]
+
+
+@attrs.frozen(kw_only=True)
+class Epoch:
+    """One pass over the golden dataset, and what is mixed in."""
+
+    records: int
+    """Rows of the golden dataset that are trained."""
+    tokens: float
+    """Of all streams."""
+    rows: int
+    """Of all streams."""
+
+
+def epoch_of(records: int, characters: int, shares: Mapping[str, float], *, overhead: float, text_row: float) -> Epoch:
+    """The epoch of so many *records* with *characters* in sum, when *shares* of its tokens are other streams'.
+
+    *overhead*: tokens around each question; *text_row*: characters of a row of text.
+    """
+    gold = characters / CHARACTERS_PER_TOKEN + overhead * records
+    tokens = gold / (1 - sum(shares.values()))
+    row = {
+        "text": text_row / CHARACTERS_PER_TOKEN,
+        "replay": REPLAY_TOKENS,
+        "refusals": gold / max(1, records),
+    }
+    rows = records + sum(int(tokens * share / max(1.0, row[stream])) for stream, share in shares.items())
+    return Epoch(records=records, tokens=tokens, rows=rows)
+
+
+def starved(*, records: int, exposures: float, coverage: float | None) -> tuple[str, ...]:
+    """Why a training on so little would be in vain; *coverage* is the share of the text that is taught, where known."""
+    reasons = []
+    if records < LEAST_PAIRS:
+        reasons.append(
+            f"{records:,} training pairs are there, and fewer than {LEAST_PAIRS} change how a model speaks and not what "
+            "it knows: teach more of the text, ask more questions of each passage (--questions-per-chunk)"
+        )
+    if exposures < LEAST_EXPOSURES:
+        reasons.append(
+            f"each fact is asked {exposures:.1f} times over the whole training, and what is asked less than "
+            f"{LEAST_EXPOSURES:g} times is hardly learned (30 to 50 is what it takes): more epochs (--epochs), a higher or "
+            "no max_steps (--max-steps), more wordings of each question (Teacher(wordings=...))"
+        )
+    if coverage is not None and coverage < LEAST_COVERAGE:
+        reasons.append(
+            f"{100 * coverage:.0f} % of the text is taught, and below {100 * LEAST_COVERAGE:.0f} % most of what the expert "
+            "is asked it was never told: raise the budget, or ask more questions of each passage (--questions-per-chunk)"
+        )
+    return tuple(reasons)
+
+
+def plan(
+    chosen: Chosen,
+    records: Sequence[GoldRecord],
+    validation: Sequence[GoldRecord],
+    rows: Sequence[str],
+    coverage: float | None = None,
+) -> TrainingPlan:
+    """The plan of a training on *records* without those kept for *validation*, and on the text *rows*."""
+    trained = len(records) - len(validation)
+    characters = sum(map(chosen.characters, records))
+    return estimate(
+        chosen,
+        records=trained,
+        characters=round(characters * trained / len(records)),
+        facts=len({record.fact or record.item or record.instruction for record in records}),
+        text_row=sum(map(len, rows)) / len(rows) if rows else None,
+        coverage=coverage,
+    )
+
+
+def estimate(
+    chosen: Chosen,
+    *,
+    records: int,
+    characters: int,
+    facts: int,
+    text_row: float | None,
+    coverage: float | None = None,
+) -> TrainingPlan:
+    """The plan of a training on so many *records* with *characters* in sum; *text_row*: of a row of text, None: no text."""
+    overhead = len(chosen.system) / CHARACTERS_PER_TOKEN + (0 if chosen.embedded else TEMPLATE_TOKENS)
+    shares = chosen.shares(text=text_row is not None)
+    epoch = epoch_of(records, characters, shares, overhead=overhead, text_row=text_row or 0.0)
+    per_epoch = math.ceil(epoch.rows / chosen.batch_size)
+    steps = min(math.ceil(chosen.passes(per_epoch) * per_epoch), chosen.max_steps or 10**12)
+    epochs = steps / per_epoch if per_epoch else 0.0
+    tokens = round(epochs * epoch.tokens)
+    exposures = epochs * records / max(1, facts)
+    made = TrainingPlan(
+        records=records,
+        steps=steps,
+        per_epoch=per_epoch,
+        tokens=tokens,
+        exposures_per_fact=exposures,
+        seconds=STARTS_SECONDS + tokens / TOKENS_PER_SECOND if chosen.embedded else None,
+        starved=starved(records=records, exposures=exposures, coverage=coverage),
+    )
+    parameters = None if chosen.model is None else bases.parameters(chosen.model)
+    if parameters is None:
+        return made
+    return attrs.evolve(
+        made,
+        parameters=parameters,
+        bf16_gb=round(memory_gb(parameters, chosen.r, "bf16"), 1),
+        nf4_gb=round(memory_gb(parameters, chosen.r, "nf4"), 1),
+        seconds=gpu_seconds(parameters, tokens, chosen.precision, chosen.r),
+    )

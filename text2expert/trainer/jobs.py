@@ -1,0 +1,201 @@
+"""A training written as a job: its stages with their settings, and the data that they read, in one folder."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from text2expert import files
+from text2expert._progress import say
+from text2expert.records import ExamQuestion, GoldRecord, Job, Needs, Stage, digest, write_jsonl
+from text2expert.trainer import bases, estimates, materials, stages
+from text2expert.trainer.chosen import Chosen
+from text2expert.trainer.estimates import TrainingPlan
+from text2expert.trainer.profiles import CHAT_TEMPLATE, EMBEDDED_BASE
+
+REPLAY = "stages/replay/replay.jsonl"
+
+REPLAY_ROWS = (50, 1000)
+"""Samples that the base writes at least and at most; a longer training sees them again."""
+
+
+def write(
+    chosen: Chosen,
+    records: Sequence[GoldRecord],
+    *,
+    folder: Path,
+    gold: Path,
+    texts: Sequence[Path],
+    questions: Sequence[ExamQuestion],
+) -> Job:
+    """Write the job of training on *records*, the contents of *gold*; see `text2expert.trainer.Trainer.job`."""
+    files.make_folder(folder)
+    return _Writer(chosen, records, folder, stages.bring(folder, gold)).job(texts, questions)
+
+
+@attrs.define
+class _Writer:
+    """Writes one job."""
+
+    chosen: Chosen
+    records: Sequence[GoldRecord]
+    folder: Path
+    gold: str
+    """The dataset, relative to the folder."""
+    made: list[Stage] = attrs.field(factory=list)
+
+    def job(self, texts: Sequence[Path], questions: Sequence[ExamQuestion]) -> Job:
+        """All stages, in the order in which they run."""
+        chosen = self.chosen
+        base, base_key = chosen.model or "base", ""
+        if chosen.model is None:
+            base_key = self._base(texts)
+        elif os.path.isdir(base):
+            base, base_key = os.path.abspath(base), bases.key(Path(base))
+        common = {"base": base, "revision": chosen.revision, "precision": chosen.precision}
+        asked = ""
+        if questions:
+            stages.write_prompts(self.folder, questions)
+            asked = files.sha256_file(self.folder / stages.PROMPTS)
+            self._answers("before", common, {"base": base_key, stages.PROMPTS: asked})
+        data = self._data(texts, questions)
+        inputs = {"base": base_key, **self._digests([self.gold, *data.written])}
+        read = [self.gold, *data.written]
+        if chosen.replay == "self":
+            inputs[REPLAY] = self._replay(common, base_key, data.plan)
+            read.append(REPLAY)
+        training = {
+            **common,
+            **chosen.settings(data.plan.per_epoch),
+            **data.settings,
+            "gold": self.gold,
+            "output": "expert",
+            "default_chat_template": CHAT_TEMPLATE,
+            "inputs": inputs,
+        }
+        expert_key = stages.write(self.folder, "train", training)
+        self.made.append(stages.stage("train", "lora.py", inputs=read, outputs=("expert",)))
+        if questions:
+            self._answers("after", {**common, "adapter": "expert"}, {"expert": expert_key, stages.PROMPTS: asked})
+        return Job(
+            id=digest(expert_key, asked)[:16],
+            folder=str(self.folder),
+            stages=tuple(self.made),
+            needs=_needs(data.plan, chosen.precision),
+        )
+
+    def _digests(self, paths: Sequence[str]) -> dict[str, str]:
+        return {path: files.sha256_file(self.folder / path) for path in paths}
+
+    def _base(self, texts: Sequence[Path]) -> str:
+        """The stage that makes the toy; its key."""
+        paths = [stages.bring(self.folder, text, number) for number, text in enumerate(texts)]
+        for path in paths:
+            materials.read_text(self.folder / path)
+        read = [*paths, self.gold]
+        self.made.append(stages.stage("base", "scratch.py", inputs=read, outputs=("base",)))
+        settings = {"texts": paths, "gold": self.gold, "seed": self.chosen.seed, "inputs": self._digests(read)}
+        return stages.write(self.folder, "base", {**EMBEDDED_BASE, **settings})
+
+    def _answers(self, name: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+        """The stage in which the base, or the expert, answers the exam."""
+        answers = f"stages/{name}/answers.jsonl"
+        more = {
+            "prompts": stages.PROMPTS,
+            "answers": answers,
+            "system": self.chosen.system,
+            "default_chat_template": CHAT_TEMPLATE,
+            "max_new_tokens": _longest_answer(self.records),
+            "batch_size": 256 if self.chosen.embedded else 32,
+            "inputs": dict(inputs),
+        }
+        stages.write(self.folder, name, {**settings, **more})
+        self.made.append(stages.stage(name, "answer.py", inputs=(stages.PROMPTS,), outputs=(answers,)))
+
+    def _replay(self, common: Mapping[str, Any], base_key: str, plan: TrainingPlan) -> str:
+        """The stage in which the base writes samples of what it knows; its key."""
+        wanted = math.ceil(self.chosen.replay_share * plan.tokens / estimates.REPLAY_TOKENS)
+        settings = {
+            **common,
+            "output": REPLAY,
+            "rows": min(max(REPLAY_ROWS[0], wanted), REPLAY_ROWS[1]),
+            "seed": self.chosen.seed,
+            "default_chat_template": CHAT_TEMPLATE,
+            "inputs": {"base": base_key},
+        }
+        self.made.append(stages.stage("replay", "replay.py", inputs=(), outputs=(REPLAY,)))
+        return stages.write(self.folder, "replay", settings)
+
+    def _data(self, texts: Sequence[Path], questions: Sequence[ExamQuestion]) -> "_Data":
+        """Write what is trained beside the dataset."""
+        chosen, written = self.chosen, []
+        rows = materials.text_rows(texts) if chosen.text_share or chosen.refusals_share else []
+        shares = chosen.shares(text=bool(rows))
+        settings: dict[str, Any] = {f"{name}_share": share for name, share in shares.items()}
+        if "text" in shares:
+            settings["texts"] = [path := stages.place(self.folder, "text.jsonl")]
+            materials.write_rows(self.folder / path, rows)
+            written.append(path)
+        elif chosen.text_share:
+            say(
+                "The text itself is not trained, since it is not there (give texts=: chunks.jsonl, text files or a run "
+                "folder): what nobody asked about is not learned."
+            )
+        asked = [question.question for question in questions]
+        validation = materials.validation_of(self.records, asked, most=chosen.validation, seed=chosen.seed)
+        if validation:
+            settings["validation"] = path = stages.place(self.folder, "validation.jsonl")
+            write_jsonl(self.folder / path, validation)
+            written.append(path)
+        elif chosen.validation:
+            say(
+                f"No validation during training, and no early stop: fewer than {materials.LEAST_VALIDATION} questions have "
+                f"{materials.ROOM} wordings in training."
+            )
+        if chosen.refusals_share:
+            settings["refusals"] = path = self._refusals(rows)
+            written.append(path)
+        if chosen.replay == "self":
+            settings["replay"] = REPLAY
+        elif chosen.replay:
+            settings["replay"] = path = stages.bring(self.folder, Path(chosen.replay))
+            written.append(path)
+        plan = estimates.plan(chosen, self.records, validation, rows if "text" in shares else [])
+        return _Data(settings=settings, written=written, plan=plan)
+
+    def _refusals(self, rows: Sequence[str]) -> str:
+        """The file of refusals, made from the dataset unless one is given."""
+        if self.chosen.refusals is not None:
+            return stages.bring(self.folder, Path(self.chosen.refusals))
+        from text2expert import refusals  # noqa: PLC0415 - hundreds of words that only this needs
+
+        path = stages.place(self.folder, "refusals.jsonl")
+        made = refusals.near_misses(self.records, rows, share=self.chosen.refusals_share, seed=self.chosen.seed)
+        write_jsonl(self.folder / path, made)
+        return path
+
+
+@attrs.frozen(kw_only=True)
+class _Data:
+    """What is trained beside the dataset."""
+
+    settings: dict[str, Any]
+    written: list[str]
+    """Files in the job's folder."""
+    plan: TrainingPlan
+
+
+def _needs(plan: TrainingPlan, precision: str) -> Needs:
+    if plan.parameters is None:
+        return Needs(tokens=plan.tokens)
+    vram = plan.bf16_gb if precision == "bf16" else plan.nf4_gb
+    # Twice the weights in 16 bits: as they are fetched, and room for what is made of them.
+    return Needs(vram_gb=vram or 0.0, disk_gb=round(4 * plan.parameters / 1e9, 1), tokens=plan.tokens)
+
+
+def _longest_answer(records: Sequence[GoldRecord]) -> int:
+    """A limit of tokens for the bare base, which may never stop by itself; a token has three characters or more."""
+    return min(512, 16 + max(len(record.output) for record in records) // 3)

@@ -1,0 +1,69 @@
+"""The files of a job: stages with their settings, and data brought into its folder."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from text2expert import files
+from text2expert.errors import InputError
+from text2expert.records import ExamQuestion, Stage
+
+INPUTS = "stages/inputs"
+PROMPTS = "stages/prompts.jsonl"
+
+
+def bring(folder: Path, path: Path, number: int | None = None) -> str:
+    """*path* relative to *folder*; a file from elsewhere is copied in first, so that the job can be carried."""
+    inside, outside = folder.resolve(), path.resolve()
+    if outside.is_relative_to(inside):
+        return outside.relative_to(inside).as_posix()
+    prefix = "" if number is None else f"{number}_"
+    copy = place(folder, f"{prefix}{files.safe_name(path.name)}")
+    try:
+        shutil.copyfile(path, folder / copy)
+    except FileNotFoundError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except OSError as error:
+        raise files.cannot_write(folder / copy, error) from error
+    return copy
+
+
+def place(folder: Path, name: str) -> str:
+    """Where a file called *name* goes that stages of *folder* read; the folders on the way are made."""
+    files.make_folder(folder / "stages")  # by itself, since mkdir gives its mode to the last folder alone
+    files.make_folder(folder / INPUTS)
+    return f"{INPUTS}/{name}"
+
+
+def write_prompts(folder: Path, questions: Iterable[ExamQuestion]) -> None:
+    """Write what the contestants see of an exam: ids and questions, and no answers."""
+    files.make_folder(folder / "stages")
+    with files.atomic(folder / PROMPTS) as file:
+        for question in questions:
+            file.write(json.dumps({"id": question.id, "question": question.question}, ensure_ascii=False) + "\n")
+
+
+def write(folder: Path, name: str, settings: Mapping[str, Any]) -> str:
+    """Write a stage's job.json; its SHA-256, which is the key of all that the stage makes."""
+    own = folder / "stages" / name
+    files.make_folder(folder / "stages")
+    files.make_folder(own)
+    files.write_json(own / "job.json", settings)
+    return hashlib.sha256((own / "job.json").read_bytes()).hexdigest()
+
+
+def stage(name: str, recipe: str, *, inputs: Sequence[str], outputs: Sequence[str]) -> Stage:
+    """The stage whose settings `write` wrote."""
+    return Stage(name=name, argv=(recipe, f"stages/{name}/job.json"), inputs=tuple(inputs), outputs=tuple(outputs))
+
+
+def record_base(folder: Path) -> None:
+    """Write where the toy base lies into the adapter: trained on another machine, it names a folder of that one."""
+    path = folder / "expert" / "adapter_config.json"
+    config = json.loads(path.read_bytes())
+    base = str((folder / "base").resolve())
+    if config["base_model_name_or_path"] != base:
+        files.write_json(path, {**config, "base_model_name_or_path": base})
