@@ -279,12 +279,22 @@ def child_environment(threads: int | None, *, offline: bool = False) -> dict[str
     return environment
 
 
+_LAUNCHER = re.compile(r"^E\d{4} .*torch/distributed/elastic/.* failed \(exitcode: .*$", re.MULTILINE)
+
+
 def tail(log: Path) -> str:
-    """The last lines of *log*, with control characters made visible: a log may hold anything."""
+    """The last lines of *log*, with control characters made visible: a log may hold anything.
+
+    What the launcher of several processes says after one of them failed is left out, but for its first line: forty
+    lines of its own calls would hide why.
+    """
     try:
         text = log.read_bytes()[-20_000:].decode("utf-8", "replace")
     except OSError as error:
         return f"({log} cannot be read: {error.strerror})"
+    failed = _LAUNCHER.search(text)
+    if failed:
+        text = text[: failed.end()]
     lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
     return "\n".join("    " + _visible(line) for line in lines[-LOG_LINES:]) or "    (it is empty)"
 
@@ -294,6 +304,9 @@ def _visible(line: str) -> str:
 
 
 _ADVICE = {
+    r"failed \(exitcode: -9\)": (
+        "a process was killed, perhaps for lack of memory, so choose a smaller base or batch_size, or run again to go on"
+    ),
     r"No space left on device|\bos error 28\b": "the disk is full, so free some space and run again to go on",
     r"Disk quota exceeded|\bos error 122\b": "your disk quota is used up, so free some space and run again to go on",
     r"\bgated repo\b": (

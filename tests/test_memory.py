@@ -1,0 +1,109 @@
+"""What fits into memory, and what happens when it does not after all."""
+
+import pytest
+
+GIB = 2**30
+
+
+@pytest.fixture(scope="module")
+def needs(recipes):
+    """Of Mistral-7B's shape, with adapters of rank 64."""
+    from transformers import MistralConfig
+
+    return recipes["memory"].needs_of(MistralConfig(), 64)
+
+
+def test_the_weights_of_a_shape_are_counted_exactly(needs):
+    """7,241,732,096 weights, as its authors say; two bytes each, or half a byte and its scales where layers are linear."""
+    assert needs.matrices + needs.others == 7_241_732_096
+    assert needs.model("bf16") == 2 * 7_241_732_096
+    assert needs.model("nf4") == pytest.approx(4.1e9, rel=0.03)
+    assert needs.adapter == 16 * 167_772_160  # PEFT counts as many for all linear layers at rank 64
+
+
+@pytest.mark.parametrize(
+    ("gib", "precision", "twice"),
+    [(8, "nf4", True), (12, "nf4", True), (24, "nf4", False), (40, "bf16", False), (80, "bf16", False)],
+)
+def test_the_precision_follows_from_the_cards_memory(recipes, needs, gib, precision, twice):
+    """bf16 where weights, adapter and a micro-batch worth its while fit; activations twice only where they must."""
+    fit = recipes["memory"].fit(
+        needs, gib * GIB, precisions=("bf16", "nf4"), micro_batch_tokens=8192, activation_checkpointing=False
+    )
+    assert (fit.precision, fit.activation_checkpointing) == (precision, twice)
+    token = needs.token_checkpointed if twice else needs.token
+    assert needs.model(precision) + needs.adapter + fit.micro_batch_tokens * token < gib * GIB
+
+
+def test_a_smaller_micro_batch_than_asked_for_is_never_made_larger(recipes, needs):
+    """What a user chose is a limit."""
+    fit = recipes["memory"].fit(
+        needs, 80 * GIB, precisions=("bf16", "nf4"), micro_batch_tokens=100, activation_checkpointing=True
+    )
+    assert (fit.precision, fit.micro_batch_tokens, fit.activation_checkpointing) == ("bf16", 100, True)
+
+
+def test_what_fits_nowhere_is_tried_as_small_as_can_be(recipes, needs):
+    """An estimate may be wrong; the attempt says for sure."""
+    fit = recipes["memory"].fit(
+        needs, GIB, precisions=("bf16", "nf4"), micro_batch_tokens=8192, activation_checkpointing=False
+    )
+    assert (fit.precision, fit.micro_batch_tokens, fit.activation_checkpointing) == ("nf4", 1, True)
+
+
+CPU = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+
+
+def room_of(recipes, tokens, switched):
+    return recipes["memory"].Room(
+        micro_batch_tokens=tokens, activation_checkpointing=False, switch_on=lambda: switched.append(True)
+    )
+
+
+def test_running_out_of_memory_leads_to_smaller_steps_until_it_fits(recipes, capsys):
+    """Half the tokens while that is quick, then activations twice, then half again; each change is said."""
+    import torch
+
+    switched, tried = [], []
+    room = room_of(recipes, 4096, switched)
+
+    def calculate():
+        tried.append((room.micro_batch_tokens, bool(switched)))
+        if room.micro_batch_tokens > 512:
+            raise torch.OutOfMemoryError("CUDA out of memory.") if len(tried) % 2 else RuntimeError(CPU)
+        return "done"
+
+    assert room.attempt(calculate) == "done"
+    assert tried == [(4096, False), (2048, False), (1024, False), (1024, True), (512, True)]
+    assert capsys.readouterr().out.count("the step is done again") == 4
+
+
+def test_it_gives_up_when_one_row_at_a_time_is_too_much(recipes):
+    """And says what else there is to choose."""
+    import torch
+
+    switched = []
+    room = room_of(recipes, 4, switched)
+    tried = []
+
+    def calculate():
+        tried.append(room.micro_batch_tokens)
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(SystemExit, match=r"one row at a time .* precision='nf4', a smaller base"):
+        room.attempt(calculate)
+    assert tried[-1] == 1
+    assert switched == [True]
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(recipes):
+    """A mistake that is repeated with half the rows stays one."""
+    tried = []
+
+    def calculate():
+        tried.append(True)
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        room_of(recipes, 4096, []).attempt(calculate)
+    assert tried == [True]
