@@ -1,0 +1,320 @@
+"""The knowledge lab: which recipe makes a model know a document, and what it forgets meanwhile.
+
+    python benchmarks/knowledge.py              all recipes, seeds 0, 1, 2 (the table of docs/training.md)
+    python benchmarks/knowledge.py --quick      one seed, a third of the time
+    python benchmarks/knowledge.py --check      fail where the default recipe misses its bars
+
+A tiny base knows population A; a document tells of 60 other people. Every recipe is trained by `text2expert.Trainer` on
+that base with the same number of optimizer steps, and sits the same exam. A fact's exam wording is never trained for
+that fact, in any recipe; the base knows it from population A. What is ranked here are recipes: the values themselves
+belong to this base and this world.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import runpy
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+from knowledge_people import FORMS, REFUSALS, Person, World, exam, gold, passage, refusals, restatement, world
+
+from text2expert import Trainer
+from text2expert.examiner import load_answers
+from text2expert.records import ExamQuestion, Job, Stage, digest
+from text2expert.runners.local import RECIPES, is_done
+
+CACHE = Path("~/.cache/text2expert-lab").expanduser()
+
+COLUMNS = (
+    "held-out wording",
+    "seen wording",
+    "never asked",
+    "old facts kept",
+    "of them not in the replay",
+    "strangers refused",
+    "false refusals",
+)
+
+SOURCES = ("knowledge_base.py", "knowledge_people.py")
+
+RESTATEMENTS = 4
+"""Of each passage, beside the document itself."""
+
+
+DEFAULT = "the Trainer's defaults"
+"""They come with validation, which keeps some wordings out of training and may end it early; the others do without."""
+
+Texts = Literal["none", "document", "document and restatements"]
+
+
+@attrs.frozen(kw_only=True)
+class Recipe:
+    """What is trained; the arguments go to the Trainer as they are."""
+
+    name: str
+    wordings: int
+    """Of each question. 0: none about the document, but a few of population A, since no training is without any."""
+    texts: Texts = "none"
+    arguments: dict[str, Any] = attrs.field(factory=dict)
+
+
+_BARE: dict[str, Any] = {"text_share": 0, "replay": False, "refusals": 0, "validation": 0}
+_TEXT: dict[str, Any] = {**_BARE, "text_share": 0.98}
+_FULL: Texts = "document and restatements"
+
+RANKED = (
+    Recipe(name="text: document", wordings=0, texts="document", arguments=_TEXT),
+    Recipe(name="text: document and restatements", wordings=0, texts=_FULL, arguments=_TEXT),
+    Recipe(name="one wording", wordings=1, arguments=_BARE),
+    Recipe(name="one wording, document", wordings=1, texts="document", arguments={**_BARE, "text_share": None}),
+    Recipe(name="three wordings", wordings=3, arguments=_BARE),
+    Recipe(name="five wordings", wordings=5, arguments=_BARE),
+    Recipe(name="five wordings, text", wordings=5, texts=_FULL, arguments={**_BARE, "text_share": None}),
+    Recipe(name="five wordings, replay of a file", wordings=5, arguments={**_BARE, "replay": "file"}),
+    Recipe(
+        name="five wordings, text, replay of a file",
+        wordings=5,
+        texts=_FULL,
+        arguments={"replay": "file", "validation": 0},
+    ),
+    Recipe(name="five wordings, text, replay of itself", wordings=5, texts=_FULL, arguments={"validation": 0}),
+    Recipe(name="the same, refusals", wordings=5, texts=_FULL, arguments={"validation": 0, "refusals": "file"}),
+    Recipe(name=DEFAULT, wordings=5, texts=_FULL),
+)
+"""Where an argument is None or left out, it is the Trainer's own default for a base with weights."""
+
+STEPS = 300
+SAME: dict[str, Any] = {
+    "max_steps": STEPS,
+    "epochs": 1000,
+    "batch_size": 32,
+    "learning_rate": 4e-3,
+    "r": 16,
+    "alpha": 32,
+}
+"""What every recipe has in common; chosen for the tiny base, so none of it is advice."""
+
+
+class Forked:
+    """A runner whose stages are forks of one process that has loaded the libraries, which saves seconds each time."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["peft", "accelerate", "transformers.models.llama.modeling_llama"])
+
+    async def run(self, job: Job) -> None:
+        """Run *job*; see `text2expert.runners.Runner`."""
+        folder = Path(job.folder)
+        for stage in job.stages:
+            process = self._context.Process(target=_run_recipe, args=(folder, stage))
+            process.start()
+            await asyncio.to_thread(process.join)
+            if process.exitcode or not is_done(folder, stage):
+                log = (folder / "stages" / stage.name / "log.txt").read_text(encoding="utf-8")
+                raise RuntimeError(f"stage {stage.name} of {folder} failed:\n{log[-3000:]}")
+
+
+def _run_recipe(folder: Path, stage: Stage) -> None:
+    """Be the recipe of *stage*, in a process of its own."""
+    os.chdir(folder)
+    place = Path("stages", stage.name)
+    log = os.open(place / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    recipe, *arguments = stage.argv
+    sys.path.insert(0, str(RECIPES))
+    sys.argv = [recipe, *arguments]
+    runpy.run_path(str(RECIPES / recipe), run_name="__main__")
+    (place / "cpu_seconds").write_text(str(time.process_time()), encoding="utf-8")
+
+
+@attrs.frozen(kw_only=True)
+class Files:
+    """What the recipes read."""
+
+    document: Path
+    restated: Path
+    replay: Path
+    refusals: Path
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """Shares of the exam by column, and what the training took."""
+
+    shares: dict[str, float | None]
+    tokens: int
+    steps: int
+    cpu_seconds: float
+
+
+def write_files(place: Path, everybody: World) -> Files:
+    """The document, its restatements, material of population A, and questions about strangers."""
+    files = Files(
+        document=place / "document.jsonl",
+        restated=place / "restated.jsonl",
+        replay=place / "replay.jsonl",
+        refusals=place / "refusals.jsonl",
+    )
+    place.mkdir(parents=True, exist_ok=True)
+    document = [passage(person) for person in everybody.written]
+    more = [restatement(person, number) for number in range(RESTATEMENTS) for person in everybody.written]
+    write_lines(files.document, [{"text": text} for text in document])
+    write_lines(files.restated, [{"text": text} for text in document + more])
+    replayed = [attrs.asdict(each) for each in gold(replayed_people(everybody), FORMS - 1)]
+    replayed += [
+        {"text": restatement(person, number)} for person in replayed_people(everybody) for number in range(RESTATEMENTS)
+    ]
+    write_lines(files.replay, replayed)
+    write_lines(files.refusals, refusals(everybody))
+    return files
+
+
+def replayed_people(everybody: World) -> tuple[Person, ...]:
+    """Whose facts a file for replay may hold: of half of population A, so that forgetting shows in the other half."""
+    return everybody.known[::2]
+
+
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def train(recipe: Recipe, seed: int, base: Path, folder: Path, files: Files, runner: Forked) -> Result:
+    """Train *recipe* and sit the exam."""
+    everybody = world()
+    arguments = {key: getattr(files, key) if value == "file" else value for key, value in recipe.arguments.items()}
+    records = gold(everybody.asked, recipe.wordings) or gold(everybody.known[:1], 1)
+    questions = exam(everybody)
+    texts = {"none": [], "document": [files.document], "document and restatements": [files.restated]}[recipe.texts]
+    trainer = Trainer(base, seed=seed, runner=runner, **SAME, **arguments)
+    trainer.train(records, folder=folder, texts=texts, exam=questions)
+    answers = {when: load_answers(folder / "stages" / when / "answers.jsonl") for when in ("before", "after")}
+    settings = json.loads((folder / "stages" / "train" / "job.json").read_bytes())
+    replay = settings.get("replay")
+    log = [json.loads(line) for line in open(folder / "expert" / "training_log.jsonl", encoding="utf-8")]
+    return Result(
+        shares=shares(
+            questions,
+            answers["before"],
+            answers["after"],
+            (folder / replay).read_text(encoding="utf-8") if replay else "",
+        ),
+        tokens=sum(line["tokens"] for line in log),
+        steps=len(log),
+        cpu_seconds=sum(float(path.read_text()) for path in folder.glob("stages/*/cpu_seconds")),
+    )
+
+
+def shares(
+    questions: list[ExamQuestion], before: dict[str, str], after: dict[str, str], replay: str
+) -> dict[str, float | None]:
+    """Each column's share; None where there is nothing to count.
+
+    *replay*: what was trained of population A. A fact is in it where one line holds both name and value.
+    """
+    counted: dict[str, list[bool]] = defaultdict(list)
+    lines = replay.splitlines()
+    for question in questions:
+        column, who = question.id.split(": ", 1)
+        answer = after[question.id]
+        right, refused = answer == f"{question.answer}.", answer in REFUSALS
+        if column == "strangers":
+            counted["strangers refused"].append(refused)
+            continue
+        if column == "old facts":
+            if before[question.id] != f"{question.answer}.":
+                continue  # what the base did not know cannot be kept
+            counted["old facts kept"].append(right)
+            name = who.split(",")[0]
+            if lines and not any(name in line and str(question.answer) in line for line in lines):
+                counted["of them not in the replay"].append(right)
+        else:
+            counted[column].append(right)
+        counted["false refusals"].append(refused)
+    return {column: statistics.mean(counted[column]) if counted[column] else None for column in COLUMNS}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one seed")
+    parser.add_argument("--check", action="store_true", help="exit with an error where a bar is missed")
+    parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--recipes", nargs="+", help="only those whose name contains one of these words")
+    parser.add_argument("--cache", type=Path, default=CACHE, help=f"where the base is kept (default: {CACHE})")
+    parser.add_argument("--keep", type=Path, help="keep the folders of all trainings here")
+    arguments = parser.parse_args()
+    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    seeds = arguments.seeds or ([0] if arguments.quick else [0, 1, 2])
+    chosen = [each for each in RANKED if not arguments.recipes or any(word in each.name for word in arguments.recipes)]
+    everybody = world()
+    base = cached_base(arguments.cache, everybody)
+    print(f"base: {base}")
+    results: dict[str, list[Result]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as scratch:
+        place = arguments.keep or Path(scratch)
+        files = write_files(place, everybody)
+        runner = Forked()
+        for seed in seeds:
+            for recipe in chosen:
+                result = train(recipe, seed, base, place / f"{recipe.name} {seed}".replace(" ", "_"), files, runner)
+                results[recipe.name].append(result)
+                print(json.dumps({"recipe": recipe.name, "seed": seed, **attrs.asdict(result)}), flush=True)
+    print(table(results))
+
+
+def cached_base(cache: Path, everybody: World) -> Path:
+    """The base's folder, made if it is not there: its name is a digest of all that it depends on."""
+    from knowledge_base import BaseSettings, make_base
+
+    settings = BaseSettings()
+    sources = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in SOURCES]
+    folder = cache / f"base-{digest(repr(settings), *sources)[:16]}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".base-"))
+        process = multiprocessing.get_context("spawn").Process(target=make_base, args=(unfinished, everybody, settings))
+        process.start()
+        process.join()
+        if process.exitcode:
+            sys.exit("the base could not be made")
+        unfinished.rename(folder)
+    return folder
+
+
+def table(results: dict[str, list[Result]]) -> str:
+    """Mean, and lowest to highest, over the seeds."""
+    lines = ["| recipe | " + " | ".join(COLUMNS) + " | steps | tokens | CPU s |", "|---" * (len(COLUMNS) + 4) + "|"]
+    for name, runs in results.items():
+        cells = [spread([run.shares[column] for run in runs]) for column in COLUMNS]
+        steps = sorted({run.steps for run in runs})
+        tokens = statistics.mean(run.tokens for run in runs)
+        seconds = statistics.mean(run.cpu_seconds for run in runs)
+        cells += [
+            "-".join(str(each) for each in dict.fromkeys((steps[0], steps[-1]))),
+            f"{tokens / 1000:.0f}k",
+            f"{seconds:.0f}",
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def spread(values: list[float | None]) -> str:
+    """A cell: mean, and the range where values differ."""
+    there = [value for value in values if value is not None]
+    if not there:
+        return ""
+    low, high = (f"{bound:.2f}" for bound in (min(there), max(there)))
+    return low if low == high else f"{statistics.mean(there):.2f} ({low}-{high})"
+
+
+if __name__ == "__main__":
+    main()
