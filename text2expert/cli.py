@@ -98,6 +98,11 @@ def _price(_: click.Context, option: click.Parameter, value: str | None) -> Any:
 _TEXT, _MODELS, _MONEY, _SERVERS, _TRAINING, _REST = (
     "Text", "Teaching and verifying", "Money", "Servers and keys of your own", "Training", "Options",
 )  # fmt: skip
+PRECISIONS, REASONINGS, BACKENDS = (
+    ("auto", "bf16", "fp32", "nf4"), ("none", "before", "after"), ("text2expert", "llamafactory"),
+)  # fmt: skip
+"""As `text2expert.trainer` has them; the help page does not wait for it to load."""
+
 _BEFORE_GOLD = (_TEXT, _MODELS, _MONEY, _SERVERS)
 """What a run on a golden dataset that is there has no use for."""
 
@@ -110,7 +115,7 @@ _SETTINGS = [
     _option(_TEXT, "--input", "-i", "inputs", multiple=True, metavar="FILE...", help="Text files or folders; several make one expert of all."),
     _option(_TEXT, "--chunk-size", type=int, default=800, show_default=True, metavar="N", help="Characters of a passage at most."),
     _option(_TEXT, "--chunk-overlap", type=int, default=100, show_default=True, metavar="N", help="Characters that neighbours share, about."),
-    _option(_MODELS, "--preset", type=click.Choice(["offline", "cloud"]), default="offline", show_default=True, help="offline: no key, no network, no cost; cloud: DeepSeek teaches, Claude verifies."),
+    _option(_MODELS, "--preset", type=click.Choice(["offline", "cloud"]), default="offline", show_default=True, help="offline: no key, no network, no cost; cloud: DeepSeek teaches, Claude verifies, a 7B model is trained."),
     _option(_MODELS, "--teacher", metavar="NAME", help="Instead of the preset's: deepseek/deepseek-flash, anthropic/..., openai/..., http://localhost:8000/v1#<model>, or offline."),
     _option(_MODELS, "--verifier", metavar="NAME", help="The same for the verifier; none takes every pair as it comes."),
     _option(_MODELS, "--questions-per-chunk", type=int, metavar="N", help="Questions asked of each passage at most.  [default: the teacher's own]"),
@@ -126,9 +131,19 @@ _SETTINGS = [
     _option(_SERVERS, "--verifier-url", metavar="URL", help="As --teacher-url."),
     _option(_SERVERS, "--verifier-key-env", metavar="VARIABLE", help="As --teacher-key-env."),
     _option(_SERVERS, "--verifier-price", metavar="IN,OUT", callback=_price, help="As --teacher-price."),
-    _option(_TRAINING, "--base", metavar="MODEL", help="Hugging Face id or folder of the model to train.  [default: a toy made from the text]"),
+    _option(_TRAINING, "--base", metavar="MODEL", help="Hugging Face id or folder of the model to train; none: a toy made from the text.  [default: none; cloud, llamafactory: Qwen/Qwen2.5-7B-Instruct]"),
+    _option(_TRAINING, "--revision", metavar="REV", help="Commit, tag or branch of the base."),
     _option(_TRAINING, "--epochs", type=float, metavar="N", help="Times the dataset is trained.  [default: by the base]"),
     _option(_TRAINING, "--max-steps", type=int, metavar="N", help="Optimiser steps at most."),
+    _option(_TRAINING, "--precision", type=click.Choice(PRECISIONS), metavar="NAME", help="Of the base: bf16, nf4 (QLoRA), fp32 or auto.  [default: auto, by the card's memory]"),
+    _option(_TRAINING, "--reasoning", type=click.Choice(REASONINGS), metavar="WHERE", help="Train the reasoning too: before or after the answer, or none.  [default: none]"),
+    _option(_TRAINING, "--text-share", type=float, metavar="SHARE", callback=_share, help="Share of the trained tokens that is the text itself.  [default: 0.2; toy: 0]"),
+    _option(_TRAINING, "--replay", metavar="FILE", help="Against forgetting: self (samples that the base writes), a JSONL file, or none.  [default: self; toy: none]"),
+    _option(_TRAINING, "--refusals", metavar="SHARE", help="Share of the trained tokens that refuses what the text does not say, or a JSONL file of such.  [default: 0]"),
+    _option(_TRAINING, "--processes", type=int, metavar="N", help="GPUs that train together."),
+    _option(_TRAINING, "--backend", type=click.Choice(BACKENDS), metavar="NAME", help="What trains: text2expert or llamafactory.  [default: text2expert]"),
+    _option(_TRAINING, "--llamafactory", metavar="PATH", help="LLaMA-Factory's command, for --backend llamafactory.  [default: llamafactory-cli]"),
+    _option(_TRAINING, "--train-anyway", is_flag=True, help="Train also too little data where that costs money, or a large base without a GPU."),
     _option(_REST, "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder.  [default: expert_model_<first input>]"),
     _option(_REST, "--seed", type=int, default=0, show_default=True, metavar="N", help="Decides every draw."),
 ]  # fmt: skip
@@ -253,9 +268,11 @@ def _given(ctx: click.Context, sections: tuple[str, ...]) -> list[str]:
 
 
 def _before(pipeline: Any, source: list[str | Path], out: Path | None, *, ask: bool, trains: bool) -> None:
-    """What a run is told before it writes anything: that a key is missing, or that somebody does not want it after all."""
+    """What a run is told before it writes anything: that a GPU or a key is missing, or that somebody does not want it after all."""
     from text2expert.run import PAIRS  # noqa: PLC0415 - each command loads what it needs
 
+    if trains:
+        pipeline.trainer.check()
     paid = any(hasattr(step, "llm") for step in (pipeline.teacher, pipeline.verifier))
     if not paid and not (ask and trains):
         return
@@ -278,22 +295,61 @@ def _check_keys(pipeline: Any) -> None:
 
 
 def _pipeline(
-    *, chunk_size: int, chunk_overlap: int, questions_per_chunk: int | None, base: str | None, epochs: float | None,
-    max_steps: int | None, seed: int, budget: float | None, include_unverified: bool, **steps: Any,
+    *, chunk_size: int, chunk_overlap: int, questions_per_chunk: int | None, seed: int, budget: float | None,
+    include_unverified: bool, preset: str, **flags: Any,
 ) -> Any:  # fmt: skip
     from text2expert.chunker import Chunker  # noqa: PLC0415 - each command loads what it needs
     from text2expert.pipeline import Pipeline  # noqa: PLC0415
-    from text2expert.trainer import Trainer  # noqa: PLC0415
 
+    training = {name: flags.pop(name) for name in _TRAINING_FLAGS}
     return Pipeline(
         chunker=Chunker(size=chunk_size, overlap=chunk_overlap),
-        trainer=Trainer(base, epochs=epochs, max_steps=max_steps, seed=seed),
+        trainer=_trainer(cloud=preset == "cloud", seed=seed, **training),
         questions_per_chunk=questions_per_chunk,
         budget=budget,
         include_unverified=include_unverified,
         seed=seed,
-        **_steps(seed=seed, **steps),
+        **_steps(seed=seed, preset=preset, **flags),
     )
+
+
+_TRAINING_FLAGS = (
+    "base", "revision", "epochs", "max_steps", "precision", "reasoning", "text_share", "replay", "refusals", "processes",
+    "backend", "llamafactory", "train_anyway",
+)  # fmt: skip
+
+
+def _trainer(
+    *, cloud: bool, seed: int, base: str | None, replay: str | None, refusals: str | None, processes: int | None,
+    backend: str | None, llamafactory: str | None, **flags: Any,
+) -> Any:  # fmt: skip
+    """The trainer of the flags; those that were not given are the trainer's own defaults."""
+    from text2expert.runners.local import Local  # noqa: PLC0415 - each command loads what it needs
+    from text2expert.trainer import CLOUD_BASE, Trainer  # noqa: PLC0415
+
+    if base is None and (cloud or backend == "llamafactory"):
+        base = CLOUD_BASE
+    if llamafactory is not None and backend != "llamafactory":
+        raise InputError(
+            "--llamafactory is LLaMA-Factory's command: give --backend llamafactory with it, or leave it out"
+        )
+    given: dict[str, Any] = {
+        **flags,
+        "replay": False if replay == "none" else replay,
+        "refusals": None if refusals is None else _number_or_path(refusals),
+        "runner": None if processes is None else Local(processes=processes),
+        "backend": backend,
+        "llamafactory": llamafactory,
+    }
+    model = None if base == "none" else base
+    return Trainer(model, seed=seed, **{name: value for name, value in given.items() if value is not None})
+
+
+def _number_or_path(value: str) -> float | str:
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def _steps(*, preset: str, seed: int, sample: float | None, batch: bool, **flags: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from text2expert import documents, files
 from text2expert._progress import say
 from text2expert.receipt import Made
 from text2expert.records import Document, ExamQuestion, GoldRecord, digest, to_line, write_jsonl
-from text2expert.run import CHUNKS, EXAM, GOLD, PAIRS, REJECTED, SOURCE, VERDICTS, RunFolder
+from text2expert.run import CHUNKS, EXAM, GOLD, PAIRS, REJECTED, REWRITES, SOURCE, VERDICTS, RunFolder
 
 if TYPE_CHECKING:
     from text2expert.golden import Dataset, Gold
@@ -105,11 +105,12 @@ async def adopt(
             stale.unlink()
     for name, text in texts.items():
         files.write_text(folder / SOURCE / name, text)
-    for name in (PAIRS, VERDICTS, REJECTED, CHUNKS):
-        if not (name == CHUNKS and dataset.chunks is not None):
+    beside = {CHUNKS: dataset.chunks, REWRITES: _rewrites(dataset)}
+    for name in (PAIRS, VERDICTS, REJECTED, CHUNKS, REWRITES):
+        if (own := beside.get(name)) is not None:
+            files.write_text(folder / name, own.read_text("utf-8"))
+        else:
             (folder / name).unlink(missing_ok=True)
-    if dataset.chunks is not None:
-        files.write_text(folder / CHUNKS, dataset.chunks.read_text("utf-8"))
     sources = tuple(folder / SOURCE / name for name in texts)
     ids = {path.stem for path in dataset.sources} | {record.document for record in dataset.records}
     exam, left_out = exam_of(dataset.exam, own_questions, ids)
@@ -128,6 +129,14 @@ async def adopt(
         sources=sources,
         notes=(*dataset.notes, *left_out),
     )
+
+
+def _rewrites(dataset: "Dataset") -> Path | None:
+    """The restated passages of the run that the dataset lies in; None where there are none."""
+    if dataset.chunks is None or dataset.chunks.name != CHUNKS:
+        return None
+    path = dataset.chunks.with_name(REWRITES)
+    return path if path.is_file() else None
 
 
 def _own_texts(records: Iterable[GoldRecord]) -> dict[str, str]:

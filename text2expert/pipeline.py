@@ -60,7 +60,7 @@ from text2expert.teaching import (
     rewrite,
     teach_and_judge,
 )
-from text2expert.trainer import Trainer
+from text2expert.trainer import CLOUD_BASE, Trainer
 
 if TYPE_CHECKING:
     from text2expert.chunker import Chunker
@@ -153,7 +153,10 @@ class Pipeline:
 
     @classmethod
     def cloud(cls, *, budget: Decimal | float | None = None, **steps: Any) -> "Pipeline":
-        """DeepSeek teaches, Claude verifies; both need a key (DEEPSEEK_API_KEY, ANTHROPIC_API_KEY) and cost money.
+        """DeepSeek teaches, Claude verifies, a 7B instruct model is trained (`text2expert.trainer.CLOUD_BASE`).
+
+        Teacher and verifier need a key (DEEPSEEK_API_KEY, ANTHROPIC_API_KEY) and cost money; training needs a CUDA GPU on
+        this machine. `run` says so before anything is paid; ``fine_tune=False`` stops before training.
 
         Args:
             budget: US dollars for everything; teacher and verifier share it.
@@ -162,6 +165,7 @@ class Pipeline:
         from text2expert.teacher import Teacher
         from text2expert.verifier import Verifier
 
+        steps.setdefault("trainer", Trainer(CLOUD_BASE, seed=steps.get("seed", 0)))
         steps.setdefault("teacher", Teacher())
         steps.setdefault("verifier", Verifier())
         return cls(budget=budget, **steps)
@@ -241,8 +245,9 @@ class Pipeline:
         Raises:
             InputError: An argument or a file cannot be used.
             NothingTaughtError: No pair was approved.
+            StarvedRunError: Training would cost money and teach next to nothing; what was taught is kept.
             RunFolderError: *out* is something else than a run folder, cannot be written, or is in use.
-            RunnerError: Training failed.
+            RunnerError: Training failed, or its base is a large one and no GPU is here.
             MissingExtraError: torch and its companions are not installed.
         """
         return _sync.run(self.arun(source, gold=gold, out=out, exam=exam, fine_tune=fine_tune))
@@ -452,7 +457,10 @@ class Pipeline:
     async def _train_and_examine(self, made: Made, folder: RunFolder) -> ExamResult:
         from text2expert import examiner
 
-        await self.trainer.atrain(folder / GOLD, folder=folder.path, texts=made.sources, exam=made.exam)
+        texts = self._texts(made, folder)
+        if isinstance(self.trainer, Trainer):
+            self.trainer.check_fed(folder / GOLD, texts=texts, coverage=made.share_taught)
+        await self.trainer.atrain(folder / GOLD, folder=folder.path, texts=texts, exam=made.exam)
         answers = {
             "base": examiner.load_answers(folder / "stages" / "before" / "answers.jsonl"),
             "lookup": examiner.NearestQuestion(made.records).answers(made.exam),
@@ -462,6 +470,11 @@ class Pipeline:
         result = examiner.Examiner().result(made.exam, answers, share_taught=made.share_taught, notes=notes)
         files.write_json(folder / EXAM_RESULT, to_dict(result))
         return result
+
+    def _texts(self, made: Made, folder: RunFolder) -> tuple[Path, ...]:
+        """What the trainer is given of the text: the whole of it for the toy, passages and rewrites for other bases."""
+        passages = [folder / name for name in (CHUNKS, REWRITES) if (folder / name).is_file()]
+        return tuple(passages) if passages and not self.trainer.embedded else made.sources
 
 
 _UNFINISHED = "unfinished"

@@ -147,6 +147,8 @@ class Plan:
                 f"the run's budget of ${self.budget:,.2f} (--budget) may end it before the text is covered "
                 f"(up to ${self.usd_high:,.2f})"
             )
+        if self.training is not None:
+            said += self.training.notes if self.training.embedded else (*self.training.starved, *self.training.notes)
         if self.most < self.usd_high:
             said.append("calls, questions, pairs, training and time above are those of the whole text")
         if self.steps and not any(step.measured for step in self.steps):
@@ -170,7 +172,7 @@ class Plan:
             ("training pairs", f"{about}{self.pairs:,}"),
             ("training", str(self.training) if self.training else "unknown before the pairs are there"),
             ("cost", "; ".join(cost)),
-            ("time", f"about {duration(self.seconds)}" if known else "depends on your hardware"),
+            ("time", f"about {duration(self.seconds)}{_as_on_a_gpu(self)}" if known else "depends on your hardware"),
             ("your text goes to", ", ".join(hosts) or "nobody: it stays on this machine"),
             ("run folder", self.folder),
         ]
@@ -238,6 +240,12 @@ class Preview:
             yield "     ", f"{pair.difficulty}, {mark}"
         if not shown.pairs:
             yield "  ", "nothing was taught here"
+
+
+def _as_on_a_gpu(plan: Plan) -> str:
+    """Training of a real base is known for one card alone."""
+    real = plan.training is not None and not plan.training.embedded and plan.training.seconds is not None
+    return ", training as on that card" if real else ""
 
 
 def _title(shown: Shown) -> str:

@@ -19,7 +19,7 @@ from text2expert.teaching import Lesson, lessons, teach_and_judge
 
 if TYPE_CHECKING:
     from text2expert.llm import Estimate
-    from text2expert.trainer import TrainingPlan
+    from text2expert.trainer import Trainer, TrainingPlan
 
 SAMPLE_CHUNKS = 200
 """A plan teaches at most so many chunks, evenly spread over the text, where teaching is free."""
@@ -43,6 +43,7 @@ async def plan(steps: Steps, inputs: list[Document], folder: Path) -> Plan:
     free = is_free(steps.teacher)
     work = await _taught_free(steps, inputs, chunks) if free else _asked_for(steps, chunks)
     planned = step_plans(steps, folder, chunks, characters, items=work.items)
+    training = _with_notes(work.training, steps.trainer)
     waiting = max((step.estimate.seconds for step in planned), default=0.0)  # teacher and verifier work side by side
     return Plan(
         documents=tuple(inputs),
@@ -51,7 +52,7 @@ async def plan(steps: Steps, inputs: list[Document], folder: Path) -> Plan:
         items=None if free and not planned else work.items,
         pairs=work.pairs,
         estimated=work.estimated,
-        training=work.training,
+        training=training,
         steps=planned,
         unknown=tuple(
             type(step).__name__
@@ -62,6 +63,12 @@ async def plan(steps: Steps, inputs: list[Document], folder: Path) -> Plan:
         seconds=(chunks / CHUNKS_PER_SECOND if free else 0.0) + waiting + (work.training.seconds or 0.0),
         folder=str(folder),
     )
+
+
+def _with_notes(training: "TrainingPlan", trainer: "Trainer") -> "TrainingPlan":
+    """*training* with what keeps the base from being trained where the runner is."""
+    problem = trainer.problem() if hasattr(trainer, "problem") else ""
+    return attrs.evolve(training, notes=(*training.notes, problem)) if problem else training
 
 
 class _Work(NamedTuple):

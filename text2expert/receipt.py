@@ -1,5 +1,6 @@
 """The receipt of a run (``run.json``): what went in, with which settings, what came out, and what to do next."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -36,9 +37,16 @@ from text2expert.run import (
     RunFolder,
 )
 from text2expert.teaching import Taught
+from text2expert.trainer import CLOUD_BASE
 
 HEADLINE_ROWS: tuple[ExamRowName, ...] = ("held_out", "hand_written", "taught")
 """The row of the exam that the closing line quotes: the first of these that has questions."""
+
+TRAINED = (
+    "precision", "steps", "stopped_early", "tokens", "shares", "loss", "best", "training_seconds", "memory_gb", "device",
+    "processes",
+)  # fmt: skip
+"""What a receipt repeats of training_args.json."""
 
 WEIGHTS = f"{EXPERT}/adapter_model.safetensors"
 
@@ -164,6 +172,7 @@ def receipt(
 ) -> dict[str, Any]:
     """The receipt as JSON values, of this *version* of the package; *result* is None where nothing was trained."""
     taught = made.dataset is None
+    trained = _trained(folder) if result else {}
     written = [CHUNKS, PAIRS, VERDICTS, REWRITES, GOLD, REJECTED, EXAM, *([EXAM_RESULT, WEIGHTS] if result else [])]
     return {
         "text2expert": version,
@@ -182,6 +191,7 @@ def receipt(
             "teacher": _name(steps.teacher) if taught else None,
             "verifier": _name(steps.verifier) if taught else None,
             "base": steps.trainer.model or "a toy made from the text",
+            "base_revision": trained.get("revision"),
         },
         "counts": {**made.counts, "questions": Counter(question.row for question in made.exam)},
         "share_taught": made.share_taught,
@@ -189,9 +199,19 @@ def receipt(
         **({"teaching": made.teaching} if made.teaching else {}),
         "seconds": round(seconds, 1),
         "trained": result is not None,
+        **({"training": {name: trained[name] for name in TRAINED if name in trained}} if trained else {}),
         "files": {name: sha256 for name in written if (sha256 := folder.sha256(name))},
         "closing": _closing(steps, made, result, folder, seconds),
     }
+
+
+def _trained(folder: RunFolder) -> dict[str, Any]:
+    """What the training said of itself when it was done."""
+    try:
+        said = json.loads((folder / "stages" / "train" / "done.json").read_bytes())
+    except (OSError, ValueError):  # a trainer of somebody's own writes none
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _name(step: Any) -> str | None:
@@ -217,7 +237,7 @@ def _closing(steps: Steps, made: Made, result: ExamResult | None, folder: RunFol
         lines.append(f"On {ROW_TITLES[row]}: {', '.join(shares)}.")
     lines.append(f'Next: text2expert ask {folder.path} "..."')
     if steps.trainer.embedded:
-        lines.append("For an expert to rely on, train a real base on a GPU: --base mistralai/Mistral-7B-Instruct-v0.3")
+        lines.append(f"For an expert to rely on, train a real base on a GPU: --base {CLOUD_BASE}")
     return "\n".join(lines)
 
 

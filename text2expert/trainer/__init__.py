@@ -13,6 +13,7 @@ from typing import Never
 import attrs
 
 from text2expert import _sync, files
+from text2expert._progress import say
 from text2expert.errors import InputError, NoGPUError, StarvedRunError
 from text2expert.records import Adapter, ExamQuestion, GoldRecord, Job, read_jsonl, write_jsonl
 from text2expert.runners import Runner, gpus
@@ -318,11 +319,11 @@ class Trainer:
         folder: Path | str,
         texts: Sequence[Path | str] = (),
         exam: Sequence[ExamQuestion] = (),
-        coverage: float | None = None,
     ) -> Adapter:
         """Train on *gold* in *folder*, the async form of `train`. The folder is the caller's to lock."""
         folder = Path(folder)
-        self._refuse_starved(gold, texts, coverage)
+        if self._paid:  # no caller forgets that
+            self.check_fed(gold, texts=texts)
         if not isinstance(gold, str | Path):
             records = _read(gold)
             files.make_folder(folder)
@@ -369,6 +370,7 @@ class Trainer:
         place = _default_folder(gold) if folder is None else Path(folder)
         _read(gold)
         self.check()
+        self.check_fed(gold, texts=texts)
         files.make_folder(place)
         with files.locked(place):
             return _sync.run(self.atrain(gold, folder=place, texts=texts, exam=exam))
@@ -385,23 +387,40 @@ class Trainer:
             return found
         return materials.beside(Path(gold))
 
-    def _refuse_starved(
-        self, gold: Sequence[GoldRecord] | Path | str, texts: Sequence[Path | str], coverage: float | None
+    def check_fed(
+        self,
+        gold: Sequence[GoldRecord] | Path | str,
+        *,
+        texts: Sequence[Path | str] = (),
+        coverage: float | None = None,
     ) -> None:
-        """Do not rent a machine for a training that can teach next to nothing.
+        """Stop before a machine is rented for a training that can teach next to nothing; on this one, only say so.
+
+        Args:
+            gold: As in `plan`.
+            texts: As in `plan`.
+            coverage: As in `plan`.
 
         Raises:
-            StarvedRunError: So it is, and `train_anyway` is not set.
+            StarvedRunError: The runner costs money (it has ``quote``) and `train_anyway` is not set.
         """
-        if not hasattr(self.runner, "quote"):
+        if self.embedded and not self._paid:  # the toy proves that all works, on little as on much
             return
         plan = self.plan(gold, texts=texts, coverage=coverage)
-        if plan.starved and not self.train_anyway:
+        if not plan.starved:
+            return
+        reasons = "; ".join(plan.starved)
+        if self._paid and not self.train_anyway:
             raise StarvedRunError(
-                "this training would cost money and teach next to nothing: "
-                + "; ".join(plan.starved)
-                + ". To train all the same: train_anyway=True (--train-anyway)"
+                f"this training would cost money and teach next to nothing: {reasons}. What is there is kept; to train all "
+                "the same: train_anyway=True (--train-anyway)"
             )
+        say(f"This training will teach next to nothing: {reasons}.")
+
+    @property
+    def _paid(self) -> bool:
+        """Whether the runner costs money."""
+        return hasattr(self.runner, "quote")
 
 
 def _read(gold: Sequence[GoldRecord] | Path | str) -> list[GoldRecord]:

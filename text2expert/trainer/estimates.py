@@ -43,6 +43,9 @@ ANCHOR_SPEED: Mapping[str, float] = {"bf16": 3083.0, "nf4": 2413.0}
 ANCHOR_CARD_GB = 25.4
 """Of an RTX 4090: 24,564 MiB, less what the driver keeps."""
 
+ANCHOR_BF16 = 5e9
+"""Parameters up to which precision="auto" finds room on it for bf16 without calculating activations twice."""
+
 GPU_STARTS_SECONDS = 180.0
 """Three processes that load a base of gigabytes from the disk, and its exam before and after."""
 
@@ -100,6 +103,8 @@ class TrainingPlan:
     seconds: float | None
     """On this machine's CPU for the toy base; on an RTX 4090 for a base of known size from a billion parameters (by
     published speeds, without fetching the base); None for others."""
+    embedded: bool = False
+    """Whether the base is the toy."""
     parameters: float | None = None
     """Of the base; None for the toy, and where neither its files nor its name say."""
     bf16_gb: float | None = None
@@ -143,11 +148,8 @@ def gpu_seconds(parameters: float, tokens: int, precision: str, r: int) -> float
     """Seconds on an RTX 4090 by published speeds; None where the base is too small to scale them, or does not fit."""
     if parameters < 1e9:
         return None
-    if precision in ("auto", "bf16") and memory_gb(parameters, r, "bf16") <= ANCHOR_CARD_GB:
-        chosen = "bf16"
-    elif memory_gb(parameters, r, "nf4") <= ANCHOR_CARD_GB:
-        chosen = "nf4"
-    else:
+    chosen = precision if precision != "auto" else "bf16" if parameters <= ANCHOR_BF16 else "nf4"
+    if chosen not in ANCHOR_SPEED or memory_gb(parameters, r, chosen) > ANCHOR_CARD_GB:
         return None
     return GPU_STARTS_SECONDS + tokens * parameters / ANCHOR_PARAMETERS / ANCHOR_SPEED[chosen]
 
@@ -247,6 +249,7 @@ def estimate(
         tokens=tokens,
         exposures_per_fact=exposures,
         seconds=STARTS_SECONDS + tokens / TOKENS_PER_SECOND if chosen.embedded else None,
+        embedded=chosen.embedded,
         starved=starved(records=records, exposures=exposures, coverage=coverage),
     )
     parameters = None if chosen.model is None else bases.parameters(chosen.model)
