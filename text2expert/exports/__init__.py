@@ -27,7 +27,7 @@ from text2expert.golden.dataset import locate
 from text2expert.records import GoldRecord, to_dict
 from text2expert.runners.local import RECIPES
 
-__all__ = ["FORMATS", "OWN", "Exported", "Format", "Training", "template_of", "write"]
+__all__ = ["FORMATS", "OWN", "Exported", "Format", "Training", "stage_settings", "template_of", "write"]
 
 Format = Literal["llamafactory", "trl", "openai", "alpaca"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -138,6 +138,68 @@ def write(
             with changes.writing(out / name) as path:
                 files.write_text(path, content)
     return Exported(format=format, files=tuple(out / name for name in contents), rows=len(kept), notes=(*notes, *more))
+
+
+STAGE = "stages/train/llamafactory"
+"""Where a job has its export for LLaMA-Factory."""
+
+
+def stage_settings(
+    gold: Sequence[GoldRecord],
+    folder: Path,
+    *,
+    command: str,
+    base: str,
+    revision: str | None = None,
+    system: str = "",
+    reasoning: Literal["none", "before", "after"] = "none",
+    short_answer: Literal["none", "first", "last"] = "first",
+    default_chat_template: str = "",
+    training: Training | None = None,
+) -> dict[str, Any]:
+    """The settings of recipes/llamafactory.py for a job in *folder*, into which its export is written.
+
+    Args:
+        gold: What to train on.
+        folder: The job's.
+        command: Path or name of llamafactory-cli.
+        base: As in `write`. A base of the hub of which nothing is known is trained with its own template.
+        revision: As in `write`.
+        system: As in `write`.
+        reasoning: As in `write`.
+        short_answer: As in `write`.
+        default_chat_template: For a base whose tokenizer has none.
+        training: As in `write`.
+
+    Raises:
+        InputError: As `write`.
+        RunFolderError: As `write`.
+    """
+    training = training or Training()
+    try:
+        template = None if template_of(base) else OWN
+    except InputError:
+        template = OWN
+    made = write(
+        gold, folder / STAGE, "llamafactory", base=base, revision=revision, template=template, system=system,
+        reasoning=reasoning, short_answer=short_answer, training=training,
+    )  # fmt: skip
+    return {
+        "cli": command,
+        "dataset_dir": STAGE,
+        "config": "train.yaml",
+        "rows": "train.jsonl",
+        "base": _base(base),
+        "revision": revision,
+        "output": "expert",
+        "precision": training.precision,
+        "r": training.r,
+        "system": system,
+        "reasoning": reasoning,
+        "short_answer": short_answer,
+        "default_chat_template": default_chat_template,
+        "inputs": {f"{STAGE}/{path.name}": files.sha256_file(path) for path in made.files},
+    }
 
 
 @attrs.frozen(kw_only=True)
