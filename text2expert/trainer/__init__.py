@@ -6,6 +6,7 @@ their settings, writes them beside the data, says what they would take, and what
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Never
@@ -19,10 +20,10 @@ from text2expert.records import Adapter, ExamQuestion, GoldRecord, Job, read_jso
 from text2expert.runners import Runner, gpus
 from text2expert.runners.local import Local
 from text2expert.trainer import arguments, bases, estimates, jobs, materials, stages
-from text2expert.trainer.arguments import Replay
+from text2expert.trainer.arguments import Backend, Precision, Reasoning, Replay, ShortAnswer
 from text2expert.trainer.chosen import Chosen, choose
 from text2expert.trainer.estimates import TrainingPlan
-from text2expert.trainer.profiles import CHAT_TEMPLATE, CLOUD_BASE, EMBEDDED, REAL
+from text2expert.trainer.profiles import ALONE, CHAT_TEMPLATE, CLOUD_BASE, EMBEDDED, REAL
 
 __all__ = ["CHAT_TEMPLATE", "CLOUD_BASE", "GOLD", "Trainer", "TrainingPlan"]
 
@@ -79,9 +80,9 @@ class Trainer:
     r: int | None = attrs.field(kw_only=True)
     alpha: int | None = attrs.field(kw_only=True)
     revision: str | None = attrs.field(kw_only=True)
-    precision: str = attrs.field(kw_only=True)
-    reasoning: str | None = attrs.field(kw_only=True)
-    short_answer: str | None = attrs.field(kw_only=True)
+    precision: Precision = attrs.field(kw_only=True)
+    reasoning: Reasoning | None = attrs.field(kw_only=True)
+    short_answer: ShortAnswer | None = attrs.field(kw_only=True)
     text_share: float | None = attrs.field(kw_only=True)
     replay: str | bool | None = attrs.field(kw_only=True)
     replay_share: float | None = attrs.field(kw_only=True)
@@ -92,7 +93,7 @@ class Trainer:
     system: str = attrs.field(kw_only=True)
     runner: Runner = attrs.field(kw_only=True)
     train_anyway: bool = attrs.field(kw_only=True)
-    backend: str = attrs.field(kw_only=True)
+    backend: Backend = attrs.field(kw_only=True)
     llamafactory: str = attrs.field(kw_only=True)
 
     def __init__(
@@ -106,9 +107,9 @@ class Trainer:
         r: int | None = None,
         alpha: int | None = None,
         revision: str | None = None,
-        precision: str = "auto",
-        reasoning: str | None = None,
-        short_answer: str | None = None,
+        precision: Precision = "auto",
+        reasoning: Reasoning | None = None,
+        short_answer: ShortAnswer | None = None,
         text_share: float | None = None,
         replay: Replay = None,
         replay_share: float | None = None,
@@ -119,7 +120,7 @@ class Trainer:
         system: str = "",
         runner: Runner | None = None,
         train_anyway: bool = False,
-        backend: str = "text2expert",
+        backend: Backend = "text2expert",
         llamafactory: str | os.PathLike[str] = "llamafactory-cli",
         **unknown: Never,
     ) -> None:
@@ -140,9 +141,9 @@ class Trainer:
         arguments.number("learning_rate", learning_rate)
         for name, value in (("batch_size", batch_size), ("max_steps", max_steps), ("r", r), ("alpha", alpha)):
             arguments.whole(name, value, smallest=1)
-        arguments.one_of("precision", precision, arguments.PRECISIONS, optional=False)
-        arguments.one_of("reasoning", reasoning, arguments.REASONINGS)
-        arguments.one_of("short_answer", short_answer, arguments.SHORT_ANSWERS)
+        arguments.one_of("precision", precision, arguments.Precision, optional=False)
+        arguments.one_of("reasoning", reasoning, arguments.Reasoning)
+        arguments.one_of("short_answer", short_answer, arguments.ShortAnswer)
         arguments.share("text_share", text_share)
         arguments.share("replay_share", replay_share)
         arguments.whole("validation", validation, smallest=0)
@@ -150,7 +151,7 @@ class Trainer:
         arguments.whole("seed", seed, smallest=0)
         arguments.text("system", system)
         arguments.flag("train_anyway", train_anyway)
-        arguments.one_of("backend", backend, arguments.BACKENDS, optional=False)
+        arguments.one_of("backend", backend, arguments.Backend, optional=False)
         self.__attrs_init__(
             model=model,
             epochs=epochs,
@@ -190,6 +191,13 @@ class Trainer:
                 f"backend={self.backend!r} trains a model of the hub or a folder, and the toy is made here: name the model "
                 "(--base)"
             )
+        if self.backend == "llamafactory":
+            for name in ("text_share", "replay", "replay_share", "refusals", "validation", "packing"):
+                if getattr(self, name):
+                    raise InputError(
+                        f"{name}={getattr(self, name)!r} is nothing that LLaMA-Factory does in one run: leave it out, or "
+                        "train with backend='text2expert'"
+                    )
         chosen = self._chosen
         if self.replay_share and not chosen.replay:
             raise InputError(
@@ -228,6 +236,12 @@ class Trainer:
         check = getattr(self.runner, "check", None)
         if check is not None:
             check()
+        if self.backend == "llamafactory" and isinstance(self.runner, Local) and not shutil.which(self.llamafactory):
+            raise InputError(
+                f"there is no command {self.llamafactory!r}: install LLaMA-Factory in an environment of its own (python -m "
+                "venv lf && lf/bin/pip install llamafactory) and give the path of its llamafactory-cli (llamafactory=, "
+                "--llamafactory)"
+            )
         if problem := self.problem():
             raise NoGPUError(problem)
 
@@ -378,7 +392,7 @@ class Trainer:
     @property
     def _chosen(self) -> Chosen:
         given = {field.name: getattr(self, field.name) for field in attrs.fields(Trainer)}
-        return choose(given, EMBEDDED if self.embedded else REAL)
+        return choose(given, EMBEDDED if self.embedded else ALONE if self.backend == "llamafactory" else REAL)
 
     def _texts(self, gold: Sequence[GoldRecord] | Path | str, texts: Sequence[Path | str]) -> list[Path]:
         """The texts that are given, or those beside the dataset."""

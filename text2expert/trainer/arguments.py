@@ -3,15 +3,16 @@
 import difflib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal, get_args
 
 from text2expert.errors import InputError
 
-PRECISIONS = ("auto", "bf16", "fp32", "nf4")
-REASONINGS = ("none", "before", "after")
-SHORT_ANSWERS = ("none", "first", "last")
-BACKENDS = ("text2expert", "llamafactory")
+Precision = Literal["auto", "bf16", "fp32", "nf4"]
+Reasoning = Literal["none", "before", "after"]
+ShortAnswer = Literal["none", "first", "last"]
+Backend = Literal["text2expert", "llamafactory"]
 
 Replay = str | os.PathLike[str] | bool | None
 """What replay may be: "self", a path, False or None."""
@@ -102,10 +103,11 @@ def flag(name: str, value: object, *, optional: bool = False) -> None:
         raise InputError(f"{name} must be True or False{', or None to choose' if optional else ''}, got {value!r}")
 
 
-def one_of(name: str, value: object, allowed: Sequence[str], *, optional: bool = True) -> None:
-    """One of the words *allowed*, or None."""
-    if not (value is None and optional) and (not isinstance(value, str) or value not in allowed):
-        raise InputError(f"{name} must be {' or '.join(map(repr, allowed))}, got {value!r:.80}")
+def one_of(name: str, value: object, allowed: object, *, optional: bool = True) -> None:
+    """One of the words of the Literal *allowed*, or None."""
+    words = get_args(allowed)
+    if not (value is None and optional) and (not isinstance(value, str) or value not in words):
+        raise InputError(f"{name} must be {' or '.join(map(repr, words))}, got {value!r:.80}")
 
 
 def share(name: str, value: object) -> None:

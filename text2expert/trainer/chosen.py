@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from text2expert.records import GoldRecord
+from text2expert.trainer.arguments import Backend, Precision, Reasoning, ShortAnswer
 from text2expert.trainer.profiles import FILE_SHARE, REAL, Profile
 
 
@@ -16,7 +17,7 @@ class Chosen:
 
     model: str | None
     revision: str | None
-    precision: str
+    precision: Precision
     epochs: float | None
     """None: the profile's, more of them where a dataset is small."""
     learning_rate: float
@@ -24,8 +25,8 @@ class Chosen:
     max_steps: int | None
     r: int
     alpha: int
-    reasoning: str
-    short_answer: str
+    reasoning: Reasoning
+    short_answer: ShortAnswer
     text_share: float
     replay: str | None
     """The word "self", a path, or None."""
@@ -37,7 +38,7 @@ class Chosen:
     packing: bool | None
     seed: int
     system: str
-    backend: str
+    backend: Backend
     llamafactory: str
     profile: Profile
 

@@ -21,6 +21,9 @@ REPLAY = "stages/replay/replay.jsonl"
 REPLAY_ROWS = (50, 1000)
 """Samples that the base writes at least and at most; a longer training sees them again."""
 
+REFUSAL_EPOCHS = 8
+"""Passes at most over which no refusal is seen twice; after that they come again."""
+
 
 def write(
     chosen: Chosen,
@@ -61,30 +64,17 @@ class _Writer:
             stages.write_prompts(self.folder, questions)
             asked = files.sha256_file(self.folder / stages.PROMPTS)
             self._answers("before", common, {"base": base_key, stages.PROMPTS: asked})
-        data = self._data(texts, questions)
-        inputs = {"base": base_key, **self._digests([self.gold, *data.written])}
-        read = [self.gold, *data.written]
-        if chosen.replay == "self":
-            inputs[REPLAY] = self._replay(common, base_key, data.plan)
-            read.append(REPLAY)
-        training = {
-            **common,
-            **chosen.settings(data.plan.per_epoch),
-            **data.settings,
-            "gold": self.gold,
-            "output": "expert",
-            "default_chat_template": CHAT_TEMPLATE,
-            "inputs": inputs,
-        }
-        expert_key = stages.write(self.folder, "train", training)
-        self.made.append(stages.stage("train", "lora.py", inputs=read, outputs=("expert",)))
+        if chosen.backend == "llamafactory":
+            expert_key, plan = self._llamafactory(common, base_key)
+        else:
+            expert_key, plan = self._train(common, base_key, texts, [question.question for question in questions])
         if questions:
             self._answers("after", {**common, "adapter": "expert"}, {"expert": expert_key, stages.PROMPTS: asked})
         return Job(
             id=digest(expert_key, asked)[:16],
             folder=str(self.folder),
             stages=tuple(self.made),
-            needs=_needs(data.plan, chosen.precision),
+            needs=_needs(plan, chosen.precision),
         )
 
     def _digests(self, paths: Sequence[str]) -> dict[str, str]:
@@ -115,6 +105,64 @@ class _Writer:
         stages.write(self.folder, name, {**settings, **more})
         self.made.append(stages.stage(name, "answer.py", inputs=(stages.PROMPTS,), outputs=(answers,)))
 
+    def _train(
+        self, common: Mapping[str, Any], base_key: str, texts: Sequence[Path], asked: Sequence[str]
+    ) -> tuple[str, TrainingPlan]:
+        """The stage that trains, after that of the replay, if the base writes it; its key, and what it will be."""
+        data = self._data(texts, asked)
+        inputs = {"base": base_key, **self._digests([self.gold, *data.written])}
+        read = [self.gold, *data.written]
+        if self.chosen.replay == "self":
+            inputs[REPLAY] = self._replay(common, base_key, data.plan)
+            read.append(REPLAY)
+        settings = {
+            **common,
+            **self.chosen.settings(data.plan.per_epoch),
+            **data.settings,
+            "gold": self.gold,
+            "output": "expert",
+            "default_chat_template": CHAT_TEMPLATE,
+            "inputs": inputs,
+        }
+        self.made.append(stages.stage("train", "lora.py", inputs=read, outputs=("expert",)))
+        return stages.write(self.folder, "train", settings), data.plan
+
+    def _llamafactory(self, common: Mapping[str, Any], base_key: str) -> tuple[str, TrainingPlan]:
+        """The stage that trains with LLaMA-Factory, and its export; its key, and what it will be."""
+        from text2expert import exports  # noqa: PLC0415 - only this needs it
+
+        chosen, plan = self.chosen, estimates.plan(self.chosen, self.records, (), [])
+        say(
+            "LLaMA-Factory trains the golden dataset alone: without the text itself, replay and validation, which "
+            "backend='text2expert' has."
+        )
+        training = exports.Training(
+            precision=chosen.precision,
+            epochs=chosen.passes(plan.per_epoch),
+            learning_rate=chosen.learning_rate,
+            batch_size=chosen.batch_size,
+            max_steps=chosen.max_steps,
+            r=chosen.r,
+            alpha=chosen.alpha,
+            seed=chosen.seed,
+        )
+        stages.own(self.folder, "train")
+        settings = exports.stage_settings(
+            self.records,
+            self.folder,
+            command=chosen.llamafactory,
+            base=str(common["base"]),
+            revision=chosen.revision,
+            system=chosen.system,
+            reasoning=chosen.reasoning,
+            short_answer=chosen.short_answer,
+            default_chat_template=CHAT_TEMPLATE,
+            training=training,
+        )
+        inputs = {"base": base_key, **settings["inputs"]}
+        self.made.append(stages.stage("train", "llamafactory.py", inputs=list(settings["inputs"]), outputs=("expert",)))
+        return stages.write(self.folder, "train", {**settings, "inputs": inputs}), plan
+
     def _replay(self, common: Mapping[str, Any], base_key: str, plan: TrainingPlan) -> str:
         """The stage in which the base writes samples of what it knows; its key."""
         wanted = math.ceil(self.chosen.replay_share * plan.tokens / estimates.REPLAY_TOKENS)
@@ -129,7 +177,7 @@ class _Writer:
         self.made.append(stages.stage("replay", "replay.py", inputs=(), outputs=(REPLAY,)))
         return stages.write(self.folder, "replay", settings)
 
-    def _data(self, texts: Sequence[Path], questions: Sequence[ExamQuestion]) -> "_Data":
+    def _data(self, texts: Sequence[Path], asked: Sequence[str]) -> "_Data":
         """Write what is trained beside the dataset."""
         chosen, written = self.chosen, []
         rows = materials.text_rows(texts) if chosen.text_share or chosen.refusals_share else []
@@ -144,7 +192,6 @@ class _Writer:
                 "The text itself is not trained, since it is not there (give texts=: chunks.jsonl, text files or a run "
                 "folder): what nobody asked about is not learned."
             )
-        asked = [question.question for question in questions]
         validation = materials.validation_of(self.records, asked, most=chosen.validation, seed=chosen.seed)
         if validation:
             settings["validation"] = path = stages.place(self.folder, "validation.jsonl")
@@ -156,8 +203,12 @@ class _Writer:
                 f"{materials.ROOM} wordings in training."
             )
         if chosen.refusals_share:
-            settings["refusals"] = path = self._refusals(rows)
-            written.append(path)
+            held = [*asked, *(record.instruction for record in validation)]
+            if path := self._refusals(rows, held):
+                settings["refusals"] = path
+                written.append(path)
+            else:
+                del settings["refusals_share"]
         if chosen.replay == "self":
             settings["replay"] = REPLAY
         elif chosen.replay:
@@ -166,14 +217,25 @@ class _Writer:
         plan = estimates.plan(chosen, self.records, validation, rows if "text" in shares else [])
         return _Data(settings=settings, written=written, plan=plan)
 
-    def _refusals(self, rows: Sequence[str]) -> str:
-        """The file of refusals, made from the dataset unless one is given."""
-        if self.chosen.refusals is not None:
-            return stages.bring(self.folder, Path(self.chosen.refusals))
+    def _refusals(self, rows: Sequence[str], asked: Sequence[str]) -> str:
+        """The file of refusals, made from the dataset unless one is given; empty where none can be made."""
         from text2expert import refusals  # noqa: PLC0415 - hundreds of words that only this needs
 
+        chosen = self.chosen
+        if chosen.refusals is not None:
+            made = refusals.load(chosen.refusals, self.records, seed=chosen.seed)
+        elif not rows:
+            say("No refusals are trained: what the text does not say can only be known where it is there (texts=).")
+            return ""
+        else:
+            epochs = min(math.ceil(chosen.passes(1)), REFUSAL_EPOCHS)
+            made = refusals.near_misses(
+                self.records, rows, share=chosen.refusals_share, seed=chosen.seed, epochs=epochs, asked=asked
+            )
+        if not made:
+            say("No refusals are trained: none can be made from these questions (the rules are English).")
+            return ""
         path = stages.place(self.folder, "refusals.jsonl")
-        made = refusals.near_misses(self.records, rows, share=self.chosen.refusals_share, seed=self.chosen.seed)
         write_jsonl(self.folder / path, made)
         return path
 

@@ -5,13 +5,15 @@ be carried to another machine.
 """
 
 import json
+import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from text2expert import files
 from text2expert.errors import InputError, RecordError
-from text2expert.records import Chunk, GoldRecord, digest, read_json_lines, read_jsonl, wording
+from text2expert.records import Chunk, GoldRecord, digest, read_json_lines, read_jsonl
 
 CHUNKS = "chunks.jsonl"
 REWRITES = "rewrites.jsonl"
@@ -124,12 +126,12 @@ def validation_of(
         most: At most so many; 0 for none.
         seed: Of the draw, which is by content: order and neighbours change nothing.
     """
-    taken = {wording(question) for question in asked}
+    taken = {_words(question) for question in asked}
     owners: dict[str, set[str]] = defaultdict(set)
     items: dict[str, dict[str, GoldRecord]] = defaultdict(dict)
     for record in records:
         if record.item and record.output.strip():
-            words = wording(_question(record))
+            words = _words(_question(record))
             owners[words].add(record.item)
             items[record.item].setdefault(words, record)
 
@@ -147,6 +149,11 @@ def validation_of(
 def _question(record: GoldRecord) -> str:
     """As the recipe reads it."""
     return "\n".join(part for part in (record.instruction, record.input) if part)
+
+
+def _words(question: str) -> str:
+    """As the recipe compares questions: coarser than `records.wording`, so that nothing else is left out with one."""
+    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", question).casefold()))
 
 
 def write_rows(path: Path, rows: Iterable[str]) -> None:

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import attrs
 
+from text2expert.trainer.arguments import Reasoning, ShortAnswer
+
 CLOUD_BASE = "Qwen/Qwen2.5-7B-Instruct"
 """What `Pipeline.cloud` trains. Of the instruct models of 7 to 8 billion parameters it is the one that anybody may fetch
 (Apache-2.0, not gated) whose own chat template has a system role and no thought that training would have to imitate;
@@ -34,8 +36,8 @@ class Profile:
     batch_size: int
     r: int
     alpha: int
-    reasoning: Literal["none", "before", "after"]
-    short_answer: Literal["none", "first", "last"]
+    reasoning: Reasoning
+    short_answer: ShortAnswer
     text_share: float
     replay: Literal["self", False]
     replay_share: float
@@ -73,6 +75,9 @@ REAL = Profile(
     more={"checkpoint_seconds": 300.0},
 )
 """For bases with weights of their own."""
+
+ALONE = attrs.evolve(REAL, text_share=0.0, replay=False, replay_share=0.0, validation=0)
+"""For LLaMA-Factory, which trains one kind of rows in a run and knows no wordings that are held out by content."""
 
 EMBEDDED = Profile(
     # On the sample handbook, three seeds: 95 to 98 of 100 held-out wordings after sixteen, 90 to 94 after twelve.

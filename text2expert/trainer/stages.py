@@ -33,8 +33,7 @@ def bring(folder: Path, path: Path, number: int | None = None) -> str:
 
 def place(folder: Path, name: str) -> str:
     """Where a file called *name* goes that stages of *folder* read; the folders on the way are made."""
-    files.make_folder(folder / "stages")  # by itself, since mkdir gives its mode to the last folder alone
-    files.make_folder(folder / INPUTS)
+    own(folder, "inputs")
     return f"{INPUTS}/{name}"
 
 
@@ -48,11 +47,16 @@ def write_prompts(folder: Path, questions: Iterable[ExamQuestion]) -> None:
 
 def write(folder: Path, name: str, settings: Mapping[str, Any]) -> str:
     """Write a stage's job.json; its SHA-256, which is the key of all that the stage makes."""
-    own = folder / "stages" / name
-    files.make_folder(folder / "stages")
-    files.make_folder(own)
-    files.write_json(own / "job.json", settings)
-    return hashlib.sha256((own / "job.json").read_bytes()).hexdigest()
+    path = own(folder, name) / "job.json"
+    files.write_json(path, settings)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def own(folder: Path, name: str) -> Path:
+    """The folder of a stage, made where it is not."""
+    files.make_folder(folder / "stages")  # by itself, since mkdir gives its mode to the last folder alone
+    files.make_folder(folder / "stages" / name)
+    return folder / "stages" / name
 
 
 def stage(name: str, recipe: str, *, inputs: Sequence[str], outputs: Sequence[str]) -> Stage:
