@@ -220,9 +220,11 @@ def gradients(training: Training, step: int) -> tuple[float, int]:
 
 def micro_batches(training: Training, step: int | None) -> Iterator[dict[str, torch.Tensor]]:
     """The rows of a step, or of validation, in pieces that fit."""
-    loader = training.loader
-    loader.settings = replace(training.settings, micro_batch_tokens=training.room.micro_batch_tokens)
-    return loader.validation() if step is None else loader.micro_batches(step)
+    loader, room = training.loader, training.room
+    loader.settings = replace(training.settings, micro_batch_tokens=room.micro_batch_tokens)
+    for batch in loader.validation() if step is None else loader.micro_batches(step):
+        room.largest = max(room.largest, batch["input_ids"].numel())
+        yield batch
 
 
 def a_micro_batch(training: Training) -> None:

@@ -125,6 +125,8 @@ class Room:
     ) -> None:
         self.micro_batch_tokens = micro_batch_tokens
         self.activation_checkpointing = activation_checkpointing
+        self.largest = 0
+        """Tokens of the largest micro-batch in the attempt that is going on, as whoever calculates notes them."""
         self._switch_on = switch_on
         if activation_checkpointing:
             switch_on()
@@ -135,6 +137,7 @@ class Room:
         It reads `micro_batch_tokens` each time and begins from nothing.
         """
         while True:
+            self.largest = 0
             try:
                 return calculate()
             except (RuntimeError, MemoryError) as error:
@@ -152,7 +155,7 @@ class Room:
         Raises:
             SystemExit: One row at a time with activations calculated twice was too much already.
         """
-        half = self.micro_batch_tokens // 2
+        half = min(self.micro_batch_tokens, self.largest or self.micro_batch_tokens) // 2
         if not self.activation_checkpointing and half < LEAST_TOKENS:
             self.activation_checkpointing = True
             self._switch_on()
