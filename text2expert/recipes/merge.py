@@ -26,11 +26,15 @@ from adapters import (
     size_in_bf16,
 )
 from loading import load_base
+from modelfile import modelfile
 from stage import write_json
 from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
+from transformers.utils import cached_file
 
 SHARD = "4GB"
 """Of the weights' files: small enough for every file system and to fetch again after a cut connection."""
+
+SENTENCEPIECE = "tokenizer.model"
 
 NO_THOUGHTS = "{%- set enable_thinking = enable_thinking | default(false) -%}"
 """The expert was trained with closed thoughts (see chat.py); servers leave them open unless they are told."""
@@ -68,6 +72,8 @@ def merge(*, base: str, revision: str | None, adapter: str, output: Path) -> Non
     merged.save_pretrained(output, max_shard_size=SHARD)
     close_thoughts(tokenizer)
     tokenizer.save_pretrained(output)
+    bring_vocabulary(base, revision, output)
+    (output / "Modelfile").write_text(modelfile(tokenizer, ends, trained), encoding="utf-8")
     if trained:
         shutil.copyfile(Path(adapter, "training_args.json"), output / "training_args.json")
     facts = {
@@ -87,6 +93,13 @@ def close_thoughts(tokenizer: PreTrainedTokenizerBase) -> None:
     template = tokenizer.chat_template
     if isinstance(template, str) and "enable_thinking" in template and NO_THOUGHTS not in template:
         tokenizer.chat_template = NO_THOUGHTS + template
+
+
+def bring_vocabulary(base: str, revision: str | None, output: Path) -> None:
+    """Copy the base's SentencePiece model: transformers reads and no longer writes it, converters to GGUF need its scores."""
+    model = cached_file(base, SENTENCEPIECE, revision=revision, _raise_exceptions_for_missing_entries=False)
+    if model is not None:
+        shutil.copyfile(model, output / SENTENCEPIECE)
 
 
 def gigabytes(size: float) -> str:
