@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         InputError,
         LedgerError,
         MissingExtraError,
+        NoGPUError,
         NothingTaughtError,
         OutOfBalance,
         ProviderError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         RunFolderError,
         RunFolderLockedError,
         RunnerError,
+        StarvedRunError,
         Text2ExpertError,
     )
     from text2expert.examiner import Examiner
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
     from text2expert.runners.local import Local
     from text2expert.teacher import Teacher
     from text2expert.teaching import SupportsTeach, SupportsVerify
-    from text2expert.trainer import Trainer
+    from text2expert.trainer import Trainer, TrainingPlan
     from text2expert.verifier import Verifier
 
 __version__ = "0.1.0"
@@ -76,6 +78,7 @@ _HOMES = {
         "InputError",
         "LedgerError",
         "MissingExtraError",
+        "NoGPUError",
         "NothingTaughtError",
         "OutOfBalance",
         "ProviderError",
@@ -84,6 +87,7 @@ _HOMES = {
         "RunFolderError",
         "RunFolderLockedError",
         "RunnerError",
+        "StarvedRunError",
         "Text2ExpertError",
     ),
     "examiner": ("Examiner",),
@@ -130,7 +134,10 @@ _HOMES = {
         "SupportsTeach",
         "SupportsVerify",
     ),
-    "trainer": ("Trainer",),
+    "trainer": (
+        "Trainer",
+        "TrainingPlan",
+    ),
     "verifier": ("Verifier",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -160,6 +167,7 @@ __all__ = [
     "LedgerError",
     "Local",
     "MissingExtraError",
+    "NoGPUError",
     "NothingTaughtError",
     "OutOfBalance",
     "Pipeline",
@@ -179,20 +187,33 @@ __all__ = [
     "Runner",
     "RunnerError",
     "Span",
+    "StarvedRunError",
     "SupportsTeach",
     "SupportsVerify",
     "Teacher",
     "Text2ExpertError",
     "Trainer",
+    "TrainingPlan",
     "Usage",
     "Verdict",
     "Verifier",
 ]
 
 
+_STEPS = {
+    "step_1": "Chunker(size=800).split(text)",
+    "step_2": "Teacher(questions_per_chunk=5, budget=10).teach(chunks)",
+    "step_3": "Verifier(budget=5).verify(pairs, chunks)",
+    "step_4": "Trainer(model, epochs=2).train(gold)",
+}
+"""How the steps are called elsewhere (step_4_fine_tune_on_vast, ...), and here."""
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
-        msg = f"module 'text2expert' has no attribute {name!r}"
+        ours = _STEPS.get(name[:6])
+        advice = f": here it is {ours}, or Pipeline(...).run(path) for all steps" if ours else ""
+        msg = f"module 'text2expert' has no attribute {name!r}{advice}"
         raise AttributeError(msg)
     value = getattr(import_module(f"text2expert.{_HOME_OF[name]}"), name)
     globals()[name] = value

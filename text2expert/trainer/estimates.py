@@ -31,6 +31,9 @@ TEXT_ROW = 800
 REPLAY_TOKENS = 200
 """Of a row that the base wrote."""
 
+REPLAY_ROWS = (50, 1000)
+"""Samples that the base writes at least and at most; a longer training sees them again."""
+
 MODEST = 1.3e9
 """Parameters up to which a base trains on a CPU in a time that somebody may wait for: what is called 1B."""
 
@@ -46,8 +49,12 @@ ANCHOR_CARD_GB = 25.4
 ANCHOR_BF16 = 5e9
 """Parameters up to which precision="auto" finds room on it for bf16 without calculating activations twice."""
 
+ANCHOR_LEAST = 1e9
+"""Parameters; a smaller base is held up by other things than arithmetic."""
+
 GPU_STARTS_SECONDS = 180.0
-"""Three processes that load a base of gigabytes from the disk, and its exam before and after."""
+GPU_SAMPLE_SECONDS = 0.3
+"""A guess: processes that load gigabytes from the disk, the exam before and after; and a sample that the base writes."""
 
 # -- memory --------------------------------------------------------------------------------------------------------------
 
@@ -98,6 +105,8 @@ class TrainingPlan:
     """Steps of an epoch."""
     tokens: int
     """Of all streams over the whole training; estimated from characters."""
+    shares: Mapping[str, float] = attrs.field(factory=dict)
+    """Of the tokens, by stream; the rest is the golden dataset."""
     exposures_per_fact: float
     """How often a fact is asked over all its wordings, items and epochs."""
     seconds: float | None
@@ -117,8 +126,10 @@ class TrainingPlan:
     """What else to consider."""
 
     def __str__(self) -> str:
+        mixed = ", ".join(f"{100 * share:.0f} % {name}" for name, share in self.shares.items())
+        tokens = f"{self.tokens / 1e6:,.1f} million" if self.tokens >= 1e6 else f"{self.tokens / 1e3:,.0f} thousand"
         said = (
-            f"{self.steps:,} steps over {self.records:,} rows, {self.tokens / 1e6:,.1f} million tokens, "
+            f"{self.steps:,} steps over {self.records:,} rows, {tokens} tokens{f' ({mixed})' if mixed else ''}, "
             f"{self.exposures_per_fact:,.0f} exposures a fact"
         )
         if self.seconds is not None:
@@ -144,14 +155,24 @@ def memory_gb(parameters: float, r: int, precision: str) -> float:
     return float((weights + adapter + _AT_ONCE * kept) / 1e9 + _DRIVER_GB)
 
 
-def gpu_seconds(parameters: float, tokens: int, precision: str, r: int) -> float | None:
+def gpu_seconds(parameters: float, tokens: int, chosen: Chosen) -> float | None:
     """Seconds on an RTX 4090 by published speeds; None where the base is too small to scale them, or does not fit."""
-    if parameters < 1e9:
+    if parameters < ANCHOR_LEAST:
         return None
-    chosen = precision if precision != "auto" else "bf16" if parameters <= ANCHOR_BF16 else "nf4"
-    if chosen not in ANCHOR_SPEED or memory_gb(parameters, r, chosen) > ANCHOR_CARD_GB:
+    precision = chosen.precision if chosen.precision != "auto" else "bf16" if parameters <= ANCHOR_BF16 else "nf4"
+    if precision not in ANCHOR_SPEED or memory_gb(parameters, chosen.r, precision) > ANCHOR_CARD_GB:
         return None
-    return GPU_STARTS_SECONDS + tokens * parameters / ANCHOR_PARAMETERS / ANCHOR_SPEED[chosen]
+    training = tokens * parameters / ANCHOR_PARAMETERS / ANCHOR_SPEED[precision]
+    samples = replay_rows(tokens, chosen) * GPU_SAMPLE_SECONDS * parameters / ANCHOR_PARAMETERS
+    return GPU_STARTS_SECONDS + samples + training
+
+
+def replay_rows(tokens: int, chosen: Chosen) -> int:
+    """How many samples the base writes for a training of so many *tokens*."""
+    if chosen.replay != "self":
+        return 0
+    wanted = math.ceil(chosen.replay_share * tokens / REPLAY_TOKENS)
+    return min(max(REPLAY_ROWS[0], wanted), REPLAY_ROWS[1])
 
 
 @attrs.frozen(kw_only=True)
@@ -247,6 +268,7 @@ def estimate(
         steps=steps,
         per_epoch=per_epoch,
         tokens=tokens,
+        shares=shares,
         exposures_per_fact=exposures,
         seconds=STARTS_SECONDS + tokens / TOKENS_PER_SECOND if chosen.embedded else None,
         embedded=chosen.embedded,
@@ -260,5 +282,5 @@ def estimate(
         parameters=parameters,
         bf16_gb=round(memory_gb(parameters, chosen.r, "bf16"), 1),
         nf4_gb=round(memory_gb(parameters, chosen.r, "nf4"), 1),
-        seconds=gpu_seconds(parameters, tokens, chosen.precision, chosen.r),
+        seconds=gpu_seconds(parameters, tokens, chosen),
     )

@@ -18,9 +18,6 @@ from text2expert.trainer.profiles import CHAT_TEMPLATE, EMBEDDED_BASE
 
 REPLAY = "stages/replay/replay.jsonl"
 
-REPLAY_ROWS = (50, 1000)
-"""Samples that the base writes at least and at most; a longer training sees them again."""
-
 REFUSAL_EPOCHS = 8
 """Passes at most over which no refusal is seen twice; after that they come again."""
 
@@ -165,11 +162,10 @@ class _Writer:
 
     def _replay(self, common: Mapping[str, Any], base_key: str, plan: TrainingPlan) -> str:
         """The stage in which the base writes samples of what it knows; its key."""
-        wanted = math.ceil(self.chosen.replay_share * plan.tokens / estimates.REPLAY_TOKENS)
         settings = {
             **common,
             "output": REPLAY,
-            "rows": min(max(REPLAY_ROWS[0], wanted), REPLAY_ROWS[1]),
+            "rows": estimates.replay_rows(plan.tokens, self.chosen),
             "seed": self.chosen.seed,
             "default_chat_template": CHAT_TEMPLATE,
             "inputs": {"base": base_key},
