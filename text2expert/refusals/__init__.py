@@ -13,7 +13,7 @@ texts of other languages there are few or none.
 """
 
 from text2expert.refusals.making import Refusal, load, near_misses
-from text2expert.refusals.swaps import Kind
+from text2expert.refusals.turning import Kind
 from text2expert.refusals.wordings import WORDINGS
 
 __all__ = ["WORDINGS", "Kind", "Refusal", "load", "near_misses"]

@@ -8,7 +8,7 @@ from text2expert.refusals.texts import fold, singular
 from text2expert.refusals.words import PEOPLE, acts, word_set
 
 PREFIX = re.compile(r"""^(?:Under|In|According to|For|Of) ["“'][^"”]+["”'], ?""")
-_AUXILIARIES = word_set("is are was were must shall should may can could might will would does do did has have")
+AUXILIARIES = word_set("is are was were must shall should may can could might will would does do did has have")
 _BE = word_set("is are was were")
 _DO = word_set("does do did")
 _WH = word_set("what which who whom whose when where why how")
@@ -88,7 +88,7 @@ def parse(question: str) -> Frame | None:
     if not body.endswith("?") or "?" in body[:-1]:
         return None
     words = body[:-1].split()
-    at = next((n for n, word in enumerate(words[:8]) if word in _AUXILIARIES), 0)
+    at = next((n for n, word in enumerate(words[:8]) if word in AUXILIARIES), 0)
     asked = [fold(word) for word in words[:at]]
     if not at or not _WH & set(asked[:2]) or any("," in word for word in words[:at]):
         return None
@@ -141,6 +141,11 @@ def is_plain(subject: list[str]) -> bool:
         and lower[0] not in PREPOSITIONS
         and any(word[0].isalpha() for word in content)
     )
+
+
+def is_act(word: str) -> bool:
+    """Whether *word* (lower case) looks like a verb that is known, or like a participle."""
+    return word in _BASES or is_participle(word)
 
 
 def is_participle(word: str) -> bool:

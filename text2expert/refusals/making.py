@@ -8,9 +8,10 @@ import attrs
 
 from text2expert.errors import InputError, RecordError
 from text2expert.records import GoldRecord, digest, drawn, fraction, from_dict, read_json_lines, wording
+from text2expert.refusals import attributes, entities
 from text2expert.refusals.frames import parse
-from text2expert.refusals.swaps import WAYS, Kind, Pools, Turned
 from text2expert.refusals.texts import Texts
+from text2expert.refusals.turning import Kind, Pools, Turned
 from text2expert.refusals.wordings import NAMED, WORDINGS
 from text2expert.retrieval import Index
 
@@ -93,10 +94,10 @@ def _turned(record: GoldRecord, pools: Pools, seed: int) -> Iterator[tuple[str, 
     frame = parse(record.instruction)
     if record.input:  # a passage to answer from: another task
         return
-    for name, way in WAYS.items():
-        turned = way(record.instruction, frame, pools, fraction(seed, f"{name} {record.instruction}"))
+    for way in (*entities.WAYS, *attributes.WAYS):
+        turned = way(record.instruction, frame, pools, fraction(seed, f"{way.__name__} {record.instruction}"))
         if turned:
-            yield name, turned
+            yield way.__name__, turned
 
 
 def _refusal(record: GoldRecord, turned: Turned, seed: int) -> Refusal:
@@ -124,9 +125,11 @@ def _mixed(made: Mapping[str, Sequence[tuple[Refusal, bool]]], count: int, seed:
             rank = max(uses[each] for each in counted)
             uses.update(counted)
             ranked[refusal.kind].append((far, rank, digest(str(seed), refusal.instruction), refusal))
-    queues = {
-        kind: deque(each[-1] for each in sorted(mine, key=lambda each: each[:3])) for kind, mine in ranked.items()
-    }
+    queues = {}
+    for kind, mine in ranked.items():
+        mine.sort(key=lambda each: each[:3])
+        near = sum(not far for far, *_ in mine)  # of the others, as many as make what is like nothing a small part
+        queues[kind] = deque(refusal for *_, refusal in mine[: max(near, round(2 * SHARES["topic"] * count))])
     taken: list[Refusal] = []
     got: Counter[str] = Counter()
     while len(taken) < count and any(queues.values()):

@@ -72,12 +72,12 @@ without that being checked: see `text2expert.refusals.texts.GENERIC`."""
 
 PEOPLE = word_set("""
     accountant administrator adviser advisor agent analyst applicant architect assessor assistant attendant auditor author beneficiary borrower broker buyer captain carer caretaker
-    cashier chair chairman chairperson chairwoman chemist chief claimant cleaner clerk client clinician coach commander commissioner consultant contractor controller coordinator courier
+    cashier chairman chairperson chairwoman chemist claimant cleaner clerk client clinician coach commander commissioner consultant contractor controller coordinator courier
     custodian customer dealer dentist deputy designer developer director dispatcher doctor donor driver editor electrician employee employer engineer examiner executive executor farmer
-    firefighter foreman governor guard guardian guest handler head holder inspector instructor insurer intern investigator janitor judge landlord lawyer leader lecturer lender librarian
+    firefighter foreman governor guard guardian guest handler holder inspector instructor insurer intern investigator janitor judge landlord lawyer leader lecturer lender librarian
     licensee manager master mate mechanic mediator member midwife minister nominee notary nurse occupant occupier officer official operator organiser organizer owner parent participant
     partner passenger patient pharmacist physician pilot planner practitioner president principal producer professor programmer provider publisher pupil purchaser receiver
-    recipient referee registrar regulator reporter representative researcher resident responder reviewer secretary seller sender sergeant shareholder skipper
+    recipient referee registrar reporter representative researcher resident responder reviewer secretary seller sender sergeant shareholder skipper
     specialist sponsor steward student subcontractor superintendent supervisor supplier surgeon surveyor teacher technician technologist tenant trainee trainer treasurer
     therapist trustee tutor underwriter user vendor visitor volunteer warden watchkeeper welder witness worker""")  # fmt: skip
 """Heads of what names a person by an office, in the singular."""
@@ -104,7 +104,7 @@ def _properties(text: str) -> tuple[tuple[str, Entry], ...]:
     return tuple((asked.strip(), Entry(name.strip(), tuple(cues.split()))) for asked, name, cues in lines)
 
 
-PROPERTIES: Mapping[Class, tuple[tuple[str, Entry], ...]] = {
+PROPERTIES: Mapping[Class | Literal["institution"], tuple[tuple[str, Entry], ...]] = {
     "person": _properties("""
             What is the annual salary of {it}?|salary|salary wage remuneration pay paid earn payroll stipend
             How many days of annual leave {does} {it} get?|annual leave|leave holiday vacation
@@ -142,6 +142,13 @@ PROPERTIES: Mapping[Class, tuple[tuple[str, Entry], ...]] = {
             What {does} {it} smell of?|smell|smell odour odor scent
             How much does a kilogram of {it} cost?|price by weight|price cost kilogram
             In which language is the label of {it} written?|label|label language"""),
+    "institution": _properties("""
+        In which year was {it} founded?|year of foundation|found founded foundation establish established
+        How many people does {it} employ?|number of employees|employ employee headcount workforce
+        What does the logo of {it} show?|logo|logo emblem
+        What is the annual turnover of {it}?|annual turnover|turnover revenue sales income
+        In which street is the head office of {it}?|head office|street headquarters address
+        Who is the press officer of {it}?|press officer|press media spokesman spokeswoman journalist"""),
 }
 """Questions after what a text seldom says, with what is missing and what must be absent."""
 
@@ -167,14 +174,15 @@ ACTIONS: Mapping[Class, tuple[Entry, ...]] = {
 
 COLUMNS = entries("""
     Manufacturer | maker brand, Serial number, Country of origin, Warranty | guarantee, Purchase price | price cost, Colour code | color, Supplier | vendor, Batch number,
-    Year of construction | built, Net weight | weigh kg, Catalogue number | catalog, Barcode, Customs code, Annual turnover | sales revenue, Contact person,
-    Insurance value | insured, Spare parts | spare, Photograph | picture, Tax rate | tax, Market share, Footnote, Translation | language, Cost centre | center,
-    Popularity, Budget, Survey result, Parking fee, Fax number, Internet address | website, Abbreviation""")
+    Net weight | weigh kg, Catalogue number | catalog, Barcode, Customs code, Insurance value | insured, Footnote, Translation | language, Budget, Survey result,
+    Cost centre | center, Tax rate | tax, Photograph | picture, Abbreviation, Bibliography, Legal basis | law, Standard deviation, Median, Percentile, Forecast,
+    Historical average | mean, Approval stamp, Comment | remark note, Author, Expected profit, Revision history, Statistical error, Confidence interval""")
 """Columns that a table might have, in the form of a heading."""
 
 
 VALUES = entries("""
-    purchase price | price cost, country of origin | country, resale value | resale sell, insured value | insurance, nickname, name in Latin | latin, serial number, spare key | key""")
+    purchase price | price cost, country of origin | country, resale value | resale sell, insured value | insurance, serial number, carbon footprint, warranty period | guarantee,
+    delivery cost | deliver""")
 """What might be asked of a thing: "What is the resale value of ...?"."""
 
 
@@ -217,13 +225,13 @@ SYLLABLES = (
 
 
 HEADS: Mapping[Class, frozenset[str]] = {
-    "device": word_set("pump valve hose hook bollard ventilator cylinder monitor alarm camera lamp light engine crane motor filter sensor battery cable door gate fender winch tank meter "
+    "device": word_set("pump valve hose hook bollard ventilator cylinder monitor alarm camera lamp engine crane motor filter sensor battery cable door gate fender winch tank meter "
         "gauge scale freezer oven extinguisher generator compressor boiler fan centrifuge pipette incubator hammer drill saw ladder helmet lifejacket lifebuoy scanner server router laptop telephone radio "
-        "printer machine trolley wheelchair bed hoist conveyor robot turbine transformer switch fuse detector thermometer"),
-    "document": word_set("certificate permit form report list register log policy agreement contract statement plan checklist note manual invoice licence license notice declaration application order "
+        "printer machine trolley wheelchair hoist conveyor robot turbine transformer switch fuse detector thermometer"),
+    "document": word_set("certificate permit form report list register log policy agreement contract statement plan checklist manual invoice licence license notice declaration application "
         "mandate schedule extract logbook diary receipt voucher passport letter memorandum minute protocol worksheet ledger"),
     "place": word_set("room hall office ward building store archive warehouse laboratory yard shelter corridor kitchen garage workshop theatre bay vault basement roof entrance cabin hangar depot"),
-    "material": word_set("oil fuel gas acid solution reagent paint solvent detergent buffer sample specimen medium grease coolant resin powder"),
+    "material": word_set("oil fuel gas acid solution reagent paint solvent detergent specimen grease coolant resin powder"),
 }  # fmt: skip
 """Nouns of each class, in the singular, by which a subject is recognised; of persons see `PEOPLE`."""
 
@@ -239,11 +247,16 @@ OFFICES = word_set(
 )
 """Persons of whom every department may have one."""
 
-ORGANISATIONS = word_set(
+INSTITUTIONS = word_set(
     "archive bank hospital clinic institute institution university college school museum library laboratory council committee board ministry agency authority commission court tribunal society "
-    "association union foundation trust fund registry harbour port airport station terminal depot bridge street road avenue island lake river tower hotel mutual beacon observatory"
+    "association union foundation trust registry hotel mutual observatory company corporation cooperative"
 )
-"""Heads of names of institutions and places, small."""
+"""Heads of names of institutions, small."""
+
+SITES = word_set(
+    "harbour port airport station terminal depot bridge street road avenue island lake river tower beacon square gate hall house park valley bay quay pier"
+)
+"""Heads of names of places, small."""
 
 
 def acts() -> dict[str, Class]:
