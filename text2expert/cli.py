@@ -1,4 +1,7 @@
-"""The command line: ``text2expert plan | preview | run | ask | merge | doctor``. What it does, the library does; it only talks."""
+"""The command line: ``text2expert plan | preview | run | ask | merge | export | doctor``.
+
+What it does, the library does; it only talks.
+"""
 
 import io
 import os
@@ -98,8 +101,9 @@ def _price(_: click.Context, option: click.Parameter, value: str | None) -> Any:
 _TEXT, _MODELS, _MONEY, _SERVERS, _TRAINING, _REST = (
     "Text", "Teaching and verifying", "Money", "Servers and keys of your own", "Training", "Options",
 )  # fmt: skip
-PRECISIONS, REASONINGS, BACKENDS = (
-    ("auto", "bf16", "fp32", "nf4"), ("none", "before", "after"), ("text2expert", "llamafactory"),
+PRECISIONS, REASONINGS, SHORT_ANSWERS, BACKENDS = (
+    ("auto", "bf16", "fp32", "nf4"), ("none", "before", "after"), ("none", "first", "last"),
+    ("text2expert", "llamafactory"),
 )  # fmt: skip
 """As `text2expert.trainer` has them; the help page does not wait for it to load."""
 
@@ -241,6 +245,63 @@ def merge(sources: tuple[str, ...], out: Path) -> None:
     from text2expert import golden  # noqa: PLC0415 - each command loads what it needs
 
     click.echo(str(golden.merge([Path(source) for source in sources], out)))
+
+
+_FORMATS = ("llamafactory", "trl", "openai", "alpaca", "model")
+"""As `text2expert.exports` has them, and the expert itself."""
+
+
+_EXPORT = [
+    click.option("--to", required=True, type=click.Choice(_FORMATS), help="What it is for; model merges the expert in DIR into a full model."),
+    click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write."),
+    click.option("--base", metavar="MODEL", help="Hugging Face id or folder of the model to train.  [default for llamafactory: Qwen/Qwen2.5-7B-Instruct]"),
+    click.option("--revision", metavar="REV", help="Commit, tag or branch of the base."),
+    click.option("--template", metavar="NAME", help="LLaMA-Factory's name for the base's chat template, or own.  [default: by the base]"),
+    click.option("--system", metavar="TEXT", help="A system prompt for every row."),
+    click.option("--reasoning", type=click.Choice(REASONINGS), help="Whether the reasoning is trained, and where.  [default: none]"),
+    click.option("--short-answer", type=click.Choice(SHORT_ANSWERS), help="Whether the short answer is trained, and where.  [default: first]"),
+    click.option("--precision", type=click.Choice(PRECISIONS), help="What the base is held in.  [default: auto, which is nf4 here]"),
+    click.option("--epochs", type=float, metavar="N", help="Times the dataset is trained."),
+    click.option("--learning-rate", type=float, metavar="N", help="The peak of a cosine."),
+    click.option("--batch-size", type=int, metavar="N", help="Rows in an optimiser step."),
+    click.option("--max-steps", type=int, metavar="N", help="Optimiser steps at most."),
+    click.option("--seed", type=int, metavar="N", help="Of the training."),
+]  # fmt: skip
+
+
+def _export(command: Any) -> Any:
+    command = click.argument("source", type=click.Path(path_type=Path), metavar="DIR_OR_FILE")(command)
+    for option in reversed(_EXPORT):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_export
+def export(source: Path, to: str, out: Path, **flags: Any) -> None:
+    """Write the golden dataset in DIR_OR_FILE for training elsewhere, with a configuration where the tool takes one."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    if to == "model":
+        if given:
+            raise InputError(f"--to model merges what was trained: leave out --{next(iter(given)).replace('_', '-')}")
+        from text2expert.expert import Expert  # noqa: PLC0415 - each command loads what it needs
+
+        with Expert.load(source) as expert:
+            click.echo(str(expert.merge(out)))
+        return
+    from text2expert import exports  # noqa: PLC0415 - each command loads what it needs
+    from text2expert.golden.dataset import locate  # noqa: PLC0415
+    from text2expert.trainer import CLOUD_BASE, materials  # noqa: PLC0415
+
+    if to == "llamafactory":
+        given.setdefault("base", CLOUD_BASE)
+    training = exports.Training(**{name: given.pop(name) for name in _OF_TRAINING if name in given})
+    gold = locate(source)
+    texts = materials.text_rows(materials.beside(gold))
+    click.echo(str(exports.write(gold, out, to, texts=texts, training=training, **given)))  # type: ignore[arg-type]
+
+
+_OF_TRAINING = ("precision", "epochs", "learning_rate", "batch_size", "max_steps", "seed")
 
 
 @main.command()

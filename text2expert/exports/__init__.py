@@ -12,6 +12,7 @@ recipes/target.py. The text itself, where it is given, is a file of its own (tex
 import json
 import math
 import os
+import re
 import runpy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, Literal, get_args
 import attrs
 
 from text2expert import files
+from text2expert._arguments import whole
 from text2expert.errors import InputError
 from text2expert.exports.templates import CONTROL, OWN, template_of
 from text2expert.golden import load
@@ -41,23 +43,39 @@ NAME = "text2expert"
 _LEAST_CUTOFF = 2048
 """Tokens, LLaMA-Factory's own default; rows that could be longer raise it, because it would cut their answers."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 _TEMPLATE_TOKENS = 256
 """What a template adds to a row at most."""
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name}={value!r:.80}: must be {' or '.join(map(repr, allowed))}")
+
+
+def _positive(_: object, attribute: Any, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InputError(f"{attribute.name}={value!r:.80}: must be a finite number above 0")
 
 
 @attrs.frozen(kw_only=True)
 class Training:
     """How to train, for the formats that come with a configuration; the defaults are those of `Trainer`."""
 
-    precision: Literal["auto", "bf16", "fp32", "nf4"] = "auto"
+    precision: Literal["auto", "bf16", "fp32", "nf4"] = attrs.field(default="auto")
     """"auto" writes nf4, which fits wherever the others do."""
-    epochs: float = 4
-    learning_rate: float = 3e-4
-    batch_size: int = 16
-    max_steps: int | None = None
-    r: int = 64
-    alpha: int = 64
-    seed: int = 0
+    epochs: float = attrs.field(default=4, validator=_positive)
+    learning_rate: float = attrs.field(default=3e-4, validator=_positive)
+    batch_size: int = attrs.field(default=16, validator=whole(1))
+    max_steps: int | None = attrs.field(default=None, validator=attrs.validators.optional(whole(1)))
+    r: int = attrs.field(default=64, validator=whole(1))
+    alpha: int = attrs.field(default=64, validator=whole(1))
+    seed: int = attrs.field(default=0, validator=whole(0))
+
+    @precision.validator
+    def _known(self, _: "attrs.Attribute[str]", value: object) -> None:
+        _one_of("precision", value, ("auto", "bf16", "fp32", "nf4"))
 
 
 @attrs.frozen(kw_only=True)
@@ -108,8 +126,7 @@ def write(
         InputError: The dataset or an argument cannot be used.
         RunFolderError: *out* cannot be written.
     """
-    if format not in FORMATS:
-        raise InputError(f"format={format!r}: must be {' or '.join(map(repr, FORMATS))}")
+    _one_of("format", format, FORMATS)
     _check(base, reasoning=reasoning, short_answer=short_answer, system=system)
     if format == "llamafactory" and base is None:
         raise InputError(
@@ -120,7 +137,7 @@ def write(
     target_of = runpy.run_path(str(RECIPES / "target.py"))["target_of"]
     rows = [(record, target_of(to_dict(record), reasoning, short_answer)) for record in records]
     kept, notes = _usable(rows)
-    passages = [text for text in texts if text.strip() and not CONTROL.search(text)]
+    passages = [text for text in texts if text.strip() and _is_plain(text)]
     made = _Export(
         rows=kept,
         base=None if base is None else _base(base),
@@ -216,12 +233,8 @@ class _Export:
 
 
 def _check(base: object, *, reasoning: object, short_answer: object, system: object) -> None:
-    for name, value, allowed in (
-        ("reasoning", reasoning, ("none", "before", "after")),
-        ("short_answer", short_answer, ("none", "first", "last")),
-    ):
-        if value not in allowed:
-            raise InputError(f"{name}={value!r}: must be {' or '.join(map(repr, allowed))}")
+    _one_of("reasoning", reasoning, ("none", "before", "after"))
+    _one_of("short_answer", short_answer, ("none", "first", "last"))
     if not isinstance(system, str):
         raise InputError(f"system={system!r:.80}: must be a text")
     if base is not None and (not isinstance(base, str | os.PathLike) or not os.fspath(base)):
@@ -241,7 +254,7 @@ def _base(base: str | os.PathLike[str]) -> str:
 def _usable(rows: Sequence[tuple[GoldRecord, str]]) -> tuple[list[tuple[GoldRecord, str]], list[str]]:
     """The rows that can be trained elsewhere, and what to say of the others."""
     full = [(record, target) for record, target in rows if target and _question(record).strip()]
-    kept = [(record, target) for record, target in full if not CONTROL.search(f"{_question(record)} {target}")]
+    kept = [(record, target) for record, target in full if _is_plain(f"{_question(record)} {target}")]
     if not kept:
         raise InputError(f"none of the {len(rows)} records has a question and an answer: there is nothing to train on")
     notes = []
@@ -249,10 +262,14 @@ def _usable(rows: Sequence[tuple[GoldRecord, str]]) -> tuple[list[tuple[GoldReco
         notes.append(f"left out: {empty:,} rows without a question or an answer")
     if odd := len(full) - len(kept):
         notes.append(
-            f"left out: {odd:,} rows whose text holds control tokens of chat models, such as <|im_end|>, which other "
-            "tools would obey"
+            f"left out: {odd:,} rows whose text holds control tokens of chat models, such as <|im_end|>, which other tools "
+            "would obey, or half a surrogate pair, which UTF-8 cannot write"
         )
     return kept, notes
+
+
+def _is_plain(text: str) -> bool:
+    return not CONTROL.search(text) and not _SURROGATE.search(text)
 
 
 def _question(record: GoldRecord) -> str:

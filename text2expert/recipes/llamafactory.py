@@ -315,26 +315,33 @@ def agree(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any], settings: Set
         print("the expert is asked with the very prompt that was trained")
         return
     before, asked, between = trained[0].partition(question)
-    answer, said, end = trained[1].partition(row["output"])
+    lead, said, end = trained[1].partition(row["output"])
     if not asked or not said:
         sys.exit(
             f"LLaMA-Factory trained another prompt than the expert would be asked with, and not one around the question:\n"
             f"{trained[0]!r}\nnot\n{ours!r}\nname another template (`text2expert export --template`)"
         )
-    tokenizer.chat_template = template_around(before, between + answer, end)
+    tokenizer.chat_template = template_around(before, between, lead, end)
     print(
         f"LLaMA-Factory wrote another prompt than the base's own chat template; the expert's writes what was trained:\n"
         f"{trained[0]!r}\nnot\n{ours!r}"
     )
 
 
-def template_around(before: str, between: str, end: str) -> str:
-    """A chat template for one question and its answer. It knows the system prompt that was trained, and no other."""
-    before, between, end = (json.dumps(text) for text in (before, between, end))
+def template_around(before: str, between: str, lead: str, end: str) -> str:
+    """A chat template for one question and its answer. It knows the system prompt that was trained, and no other.
+
+    Args:
+        before: What stands before the question.
+        between: What stands between it and what is trained.
+        lead: The beginning of what is trained, before the answer: to a tokenizer, a space belongs to the word after it.
+        end: What stands after the answer.
+    """
+    before, between, lead, end = (json.dumps(text) for text in (before, between, lead, end))
     return (
         "{% for message in messages %}"
         f"{{% if message['role'] == 'user' %}}{{{{ {before} + message['content'] + {between} }}}}"
-        f"{{% elif message['role'] == 'assistant' %}}{{{{ message['content'] + {end} }}}}{{% endif %}}"
+        f"{{% elif message['role'] == 'assistant' %}}{{{{ {lead} + message['content'] + {end} }}}}{{% endif %}}"
         "{% endfor %}"
     )
 
