@@ -5,13 +5,16 @@ import json
 import math
 import os
 
+import attrs
 import pytest
 from deck import exam, gold, job_of, text
 
+import text2expert
 from text2expert.errors import InputError, MissingExtraError, RecordError, RunFolderLockedError, RunnerError
 from text2expert.files import locked
 from text2expert.records import Job, to_line, write_jsonl
-from text2expert.trainer import Trainer
+from text2expert.trainer import Trainer, arguments
+from text2expert.trainer.profiles import REAL
 
 
 class Recorder:
@@ -169,6 +172,35 @@ def test_a_text_in_another_encoding_is_named(tmp_path):
         ({"seed": -1}, "seed must be a whole number from 0, got -1"),
         ({"system": None}, "system must be a text, got None"),
         ({"model": " "}, "model is empty"),
+        ({"model": "a/b", "revision": " "}, "revision must be a commit, a tag or a branch, got ' '"),
+        ({"revision": "main"}, "revision='main' is of a model of the hub, and the toy is made here"),
+        ({"precision": "int8"}, "precision must be 'auto' or 'bf16' or 'fp32' or 'nf4', got 'int8'"),
+        ({"precision": None}, "precision must be 'auto' .*, got None"),
+        ({"reasoning": True}, "reasoning must be 'none' or 'before' or 'after', got True"),
+        ({"short_answer": "middle"}, "short_answer must be 'none' or 'first' or 'last', got 'middle'"),
+        ({"text_share": 1}, "text_share must be a share of the trained tokens, from 0 and below 1, got 1"),
+        ({"text_share": math.nan}, "text_share must be a share .*, got nan"),
+        ({"model": "a/b", "replay_share": -0.1}, "replay_share must be a share .*, got -0.1"),
+        ({"model": "a/b", "replay": True}, 'replay=True: say what is replayed: "self"'),
+        ({"model": "a/b", "replay": "gone.jsonl"}, "replay='gone.jsonl': there is no such file; give \"self\""),
+        ({"model": "a/b", "replay": 0.2}, 'replay must be the path of a JSONL file, "self" .*; got 0.2'),
+        ({"model": "a/b", "replay": "self", "replay_share": 0}, "replay='self' with replay_share=0 trains none of it"),
+        ({"model": "a/b", "replay": False, "replay_share": 0.1}, "replay_share=0.1 without a replay"),
+        ({"replay": "self"}, "replay='self' keeps what a base knows, and the toy"),
+        ({"replay_share": 0.1}, "replay_share=0.1 without a replay"),
+        ({"refusals": True}, "refusals must be a share .*, got True"),
+        ({"refusals": 1.0}, "refusals must be a share .*, got 1.0"),
+        ({"refusals": "gone.jsonl"}, "refusals='gone.jsonl': there is no such file; give a share such as 0.05"),
+        (
+            {"model": "a/b", "text_share": 0.5, "refusals": 0.4},
+            r"add up to 1.05 \(text 0.5, replay 0.15, refusals 0.4\)",
+        ),
+        ({"validation": -1}, "validation must be a whole number from 0, got -1"),
+        ({"packing": 1}, "packing must be True or False, or None to choose, got 1"),
+        ({"train_anyway": "yes"}, "train_anyway must be True or False, got 'yes'"),
+        ({"backend": "trl"}, "backend must be 'text2expert' or 'llamafactory', got 'trl'"),
+        ({"backend": "llamafactory"}, "the toy is made here: name the model"),
+        ({"llamafactory": ""}, "llamafactory must be the name or the path of a command, got ''"),
     ],
 )
 def test_wrong_values_are_named(settings, message):
@@ -183,6 +215,11 @@ def test_wrong_values_are_named(settings, message):
         ("num_epochs", "Trainer has no argument 'num_epochs': here it is called 'epochs'"),
         ("model_name", "'model_name': here it is called 'model'"),
         ("learning_rat", "'learning_rat': here it is called 'learning_rate'"),
+        ("load_in_4bit", "'load_in_4bit': here it is precision='nf4'"),
+        ("gradient_checkpointing", "'gradient_checkpointing': it switches itself on when memory runs out"),
+        ("dataset_path", r"'dataset_path': give it to Trainer\(...\).train\(gold\)"),
+        ("budget", r"'budget': training on this machine costs nothing; Pipeline\(budget=...\)"),
+        ("lora_r", "'lora_r': here it is called 'r'"),
         ("colour", "'colour': it has model, epochs"),
     ],
 )
@@ -211,6 +248,45 @@ def test_check_asks_the_runner(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r'pip install "text2expert\[train\]"'):
         Trainer().check()
+
+
+def test_names_elsewhere_lead_to_arguments_that_are_there():
+    """None of them is itself an argument, and each is explained in one way."""
+    ours = {field.name for field in attrs.fields(Trainer)}
+    assert set(arguments.NAMES_ELSEWHERE.values()) <= ours
+    assert not ours & {*arguments.NAMES_ELSEWHERE, *arguments.ADVICE_ELSEWHERE}
+    assert not set(arguments.NAMES_ELSEWHERE) & set(arguments.ADVICE_ELSEWHERE)
+
+
+def test_the_guides_steps_are_translated():
+    """Whoever comes from a script of functions is told what they are here."""
+    with pytest.raises(AttributeError, match=r"'step_4_fine_tune_on_vast': here it is Trainer\(model, epochs=2\)"):
+        text2expert.step_4_fine_tune_on_vast  # noqa: B018 - the access is what is tested
+
+
+def test_every_setting_reaches_its_recipe(tmp_path):
+    """As it was given; what was left open is the profile's."""
+    given = {
+        "epochs": 2.5, "learning_rate": 1e-4, "batch_size": 8, "max_steps": 30, "r": 16, "alpha": 32, "precision": "nf4",
+        "reasoning": "after", "short_answer": "last", "packing": False, "seed": 3, "system": "Be brief.",
+    }  # fmt: skip
+    _, settings = job_of(tmp_path / "given", model="a/b", **given)
+    assert given == {name: settings["train"][name] for name in given}
+    _, settings = job_of(tmp_path / "open", model="a/b")
+    assert [settings["train"][name] for name in ("short_answer", "reasoning", "r", "alpha", "learning_rate", "epochs")] == [
+        REAL.short_answer, REAL.reasoning, REAL.r, REAL.alpha, REAL.learning_rate, REAL.epochs,
+    ]  # fmt: skip
+
+
+def test_a_job_says_nothing_that_its_recipes_do_not_know(tmp_path, recipes):
+    """Each stage's settings are those of its recipe."""
+    path = tmp_path / "deck.txt"
+    path.write_text(text())
+    kinds = {"lora.py": "settings", "scratch.py": "scratch", "answer.py": "answer", "replay.py": "replay"}
+    for settings in ({"model": None}, {"model": "a/b", "refusals": 0.1}):
+        job, stages = job_of(tmp_path / "run", questions=exam(), texts=[path], **settings)
+        for stage in job.stages:
+            recipes[kinds[stage.argv[0]]].Settings(**stages[stage.name])
 
 
 def test_max_steps_limits_the_plan():

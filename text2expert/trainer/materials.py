@@ -68,7 +68,8 @@ def text_rows(texts: Sequence[Path]) -> list[str]:
     for path in sorted(texts, key=lambda path: path.name == REWRITES):
         for row in _rows(path, headings):
             if row.strip():
-                rows.setdefault(row)
+                # Half a surrogate pair, which a broken reply may hold, is no text for any tokenizer.
+                rows.setdefault(row.encode("utf-8", "replace").decode("utf-8"))
     return list(rows)
 
 
@@ -157,5 +158,5 @@ def _words(question: str) -> str:
 
 
 def write_rows(path: Path, rows: Iterable[str]) -> None:
-    """Write a text stream: {"text"} a line, in ASCII, since half a surrogate pair has no other form."""
-    files.write_text(path, "".join(json.dumps({"text": row}) + "\n" for row in rows))
+    """Write a text stream: {"text"} a line."""
+    files.write_text(path, "".join(json.dumps({"text": row}, ensure_ascii=False) + "\n" for row in rows))
