@@ -1,96 +1,178 @@
-"""Which rows make a step, and how they become tensors: functions of the seed and the step alone."""
+"""The rows of a step as tensors, in pieces that fit: packed one after another, or padded beside each other.
 
-import math
+Packed rows lie in one sequence. Each begins at position 0, there is no mask and no cache, and attention is told where
+they end (attention.py), so that none sees another. Padded rows have their padding behind them, where no token of a
+causal model looks; they need no mask either.
+"""
+
 import random
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
-from rows import Row, encode
+from epochs import Epochs, buckets_of, packs_of, part_of
+from rows import Row, Streams, encode
 from settings import Settings
 from transformers import PreTrainedTokenizerBase
 
-IGNORED = -100
-"""The label of a token that is not trained on, as in torch's cross entropy."""
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Rows that go through the model together."""
+
+    inputs: dict[str, Any]
+    """Arguments of the model."""
+    kept: torch.Tensor
+    """Where something trained is predicted: places in the flattened tokens. Only these need logits."""
+    labels: torch.Tensor
+    """The tokens that should be predicted there."""
+    row: torch.Tensor
+    """The number, in this batch, of the row that each of them belongs to."""
+    rows: int
+    tokens: int
+    """Without padding."""
+    trained: int
+    """Trained tokens of the whole step, over all its batches and processes: the loss is a mean over them."""
 
 
 class Loader:
-    """Batches as a function of the seed and the step alone, so that a run can go on anywhere."""
+    """Batches as a function of the seed and the step alone, so that a run can go on anywhere.
+
+    Args:
+        packed: Whether rows are packed; else they are padded beside rows of similar length.
+        rank: The number of this process among *world* ones, each of which calculates a part of every step.
+    """
 
     def __init__(
-        self, rows: list[Row], tokenizer: PreTrainedTokenizerBase, settings: Settings, device: torch.device
+        self,
+        streams: Streams,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: Settings,
+        device: torch.device,
+        *,
+        packed: bool,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        self.rows = rows
+        self.streams = streams
         self.tokenizer = tokenizer
         self.settings = settings
         self.device = device
-        self.per_epoch = math.ceil(len(rows) / settings.batch_size)
-        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        self.epoch, self.batches = -1, list[list[int]]()
+        self.packed = packed
+        self.rank, self.world = rank, world
+        self.micro_batch_tokens = settings.micro_batch_tokens
+        """Tokens that go through the model at once; may be changed between steps."""
+        self.epochs = Epochs(streams, settings, by_length=not packed)
+        self.per_epoch = self.epochs.steps
 
-    def micro_batches(self, step: int) -> Iterator[dict[str, torch.Tensor]]:
-        """The rows of a step in pieces that fit, each with the number of trained tokens in the whole step."""
-        epoch, index = divmod(step, self.per_epoch)
-        if epoch != self.epoch:
-            self.epoch, self.batches = epoch, epoch_batches(self.rows, epoch, self.settings)
-        chosen = self.batches[index]
-        prompts = encode(self.tokenizer, [self.prompt(row, epoch) for row in chosen])
-        pairs = sorted(
-            zip(prompts, (self.rows[row].completion for row in chosen), strict=True),
-            key=lambda pair: -len(pair[0]) - len(pair[1]),
-        )
-        trained = sum(len(completion) for _, completion in pairs)
-        while pairs:
-            width = len(pairs[0][0]) + len(pairs[0][1])
-            fitting = max(1, self.settings.micro_batch_tokens // width)
-            yield self.tensors(pairs[:fitting], trained)
-            pairs = pairs[fitting:]
+    def micro_batches(self, step: int) -> Iterator[Batch]:
+        """This process's rows of a step in pieces that fit; none where it has no rows."""
+        rows = self.epochs.step(step)
+        trained = sum(row.trained for row in rows)
+        mine = part_of(rows, self.rank, self.world)
+        return self._batches(self._with_noise(mine, step // self.per_epoch), trained)
 
-    def prompt(self, row: int, epoch: int) -> str:
-        """The prompt of a row, in some epochs with noise on the words of its question."""
-        question, prompt = self.rows[row].question, self.rows[row].prompt
-        draw = random.Random(f"{self.settings.seed} {epoch} {row}")
-        if draw.random() >= self.settings.question_noise:
-            return prompt
-        return prompt.replace(question, with_noise(question, draw))
+    def validation(self) -> Iterator[Batch]:
+        """This process's rows of validation."""
+        rows = self.streams.validation
+        return self._batches(part_of(rows, self.rank, self.world), sum(row.trained for row in rows))
 
-    def tensors(self, pairs: list[tuple[list[int], list[int]]], trained: int) -> dict[str, torch.Tensor]:
-        """Rows padded on the left, so that the answers are the last columns and only these need logits."""
-        width = max(len(prompt) + len(completion) for prompt, completion in pairs)
-        answer = max(len(completion) for _, completion in pairs)
-        tokens, mask, labels = [], [], []
-        for prompt, completion in pairs:
-            empty = width - len(prompt) - len(completion)
-            tokens.append([self.pad] * empty + prompt + completion)
-            mask.append([0] * empty + [1] * (width - empty))
-            labels.append([IGNORED] * (answer - len(completion)) + completion)
-        batch = {"input_ids": tokens, "attention_mask": mask, "labels": labels, "trained": [trained]}
-        return {name: torch.tensor(value, device=self.device) for name, value in batch.items()}
+    def _batches(self, rows: list[Row], trained: int) -> Iterator[Batch]:
+        groups = (packs_of if self.packed else buckets_of)(rows, self.micro_batch_tokens)
+        make = packed if self.packed else padded
+        for group in groups:
+            yield make(group, trained, self.device)
+
+    def _with_noise(self, rows: list[Row], epoch: int) -> list[Row]:
+        """The rows, some with noise on the words of their question; which, and what noise, is drawn anew each epoch."""
+        noisy: dict[int, str] = {}
+        for place, row in enumerate(rows):
+            if row.stream != "gold" or not self.settings.question_noise:
+                continue
+            draw = random.Random(f"{self.settings.seed} {epoch} {row.item} {row.question}")
+            if draw.random() < self.settings.question_noise:
+                noisy[place] = row.prompt.replace(row.question, with_noise(row.question, draw))
+        given = dict(zip(noisy, encode(self.tokenizer, list(noisy.values())), strict=True))
+        return [
+            Row(
+                stream=row.stream,
+                item=row.item,
+                fact=row.fact,
+                prompt=noisy[place],
+                given=given[place],
+                completion=row.completion,
+                length=len(given[place]) + len(row.completion),
+            )
+            if place in given
+            else row
+            for place, row in enumerate(rows)
+        ]
 
 
-def epoch_batches(rows: list[Row], epoch: int, settings: Settings) -> list[list[int]]:
-    """Row numbers in batches of similar length, every row once; wordings of one item far apart where it can be.
+def packed(rows: Sequence[Row], trained: int, device: torch.device) -> Batch:
+    """Rows one after another in one sequence, with what attention needs to keep them apart."""
+    lengths = np.array([row.length for row in rows])
+    ends = lengths.cumsum()
+    starts = ends - lengths
+    positions = np.arange(ends[-1]) - np.repeat(starts, lengths)
+    bounds = torch.from_numpy(np.concatenate([[0], ends]).astype(np.int32))
+    inputs = {
+        "input_ids": torch.from_numpy(_tokens(rows)).unsqueeze(0),
+        "position_ids": torch.from_numpy(positions).unsqueeze(0),
+        "cu_seq_lens_q": bounds,
+        "cu_seq_lens_k": bounds,
+        "max_length_q": int(lengths.max()),
+        "max_length_k": int(lengths.max()),
+    }
+    return _batch(rows, starts, inputs, trained, device)
 
-    The rows go in rounds: the first wording of every item, then the second ones. A round is shuffled, and each stretch
-    of fifty batches of it is sorted by length.
-    """
-    draw = random.Random(f"{settings.seed} {epoch}")
-    shuffled = draw.sample(range(len(rows)), len(rows))
-    rounds: dict[int, list[int]] = defaultdict(list)
-    seen: dict[str, int] = defaultdict(int)
-    for row in shuffled:
-        rounds[seen[rows[row].item]].append(row)
-        seen[rows[row].item] += 1
-    stretch = 50 * settings.batch_size
-    ordered = [
-        row
-        for members in rounds.values()
-        for start in range(0, len(members), stretch)
-        for row in sorted(members[start : start + stretch], key=lambda row: rows[row].length)
-    ]
-    batches = [ordered[start : start + settings.batch_size] for start in range(0, len(ordered), settings.batch_size)]
-    draw.shuffle(batches)
-    return batches
+
+def padded(rows: Sequence[Row], trained: int, device: torch.device) -> Batch:
+    """Rows beside each other, padded behind, where no token of a causal model looks."""
+    lengths = np.array([row.length for row in rows])
+    width = int(lengths.max())
+    tokens = np.zeros((len(rows), width), dtype=np.int64)  # any token will do
+    tokens[np.arange(width) < lengths[:, None]] = _tokens(rows)
+    return _batch(rows, np.arange(len(rows)) * width, {"input_ids": torch.from_numpy(tokens)}, trained, device)
+
+
+def _batch(
+    rows: Sequence[Row], starts: np.ndarray, inputs: dict[str, Any], trained: int, device: torch.device
+) -> Batch:
+    counts = np.array([row.trained for row in rows])
+    ends = starts + [row.length for row in rows]
+    before = counts.cumsum() - counts
+    # The last token of a row predicts nothing, and what is trained of it ends with it.
+    kept = np.arange(counts.sum()) - np.repeat(before, counts) + np.repeat(ends - 1 - counts, counts)
+    tensors = {
+        "kept": torch.from_numpy(kept),
+        "row": torch.from_numpy(np.repeat(np.arange(len(rows)), counts)),
+    }
+    labels = inputs["input_ids"].flatten()[tensors["kept"] + 1]
+    moved = {name: _moved(value, device) for name, value in inputs.items()}
+    return Batch(
+        inputs=moved,
+        kept=_moved(tensors["kept"], device),
+        labels=_moved(labels, device),
+        row=_moved(tensors["row"], device),
+        rows=len(rows),
+        tokens=sum(row.length for row in rows),
+        trained=trained,
+    )
+
+
+def _tokens(rows: Sequence[Row]) -> np.ndarray:
+    return np.concatenate([np.asarray(part, dtype=np.int64) for row in rows for part in (row.given, row.completion)])
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """A tensor on *device*, copied while the GPU still calculates what came before."""
+    if not isinstance(value, torch.Tensor) or device.type == "cpu":
+        return value
+    pinned = value.pin_memory() if device.type == "cuda" else value
+    return pinned.to(device, non_blocking=True)
 
 
 def with_noise(question: str, draw: random.Random) -> str:

@@ -93,6 +93,12 @@ def _config(base: str, revision: str | None) -> PretrainedConfig:
     return AutoConfig.from_pretrained(base_path(base), revision=revision, trust_remote_code=False)
 
 
+def window_of(base: str, revision: str | None) -> int | None:
+    """Tokens that a base can read at once; None where it does not say."""
+    window: int | None = getattr(_config(base, revision).get_text_config(), "max_position_embeddings", None)
+    return window
+
+
 def _is_quantised(config: PretrainedConfig) -> bool:
     """Whether a base is published in few bits already; it stays as it is."""
     return isinstance(getattr(config, "quantization_config", None), dict)

@@ -18,11 +18,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from batches import IGNORED, Loader
+from attention import packs
+from batches import Batch, Loader
 from checkpoints import Evaluation, State, Trained, checkpoint, checkpoints, resume
 from loading import (
     add_lora,
@@ -32,15 +34,16 @@ from loading import (
     fit_to_train,
     load_base,
     weights_sha256,
+    window_of,
 )
+from loss import Scorer
 from memory import Room, free_bytes, peak_gb
 from peft import PeftModel
 from plot import loss_svg
 from ranks import Ranks
-from rows import read_rows, show_example
+from rows import STREAMS, Row, Streams, read_streams, show_examples
 from settings import Settings
 from stage import Stage, choose_threads, read_jsonl, write_json
-from torch.nn import functional
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 
@@ -53,6 +56,7 @@ class Training:
     precision: str
     ranks: Ranks
     trained: Trained
+    scorer: Scorer
     loader: Loader
     room: Room
     log: Path
@@ -70,15 +74,20 @@ def main(job: str) -> None:
     )
     if not tokenizer.chat_template:
         tokenizer.chat_template = settings.default_chat_template
-    rows = read_rows(settings, tokenizer)
-    show_example(rows[0], tokenizer)
+    streams = read_streams(settings, tokenizer, window_of(settings.base, settings.revision))
+    show_examples(streams, tokenizer)
+
     fit = fit_to_train(settings, ranks.device, ranks.smallest(free_bytes(ranks.device)))
     base = load_base(settings.base, settings.revision, fit.precision, ranks.device)
     revision = getattr(base.config, "_commit_hash", None) or settings.revision
     model = add_lora(base, settings, revision)
-    trained = Trained(model, settings)
+    trained, scorer = Trained(model, settings), Scorer(model)
     ranks.share(list(trained.weights.values()))
-    loader = Loader(rows, tokenizer, settings, ranks.device)
+    with autocast(fit.precision, ranks.device):
+        packed = packs(scorer, some_of(streams), ranks.device, settings.packing)
+    packed = bool(ranks.smallest(packed))  # cards of different kinds could disagree
+    loader = Loader(streams, tokenizer, settings, ranks.device, packed=packed, rank=ranks.rank, world=ranks.count)
+
     log = stage.folder / "training_log.jsonl"
     start = resume(stage, trained, log)
     room = Room(
@@ -92,6 +101,7 @@ def main(job: str) -> None:
         precision=fit.precision,
         ranks=ranks,
         trained=trained,
+        scorer=scorer,
         loader=loader,
         room=room,
         log=log,
@@ -99,51 +109,39 @@ def main(job: str) -> None:
     if start:
         torch.set_num_threads(start.threads)  # the order of a sum depends on it, and so does its last digit
     else:
-        threads = choose_threads(lambda: room.attempt(partial(a_micro_batch, training)))
-        trained.optimizer.zero_grad()
-        start = State(
-            step=0,
-            seconds=0.0,
-            threads=threads,
-            micro_batch_tokens=room.micro_batch_tokens,
-            activation_checkpointing=room.activation_checkpointing,
-        )
-    print(f"{len(rows)} rows, {trained.size:,} weights trained on {ranks.count} x {ranks.device}", flush=True)
+        start = begin(training)
+    print(f"{streams.counted()}, {trained.size:,} weights trained on {ranks.count} x {ranks.device}", flush=True)
     end = train(training, start)
     if trained.best:
         trained.load(trained.best)
-    if stage.writes:
-        facts = {
-            "base": settings.base,
-            "revision": revision,
-            "precision": fit.precision,
-            "rows": len(rows),
-            "steps": end.step,
-            "stopped_early": end.stopped_early,
-            "tokens": end.tokens,
-            "loss": end.loss,
-            "best": asdict(end.best) if end.best else None,
-            "training_seconds": end.seconds,
-            "micro_batch_tokens": end.micro_batch_tokens,
-            "activation_checkpointing": end.activation_checkpointing,
-            "memory_gb": peak_gb(ranks.device),
-            "processes": ranks.count,
-            "threads": end.threads,
-            "device": str(ranks.device),
-            "trained_weights": trained.size,
-            "stop_token_id": rows[0].completion[-1],
-            "max_new_tokens": 16 + 2 * max(len(row.completion) for row in rows),
-            "versions": {name: version(name) for name in ("torch", "transformers", "peft", "accelerate")},
-        }
-        if fit.precision == "nf4":
-            facts["versions"]["bitsandbytes"] = version("bitsandbytes")
-        if os.path.isdir(settings.base):
-            facts["base_sha256"] = weights_sha256(Path(settings.base))
+    if ranks.first:
+        facts = facts_of(training, end, revision)
         save(model, tokenizer, settings, facts, log)
         stage.finish(**facts)
         for folder in checkpoints(stage):
             shutil.rmtree(folder)
     ranks.close()
+
+
+def begin(training: Training) -> State:
+    """The state before the first step; the number of threads is measured."""
+
+    def a_micro_batch() -> None:
+        for batch in islice(micro_batches(training, 0), 1):
+            with autocast(training.precision, training.ranks.device):
+                loss = training.scorer.loss(batch)
+            loss.backward()
+
+    room = training.room
+    threads = choose_threads(lambda: room.attempt(a_micro_batch))
+    training.trained.optimizer.zero_grad()
+    return State(
+        step=0,
+        seconds=0.0,
+        threads=threads,
+        micro_batch_tokens=room.micro_batch_tokens,
+        activation_checkpointing=room.activation_checkpointing,
+    )
 
 
 def train(training: Training, state: State) -> State:
@@ -189,7 +187,7 @@ def train(training: Training, state: State) -> State:
                 micro_batch_tokens=room.micro_batch_tokens,
                 activation_checkpointing=room.activation_checkpointing,
             )
-            if is_due(step + 1, steps, settings):
+            if loader.streams.validation and is_due(step + 1, steps, settings):
                 evaluation = evaluate(training, step + 1)
                 state = judged(state, evaluation, training)
                 line |= {"validation": evaluation.share, "validation_loss": evaluation.loss}
@@ -211,84 +209,52 @@ def gradients(training: Training, step: int) -> tuple[float, int]:
     loss, tokens = 0.0, 0
     for batch in micro_batches(training, step):
         with autocast(training.precision, training.ranks.device):
-            part = loss_of(training.trained.model, batch)
+            part = training.scorer.loss(batch)
         part.backward()
         loss += part.item()
-        tokens += int(batch["attention_mask"].sum())
+        tokens += batch.tokens
     return loss, tokens
 
 
-def micro_batches(training: Training, step: int | None) -> Iterator[dict[str, torch.Tensor]]:
-    """The rows of a step, or of validation, in pieces that fit."""
+def micro_batches(training: Training, step: int | None) -> Iterator[Batch]:
+    """This process's rows of a step, or of validation, in pieces that fit."""
     loader, room = training.loader, training.room
-    loader.settings = replace(training.settings, micro_batch_tokens=room.micro_batch_tokens)
+    loader.micro_batch_tokens = room.micro_batch_tokens
     for batch in loader.validation() if step is None else loader.micro_batches(step):
-        room.largest = max(room.largest, batch["input_ids"].numel())
+        room.largest = max(room.largest, batch.inputs["input_ids"].numel())
         yield batch
 
 
-def a_micro_batch(training: Training) -> None:
-    """What most of a training's time goes into, once, for measuring."""
-    with autocast(training.precision, training.ranks.device):
-        loss = loss_of(training.trained.model, next(micro_batches(training, 0)))
-    loss.backward()
-
-
-def loss_of(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Cross entropy of the answers, summed and divided by the trained tokens of the whole step."""
-    logits, labels = predicted(model, batch)
-    total = functional.cross_entropy(
-        logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
-    )
-    return total / batch["trained"]
-
-
-def predicted(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The logits of the last columns, and what should have been predicted there."""
-    labels, mask = batch["labels"], batch["attention_mask"]
-    keep = labels.shape[1] + 1
-    logits = model(
-        input_ids=batch["input_ids"],
-        attention_mask=mask,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        logits_to_keep=keep,
-        use_cache=False,
-    ).logits[:, -keep:-1]
-    return logits, labels
+def some_of(streams: Streams) -> list[Row]:
+    """A few rows of a training, among them the longest."""
+    rows = [row for stream in STREAMS for row in streams.of(stream)]
+    return [rows[0], max(rows, key=lambda row: row.length), rows[-1]]
 
 
 def is_due(step: int, steps: int, settings: Settings) -> bool:
     """Whether validation is asked after *step*: at equal distances, the last time at the end."""
-    if settings.validation is None:
-        return False
     return any(step == math.ceil(steps * n / settings.evaluations) for n in range(1, settings.evaluations + 1))
 
 
 def evaluate(training: Training, step: int) -> Evaluation:
-    """Ask validation: which answers would greedy decoding write exactly, and how likely are all."""
-    right, answers, loss, tokens = training.ranks.add_up(*training.room.attempt(partial(asked, training)))
-    return Evaluation(step=step, share=round(right / answers, 4), loss=loss / tokens)
+    """Ask validation: how many answers greedy decoding would write exactly, and how likely all are."""
+    right, rows, loss, tokens = training.ranks.add_up(*training.room.attempt(partial(asked, training)))
+    return Evaluation(step=step, share=round(right / rows, 4), loss=loss / tokens)
 
 
 def asked(training: Training) -> tuple[int, int, float, int]:
-    """Right answers, answers, summed loss and tokens of the validation rows of this process.
-
-    An answer is what greedy decoding would write when each of its tokens is the likeliest one after those before it.
-    """
-    model = training.trained.model.eval()
-    right, answers, loss, tokens = 0, 0, 0.0, 0
+    """Right answers, answers, summed loss and tokens of this process's validation rows."""
+    training.trained.model.eval()
+    right, rows, loss, tokens = 0, 0, 0.0, 0
     for batch in micro_batches(training, None):
-        with torch.no_grad(), autocast(training.precision, training.ranks.device):
-            logits, labels = predicted(model, batch)
-        hits = (logits.argmax(-1) == labels) | (labels == IGNORED)
-        right += int(hits.all(1).sum())
-        answers += len(labels)
-        loss += functional.cross_entropy(
-            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
-        ).item()
-        tokens += int((labels != IGNORED).sum())
-    model.train()
-    return right, answers, loss, tokens
+        with autocast(training.precision, training.ranks.device):
+            exact, summed = training.scorer.asked(batch)
+        right += exact
+        rows += batch.rows
+        loss += summed
+        tokens += len(batch.labels)
+    training.trained.model.train()
+    return right, rows, loss, tokens
 
 
 def judged(state: State, evaluation: Evaluation, training: Training) -> State:
@@ -326,6 +292,40 @@ def learning_rate(step: int, steps: int, settings: Settings) -> float:
     share = (step - warmup) / max(1, steps - warmup)
     floor = settings.min_learning_rate
     return settings.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def facts_of(training: Training, end: State, revision: str | None) -> dict[str, Any]:
+    """What is known of the expert only now, beside its settings; where a setting was left open, what it came to."""
+    settings, loader, streams = training.settings, training.loader, training.loader.streams
+    names = ["torch", "transformers", "peft", "accelerate", *(["bitsandbytes"] if training.precision == "nf4" else [])]
+    facts = {
+        "base": settings.base,
+        "revision": revision,
+        "precision": training.precision,
+        "packing": loader.packed,
+        "rows": len(streams.gold),
+        "streams": streams.counts(),
+        "shares": loader.epochs.reached(end.step),
+        "steps": end.step,
+        "stopped_early": end.stopped_early,
+        "tokens": end.tokens,
+        "loss": end.loss,
+        "best": asdict(end.best) if end.best else None,
+        "training_seconds": end.seconds,
+        "micro_batch_tokens": end.micro_batch_tokens,
+        "activation_checkpointing": end.activation_checkpointing,
+        "memory_gb": peak_gb(training.ranks.device),
+        "processes": training.ranks.count,
+        "threads": end.threads,
+        "device": str(training.ranks.device),
+        "trained_weights": training.trained.size,
+        "stop_token_id": streams.gold[0].completion[-1],
+        "max_new_tokens": 16 + 2 * max(len(row.completion) for row in (*streams.gold, *streams.refusal)),
+        "versions": {name: version(name) for name in names},
+    }
+    if os.path.isdir(settings.base):
+        facts["base_sha256"] = weights_sha256(Path(settings.base))
+    return facts
 
 
 def save(
