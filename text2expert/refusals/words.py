@@ -5,8 +5,9 @@ relatives that must be absent too. Nothing here belongs to a subject's vocabular
 a reference text of some other subject is unlikely to hold.
 """
 
+import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 import attrs
@@ -295,11 +296,10 @@ def article(noun: str) -> str:
     return f"an {noun}" if re.match(r"[aeio]|u(?!ni)", noun.casefold()) else f"a {noun}"
 
 
-def stems(phrase: str) -> Iterator[str]:
-    """The stems of the content words of *phrase*: what every form of the word begins with."""
-    for word in re.findall(r"[^\W_]+", phrase.casefold()):
-        if word not in _FUNCTION:
-            yield stem(word)
+@functools.cache
+def stems(phrase: str) -> tuple[str, ...]:
+    """The stems of the content words of *phrase*: what every form of a word begins with."""
+    return tuple(stem(word) for word in re.findall(r"[^\W_]+", phrase.casefold()) if word not in _FUNCTION)
 
 
 def stem(word: str) -> str:
