@@ -9,6 +9,7 @@ result in its place once it was compared (`text2expert.expert.Expert.merge`).
 
 import argparse
 import hashlib
+import json
 import shutil
 import sys
 from importlib.metadata import version
@@ -72,6 +73,7 @@ def merge(*, base: str, revision: str | None, adapter: str, output: Path) -> Non
     merged.save_pretrained(output, max_shard_size=SHARD)
     close_thoughts(tokenizer)
     tokenizer.save_pretrained(output)
+    write_for_older(output)
     bring_vocabulary(base, revision, output)
     (output / "Modelfile").write_text(modelfile(tokenizer, ends, trained), encoding="utf-8")
     if trained:
@@ -93,6 +95,31 @@ def close_thoughts(tokenizer: PreTrainedTokenizerBase) -> None:
     template = tokenizer.chat_template
     if isinstance(template, str) and "enable_thinking" in template and NO_THOUGHTS not in template:
         tokenizer.chat_template = NO_THOUGHTS + template
+
+
+def write_for_older(folder: Path) -> None:
+    """Have the settings read as they are meant by what goes by the names of transformers 4: converters, servers, Ollama.
+
+    Without it they refuse the tokenizer, or take its positions to turn ten times or a hundred times too fast.
+    """
+    path = folder / "tokenizer_config.json"
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    if tokenizer.get("tokenizer_class") == "TokenizersBackend":
+        tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(tokenizer.get("extra_special_tokens"), list):
+        tokenizer["additional_special_tokens"] = tokenizer.pop("extra_special_tokens")
+    write_json(path, tokenizer)
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for part in (config, config.get("text_config") or {}):
+        rope = part.get("rope_parameters") or {}
+        if "rope_theta" in rope:  # models with several kinds of layers have one for each, under names of their own
+            part["rope_theta"] = rope["rope_theta"]
+            if rope.get("rope_type", "default") != "default":
+                part["rope_scaling"] = {name: value for name, value in rope.items() if name != "rope_theta"}
+        if "dtype" in part:
+            part["torch_dtype"] = part["dtype"]
+    write_json(path, config)
 
 
 def bring_vocabulary(base: str, revision: str | None, output: Path) -> None:

@@ -22,8 +22,9 @@ def modelfile(tokenizer: PreTrainedTokenizerBase, ends: list[int], trained: dict
         weights: A GGUF file or a folder, relative to the Modelfile.
     """
     with_system, without = (_prompt(tokenizer, system) for system in (SYSTEM, ""))
-    # The answer stands once and last: Ollama cuts the template there for the turn that it is to write.
-    answer = completion_of(tokenizer, QUESTION, ANSWER, "")
+    # The answer stands once and last: Ollama cuts the template there for the turn that it is to write. What space comes
+    # before it, the model writes itself.
+    answer = completion_of(tokenizer, QUESTION, ANSWER, "").lstrip()
     template = f"{{{{ if .System }}}}{with_system}{{{{ else }}}}{without}{{{{ end }}}}{answer}"
     lines = [f"FROM {weights}", f'TEMPLATE """{template}"""']
     if trained.get("system"):
