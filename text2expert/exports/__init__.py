@@ -294,16 +294,15 @@ def _llamafactory(export: _Export) -> tuple[dict[str, str], list[str]]:
     common = _common_lines(export)
     # Without a name, it reads the base's own; a base that can think aloud is asked without.
     options = {"enable_thinking": False} if template is None else {"template": template.name, **template.options}
-    longest = max(len(json.dumps(row, ensure_ascii=False).encode()) for row in rows)
     lines: _Lines = [
-        "llamafactory-cli train train.yaml      in this folder; LLaMA-Factory 0.9.4 or newer",
+        "llamafactory-cli train train.yaml      in this folder; LLaMA-Factory 0.9.4 or newer, with bitsandbytes for 4 bits",
         *common,
         ("stage", "sft"),
         ("dataset_dir", "."),
         ("dataset", NAME),
         *options.items(),
-        "No answer is cut: a token has a byte or more.",
-        ("cutoff_len", max(_LEAST_CUTOFF, longest + _TEMPLATE_TOKENS)),
+        "No answer is cut at this length.",
+        ("cutoff_len", _cutoff("".join(row.values()) for row in rows)),
         "Packing is faster (with neat_packing: true), but puts wordings of one fact side by side, which teaches less.",
         ("packing", False),
         *_schedule(export, len(rows)),
@@ -323,7 +322,9 @@ def _llamafactory(export: _Export) -> tuple[dict[str, str], list[str]]:
                 ("stage", "pt"),
                 ("dataset_dir", "."),
                 ("dataset", f"{NAME}_text"),
-                ("cutoff_len", _LEAST_CUTOFF),
+                ("cutoff_len", _cutoff(export.texts)),
+                "Packed, what does not fill a row of that length would be dropped.",
+                ("packing", False),
                 *_schedule(export, len(export.texts)),
                 ("output_dir", "output_text"),
             ]
@@ -442,6 +443,11 @@ def _common_lines(export: _Export) -> _Lines:
         ("lora_alpha", settings.alpha),
         ("lora_dropout", 0.0),
     ]
+
+
+def _cutoff(texts: Iterable[str]) -> int:
+    """A length at which none of *texts* is cut, since a token has a byte or more."""
+    return max(_LEAST_CUTOFF, _TEMPLATE_TOKENS + max(len(text.encode()) for text in texts))
 
 
 def _nf4(switch: str) -> _Lines:

@@ -123,7 +123,7 @@ def find(cli: str) -> str:
     if path is None:
         sys.exit(
             f"there is no command {cli!r}: install LLaMA-Factory in an environment of its own (python -m venv lf && "
-            "lf/bin/pip install llamafactory) and give the path of its llamafactory-cli (llamafactory=, --llamafactory)"
+            "lf/bin/pip install llamafactory bitsandbytes) and give the path of its llamafactory-cli (llamafactory=, --llamafactory)"
         )
     return os.path.abspath(path)
 
@@ -222,9 +222,12 @@ def choose_precision(settings: Settings, base: PretrainedConfig) -> dict[str, An
     """What the configuration has to say otherwise on this machine; None takes a key out."""
     bare = dict.fromkeys(("quantization_bit", "quantization_method", "quantization_type", "double_quantization"))
     changes: dict[str, Any] = {"disable_tqdm": True}  # a log has lines
+    on_gpu = torch.cuda.is_available()
+    if not on_gpu:
+        changes["use_cpu"] = True  # without which transformers refuses bf16 there
     if settings.precision != "auto":
         return changes
-    if not torch.cuda.is_available():
+    if not on_gpu:
         print("no CUDA GPU here: trained in fp32 on the CPU")
         return {**changes, **bare, "bf16": False}
     free = free_vram()
