@@ -95,8 +95,9 @@ def bases(tmp_path_factory, recipes):
         "system by default": base(
             folder / "system",
             template=SYSTEM_BY_DEFAULT,
-            eos="<|over|>",
-            specials=("<|turn|>", "<|over|>", "<|text|>"),
+            eos="<|text|>",  # it ends texts, and another token turns, as in bases that are not tuned to answer
+            specials=("<|turn|>", "<|over|>"),
+            closing="<|over|>",
         ),
         "begins": base(
             folder / "begins",
@@ -148,18 +149,18 @@ def write(recipes, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "opening", "closing"),
+    ("kind", "opening", "closing", "ending"),
     [
-        ("system by default", "<|turn|>system\nbe good.<|over|>\n<|turn|>user\n", "<|over|>"),
-        ("begins", "<|begin|><|head|>user<|tail|>\n\n", "<|over|>"),
-        ("no system", "<s>[INST]", "[/INST]"),
-        ("no system, in tokens", "<s>[INST]", "[/INST]"),
+        ("system by default", "<|turn|>system\nbe good.<|over|>\n<|turn|>user\n", "<|over|>", "<|over|>"),
+        ("begins", "<|begin|><|head|>user<|tail|>\n\n", "<|over|>", "<|over|>"),
+        ("no system", "<s>[INST]", "[/INST]", "</s>"),
+        ("no system, in tokens", "<s>[INST]", "[/INST]", "</s>"),
     ],
 )
-def test_the_users_turn_is_opened_as_the_template_does(recipes, bases, kind, opening, closing):
+def test_the_users_turn_is_opened_as_the_template_does(recipes, bases, kind, opening, closing, ending):
     """With its own system prompt, its token that begins a text, and without a space that belongs to the first word."""
     tokenizer = recipes["adapters"].load_tokenizer(bases[kind], None, None)
-    assert recipes["replay"].turn_of(tokenizer) == (opening, closing)
+    assert recipes["replay"].turns_of(tokenizer) == (opening, closing, ending)
 
 
 @pytest.mark.parametrize("kind", ["system by default", "begins", "no system, in tokens"])

@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple
 import torch
 from accelerate.utils.memory import clear_device_cache
 from adapters import end_tokens, load_tokenizer
-from chat import prompt_of
+from chat import completion_of, control_tokens, prompt_of
 from loading import autocast, load_base, precision_to_ask
 from memory import free_bytes, is_out_of_memory
 from stage import Stage, choose_threads
@@ -84,13 +84,15 @@ class Settings:
             sys.exit(f"top_p is {self.top_p}: give a number above 0 and up to 1")
 
 
-class Turn(NamedTuple):
-    """How a template writes the user's turn."""
+class Turns(NamedTuple):
+    """How a template writes the turns of a user and of the base."""
 
     opening: str
     """All that stands before the user's words, a system prompt that the template writes by itself included."""
     closing: str
     """What stands behind them, in the form that ends the turn: a control token, or the first line that is not blank."""
+    ending: str
+    """The control token that ends the base's turn, which need not be the one that ends a text; "" where it is that."""
 
 
 class Written(NamedTuple):
@@ -125,7 +127,7 @@ class Writer:
         )
         self.model = load_base(settings.base, settings.revision, self.precision, device).eval()
         self.control = control_tokens(self.tokenizer)
-        self.turn = turn_of(self.tokenizer)
+        self.shape = turns_of(self.tokenizer)
         self.ends = end_tokens(self.tokenizer, self.model.generation_config, {})
         pad = self.tokenizer.pad_token_id
         self.pad = pad if pad is not None else (self.ends or [0])[0]
@@ -146,12 +148,12 @@ class Writer:
 
     def turns(self, number: int, seed: int) -> list[Sample]:
         """Instructions as the base's users give them, and its answers."""
-        turn = self.turn
+        turn = self.shape
         assert turn is not None
         written = self.write([self.encode(turn.opening)] * number, closing=turn.closing, seed=seed)
         asked = [self.closed(each) for each in written]
         prompts = [prompt_of(self.tokenizer, each, "") for each in asked if isinstance(each, str)]
-        answers = iter(self.write(list(map(self.encode, prompts))))
+        answers = iter(self.write(list(map(self.encode, prompts)), closing=turn.ending))
         rows: list[Sample] = []
         for instruction in asked:
             if isinstance(instruction, Unusable):
@@ -246,26 +248,27 @@ class Writer:
         return text
 
 
-def turn_of(tokenizer: PreTrainedTokenizerBase) -> Turn | None:
-    """How the template writes the user's turn; None where there is none, or it hides where the user's words end."""
+def turns_of(tokenizer: PreTrainedTokenizerBase) -> Turns | None:
+    """How the template writes turns; None where there is none, or it hides where the user's words end."""
     if not tokenizer.chat_template:
         return None
-    words = "7f3b91"
-    opening, found, behind = prompt_of(tokenizer, words, "").partition(words)
+    question, answer = "7f3b91", "c04de8"  # words that no template writes
+    opening, found, behind = prompt_of(tokenizer, question, "").partition(question)
     behind = behind.lstrip()
-    if not found or not behind or words in behind:
+    if not found or not behind or question in behind:
         return None
-    first = next((name for name in control_tokens(tokenizer) if behind.startswith(name)), "")
-    # A space there is the beginning of the user's first word, in the tokenizer's eyes.
-    return Turn(opening.rstrip(" "), first or behind.partition("\n")[0].rstrip())
-
-
-def control_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """The tokens that no text holds, the longest first."""
-    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-    return sorted(
-        {name for name in (*added, *tokenizer.all_special_tokens) if name}, key=lambda name: (-len(name), name)
+    end = completion_of(tokenizer, question, answer, "").rpartition(answer)[2].lstrip()
+    return Turns(
+        # A space there is the beginning of the user's first word, in the tokenizer's eyes.
+        opening=opening.rstrip(" "),
+        closing=_control_token(tokenizer, behind) or behind.partition("\n")[0].rstrip(),
+        ending=_control_token(tokenizer, end),
     )
+
+
+def _control_token(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """The control token with which *text* begins; "" where there is none."""
+    return next((name for name in control_tokens(tokenizer) if text.startswith(name)), "")
 
 
 def whole_words(written: Written) -> str:
@@ -356,9 +359,9 @@ def main(job: str) -> None:
     settings = Settings(**stage.settings)
     settings.check()
     writer = Writer(settings)
-    if settings.form == "chat" and writer.turn is None:
+    if settings.form == "chat" and writer.shape is None:
         sys.exit(f"{settings.base} has no chat template that shows where a user's turn ends: choose form 'text'")
-    form: Literal["chat", "text"] = "chat" if writer.turn and settings.form != "text" else "text"
+    form: Literal["chat", "text"] = "chat" if writer.shape and settings.form != "text" else "text"
     samples = collect(stage, writer, form)
     if not samples.rows and form == "chat" and settings.form == "auto":
         print(f"the base writes no turns of its own ({samples}); it goes on with plain text", flush=True)
