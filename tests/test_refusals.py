@@ -87,7 +87,7 @@ def ways(question, text=HANDBOOK, seeds=range(6)):
     [
         ("Who signs form FM-31/B?", r"Who signs form FM-31/[A-Z]\?"),
         ("What is noted on label RC-412?", r"What is noted on label [A-Z]{2}-\d{3}\?"),
-        ("Who stops the belt under Section 4.1?", r"Who stops the belt under Section \d{2}\.1\?"),
+        ("Who may apply Section 4.1?", r"Who may apply Section \d{2}\.1\?"),
         ("What does FLM stand for?", r"What does F[A-Z]{2} stand for\?"),
         ('What does "Dead load" mean?', r'What does "[A-Z][\w -]+" mean\?'),
         ("When must the Shift Officer be told?", r"When must the (?:[A-Z]\w+ Officer|[a-z ]+) be told\?"),
@@ -192,6 +192,7 @@ def test_what_is_said_of_all_is_not_refused_of_one():
     [
         "Which term means the weight of an empty silo under Section 4.1?",  # still the same term
         "As a rule, Section 4.1 applies. What is the exception?",  # a statement that would be false
+        "Who stops the belt under Section 4.1?",  # the same who does elsewhere
         "When is the belt stopped other than under Section 4.1?",  # still stopped when it is
         "Who signs form FM-31/B and form FM-32?",  # one of two is known
         "Who signs form FM-31/B within 2 hours?",  # particulars tell which is meant

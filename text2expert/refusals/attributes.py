@@ -24,15 +24,21 @@ _LASTS = re.compile(r"how long|why|for |after |.*(?:case|situation|condition|poi
 """What is asked of an act that takes time, or of the circumstances of one that is known."""
 
 
+_URGENT = re.compile(r"how (?:soon|quickly)|within", re.IGNORECASE)
+"""What is asked of work on a paper, and of nothing else that is done seldom."""
+
+
 def other_act(question: str, frame: Frame | None, pools: Pools, draw: float) -> Turned | None:
     """Another act on the same thing: "How often are hoses repainted?"."""
     del question
     if frame is None or not frame.passive or not frame.verb:
         return None
-    if not ADVERBIAL.fullmatch(frame.asked) or _LASTS.match(frame.asked):
-        return None
     things = _plain_class(frame)
     if things is None or not pools.actions[things]:
+        return None
+    if not ADVERBIAL.fullmatch(frame.asked) or _LASTS.match(frame.asked):
+        return None
+    if things != "document" and _URGENT.match(frame.asked):
         return None
     new = pick(pools.actions[things], draw)
     return Turned("attribute", frame.with_verb(new), new)
@@ -42,7 +48,8 @@ def other_property(question: str, frame: Frame | None, pools: Pools, draw: float
     """The same thing, asked after a property: "Which company manufactures hoses?"."""
     prefix = prefix_of(question)
     if frame is not None and frame.verb and (things := _plain_class(frame)):
-        if not (frame.many or prefix) and len(frame.subject.split()) < 3:  # "the room": which?
+        named = frame.many or re.match(r"(?:the|an?) |.*[A-Z]", frame.subject)
+        if not named or not (frame.many or prefix or len(frame.subject.split()) > 2):  # "the room": which?
             return None
         return _asked_after(_small(frame.subject), pools.properties[things], prefix, draw, many=frame.many)
     found = [named for named in (*names(question), *phrases(question)) if not is_cared_for(named.head)]

@@ -28,13 +28,21 @@ def code(question: str, frame: Frame | None, pools: Pools, draw: float) -> Turne
     """Another identifier of the same shape: "MB-K7" for "MB-F4"."""
     del frame
     found = [m for m in _CODE.finditer(question) if re.search(r"\d", m[0])]
-    if len(found) != 1 or not is_asked(question, *found[0].span()):
+    if len(found) != 1 or not _is_cited(question, found[0]):
         return None
     for turn in range(40):
         new, changed = _another_code(found[0][0], int(draw * 7919) + 131 * turn)
         if all(map(pools.texts.lacks_word, changed)):
             return Turned("entity", _put(question, found[0].span(), new), new)
     return None
+
+
+def _is_cited(question: str, match: re.Match[str]) -> bool:
+    """Whether the question is about what stands there, and does not name it as the place where the answer is."""
+    place = re.search(
+        r"\b(?:under|in|per|by|according to|pursuant to)(?: the)?(?: [a-z]+)? $", question[: match.start()]
+    )
+    return not place and is_asked(question, *match.span())
 
 
 def _another_code(old: str, number: int) -> tuple[str, list[str]]:
@@ -76,7 +84,7 @@ def numbered(question: str, frame: Frame | None, pools: Pools, draw: float) -> T
         for m in _NUMBERED.finditer(question)
         if m[1].casefold() not in _ORDERED and (m[1][0].isupper() or m[1] in _STRUCTURE)
     ]
-    if len(found) != 1 or not is_asked(question, *found[0].span()):
+    if len(found) != 1 or not _is_cited(question, found[0]):
         return None
     label, old = found[0].groups()
     major, dot, minor = old.partition(".")

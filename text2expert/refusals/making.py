@@ -1,5 +1,6 @@
 """Choosing which questions are turned, how many, and how they are refused; reading a user's own."""
 
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -128,8 +129,9 @@ def _mixed(made: Mapping[str, Sequence[tuple[Refusal, bool]]], count: int, seed:
     queues = {}
     for kind, mine in ranked.items():
         mine.sort(key=lambda each: each[:3])
-        near = sum(not far for far, *_ in mine)  # of the others, as many as make what is like nothing a small part
-        queues[kind] = deque(refusal for *_, refusal in mine[: max(near, round(2 * SHARES["topic"] * count))])
+        if kind == "topic":  # the easiest to tell from what is known: rather fewer in all than many of them
+            del mine[math.ceil(2 * SHARES["topic"] * count) :]
+        queues[kind] = deque(refusal for *_, refusal in mine)
     taken: list[Refusal] = []
     got: Counter[str] = Counter()
     while len(taken) < count and any(queues.values()):

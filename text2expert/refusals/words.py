@@ -111,7 +111,7 @@ PROPERTIES: Mapping[Class | Literal["institution"], tuple[tuple[str, Entry], ...
             How many days of annual leave {does} {it} get?|annual leave|leave holiday vacation
             At what age {does} {it} have to retire?|retirement age|retire retirement pension
             Which foreign languages must {it} speak?|foreign languages|language speak fluent
-            What colour is the uniform of {it}?|uniform|uniform colour color dress
+            What colour is the uniform of {it}?|uniform|uniform colour color dress wear worn clothing tabard vest jacket badge gown apron coat armband
             Which university degree must {it} hold?|university degree|university diploma graduate bachelor master's
             Where {does} {it} park?|parking space|park parking car"""),
     "device": _properties("""
@@ -156,8 +156,8 @@ PROPERTIES: Mapping[Class | Literal["institution"], tuple[tuple[str, Entry], ...
 
 ACTIONS: Mapping[Class, tuple[Entry, ...]] = {
     "device": entries("""
-        repainted | paint coat, polished | polish shine, leased out | lease rent hire, auctioned | sold sale, photographed | photo picture camera image,
-        insured | insurance insurer premium, exported | export abroad, redesigned | design"""),
+        repainted | paint coat, polished | polish shine, leased out | lease rent hire, photographed | photo picture camera image, upgraded | upgrade update modern,
+        insured | insurance insurer premium, refurbished | refurbish renovate, redesigned | design"""),
     "document": entries("""
         translated | translation language, laminated | laminate plastic, framed | frame, reprinted | print reprint, read aloud | aloud voice, microfilmed | film scan,
         notarised | notary notarize, illustrated | illustration picture, bound in leather | leather bind binding"""),
@@ -177,7 +177,8 @@ COLUMNS = entries("""
     Manufacturer | maker brand, Serial number, Country of origin, Warranty | guarantee, Purchase price | price cost, Colour code | color, Supplier | vendor, Batch number,
     Net weight | weigh kg, Catalogue number | catalog, Barcode, Customs code, Insurance value | insured, Footnote, Translation | language, Budget, Survey result,
     Cost centre | center, Tax rate | tax, Photograph | picture, Abbreviation, Bibliography, Legal basis | law, Standard deviation, Median, Percentile, Forecast,
-    Historical average | mean, Approval stamp, Comment | remark note, Author, Expected profit, Revision history, Statistical error, Confidence interval""")
+    Historical average | mean, Approval stamp, Comment | remark note, Author, Revision history, Statistical error, Confidence interval, Tolerance | deviation, Unit price | price cost,
+    Sponsor, Reference standard, Substitute | alternative replace instead, Certification body | certif, Delivery time | deliver, Drawing number | draw, Postcode | address""")
 """Columns that a table might have, in the form of a heading."""
 
 
@@ -196,13 +197,17 @@ TERMS = entries("""
 
 
 TOPICS = entries("""
-    smoking breaks | smoke tobacco, company cars | vehicle car, pets at work | animal dog cat, social media | internet, travel expenses | travel expense, office parties | party celebration,
-    dress codes | clothing uniform clothes, birthday presents | gift birthday, flexible working hours | flexitime, parental leave | maternity paternity, pension contributions | retire pension, trade unions | union,
-    car parking | park car, waste recycling | recycle, carbon offsets | climate emission, cryptocurrencies | bitcoin, artificial intelligence | ai algorithm, drone flights | unmanned aircraft, background music | song radio,
-    vending machines | snack, football matches | sport, charity donations | charity donate, school visits | school pupil, film crews | movie filming, wedding receptions | marriage, solar power | photovoltaic sun,
-    beekeeping | bee hive, bicycle storage | bike cycle, lost property | lost found, guide dogs | blind dog, firework displays, scented candles | perfume, houseplants | plant flower, chess tournaments | game,
-    tourist guides | tourist tourism, lottery tickets | gamble gambling, horse riding | horse, winter sports | ski snow, gardening | garden lawn, language courses | language, art exhibitions | art gallery,
-    business lunches | lunch restaurant meal, airline tickets | flight airport, video game | game, yoga classes | yoga meditation, hairdressing | hair, kitchen appliances | kitchen cook""")
+    smoking breaks | smoke tobacco, company cars | vehicle car, pets at work | animal dog cat, social media | internet, travel expenses | travel expense, dress codes | clothing uniform clothes,
+    birthday presents | gift birthday, flexible working hours | flexitime remote, parental leave | maternity paternity, pension contributions | retire pension, trade unions | union strike,
+    car parking | park car, waste recycling | recycle, carbon offsets | climate emission, cryptocurrencies | bitcoin, artificial intelligence | ai algorithm, drone flights | unmanned aircraft,
+    background music | song radio, vending machines | snack, charity donations | charity donate, school visits | school pupil, film crews | movie filming, solar power | photovoltaic sun,
+    bicycle storage | bike cycle, lost property | lost found, guide dogs | blind dog, tourist guides | tourist tourism, language courses | language, art exhibitions | art gallery,
+    business lunches | lunch restaurant meal, airline tickets | flight airport, kitchen appliances | kitchen cook, overtime pay | overtime salary wage, childcare | nursery kindergarten child,
+    expense claims | expense reimburse, sponsorship | sponsor, whistleblowing | whistleblower, trademarks | brand patent, electric vehicles | electric car, job sharing | part-time, internships | intern,
+    press interviews | press journalist media, customer surveys | survey questionnaire, loyalty schemes | loyalty reward, price discounts | price discount rebate, exchange rates | currency exchange,
+    share options | share stock, political lobbying | lobby politic, sabbaticals | sabbatical, lottery tickets | gamble gambling, robots | automation, podcasts | audio, virtual reality | headset,
+    office furniture | desk chair, noise complaints | noise, energy saving | energy, water consumption | consumption, rodent control | pest rat mouse, snow clearance | snow ice, gardening | garden lawn,
+    houseplants | plant flower, retirement parties | party celebration retire, apprenticeships | apprentice, franchise agreements | franchise, tax rebates | tax, holiday homes | holiday vacation""")
 """Topics that stand beside most subjects and in few texts."""
 
 TOPIC_QUESTIONS = (
