@@ -49,8 +49,8 @@ _BY_NAME: tuple[tuple[str, Template], ...] = (
         Template(name="qwen", options={"default_system": "You are a helpful assistant."}),
     ),
     (r"llama-?2-", Template(name="llama2")),
-    (r"llama-?3\.[123]-(?!.*vision)", Template(name="llama3", preamble=_LLAMA_DATES)),
-    (r"llama-?3-", Template(name="llama3")),
+    (r"llama-?3\.[123]-(?!.*vision).*instruct", Template(name="llama3", preamble=_LLAMA_DATES)),
+    (r"llama-?3(\.[123])?-(?!.*vision)", Template(name="llama3")),
     (r"ministral-3-", Template(name="ministral3")),
     (r"ministral-|mistral-nemo", Template(name="ministral")),
     (r"mistral-small", Template(name="mistral_small")),
@@ -70,6 +70,20 @@ _BY_NAME: tuple[tuple[str, Template], ...] = (
     ),
 )
 """The beginning of a base's name, without its owner's -> its template. The first that fits counts."""
+
+_BY_TOKENS: tuple[tuple[str, Template], ...] = (
+    ("Cutting Knowledge Date", Template(name="llama3", preamble=_LLAMA_DATES)),
+    ("<|start_header_id|>", Template(name="llama3")),
+    ("<start_of_turn>", Template(name="gemma3")),
+    ("<think>", Template(name="qwen3", options=_THOUGHTLESS)),
+    ("You are Qwen", Template(name="qwen")),
+    ("<|im_start|>", Template(name="qwen3_nothink")),
+)
+"""What the chat template in a folder writes -> a template that writes much the same; the first that is found counts.
+
+LLaMA-Factory cannot read some of these from the tokenizer itself. Where one writes something else after all, the
+recipe sees it and gives the expert what was trained.
+"""
 
 _NAMES = ", ".join(dict.fromkeys(template.name for _, template in _BY_NAME))
 
@@ -92,7 +106,10 @@ def template_of(base: str, name: str | None = None) -> Template | None:
     if known is not None:
         return known
     if os.path.isdir(base):
-        return None if _has_template(Path(base)) else Template(name=PLAIN)
+        text = _chat_template(Path(base))
+        if not text:
+            return Template(name=PLAIN)
+        return next((template for token, template in _BY_TOKENS if token in text), None)
     raise InputError(
         f"which of LLaMA-Factory's templates the base {base!r} takes is not known here: name it with template= "
         f"(--template), such as {_NAMES}, {PLAIN} for a base without a chat template, or {OWN!r} to have it read from "
@@ -105,13 +122,14 @@ def _of_name(base: str) -> Template | None:
     return next((template for pattern, template in _BY_NAME if re.match(pattern, name)), None)
 
 
-def _has_template(folder: Path) -> bool:
-    if (folder / "chat_template.jinja").is_file():
-        return True
+def _chat_template(folder: Path) -> str:
+    """The chat template of a model in a folder; empty where it has none."""
     try:
-        return bool(json.loads((folder / "tokenizer_config.json").read_bytes()).get("chat_template"))
+        if (folder / "chat_template.jinja").is_file():
+            return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+        return str(json.loads((folder / "tokenizer_config.json").read_bytes()).get("chat_template") or "")
     except (OSError, ValueError, AttributeError):
-        return False
+        return ""
 
 
 CONTROL = re.compile(
