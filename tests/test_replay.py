@@ -235,6 +235,13 @@ def test_a_cut_text_ends_with_a_whole_word(recipes):
 # -- the same again, bounded, counted ----------------------------------------------------------------------------------
 
 
+def test_fewer_samples_are_enough_where_they_are_long(bases, write):
+    """It stops with the sample that fills up the tokens that are wanted."""
+    rows, _ = write(bases["plain"])
+    fewer, done = write(bases["plain"], tokens=1)
+    assert (fewer, done["wanted"]) == (rows[:1], 6)
+
+
 def test_the_same_job_writes_the_same_rows_and_another_seed_others(bases, write):
     """Samples are a function of the settings."""
     first, _ = write(bases["system by default"])

@@ -219,7 +219,7 @@ def test_the_base_writes_its_replay_before_it_is_trained(tmp_path):
         ("before", "answer.py"), ("replay", "replay.py"), ("train", "lora.py"), ("after", "answer.py"),
     ]  # fmt: skip
     replay = settings["replay"]
-    assert (replay["base"], replay["revision"], replay["precision"], replay["rows"]) == (REAL, "v1", "bf16", 50)
+    assert (replay["base"], replay["revision"], replay["precision"]) == (REAL, "v1", "bf16")
     assert job.stages[1].outputs == (replay["output"],) == (settings["train"]["replay"],)
     assert replay["output"] in job.stages[2].inputs
     assert settings["train"]["replay_share"] == 0.15
@@ -230,9 +230,11 @@ def test_the_base_writes_its_replay_before_it_is_trained(tmp_path):
 
 
 def test_longer_trainings_want_more_samples(tmp_path):
-    """Up to a limit, after which they come again."""
-    rows = [job_of(tmp_path / str(facts), many(facts), model=REAL)[1]["replay"]["rows"] for facts in (40, 400, 4000)]
-    assert rows[0] < rows[1] < rows[2] <= 1000
+    """As many tokens as are trained, so that none comes twice, in at most two thousand samples."""
+    replays = [job_of(tmp_path / str(facts), many(facts), model=REAL)[1]["replay"] for facts in (40, 400, 4000)]
+    tokens = [replay["tokens"] for replay in replays]
+    assert tokens[0] == 10_000 < tokens[1] < tokens[2]
+    assert [replay["rows"] for replay in replays] == [2000] * 3
 
 
 def test_a_file_is_replayed_as_it_is(tmp_path):

@@ -52,6 +52,9 @@ class Settings:
     """Turns, or plain text; "auto": turns where the base has a chat template and can write them."""
     rows: int
     """How many samples are wanted."""
+    tokens: int | None = None
+    """Fewer samples are enough where they have so many tokens together; None: their number alone decides. What is not
+    among them is hardly kept (docs/training.md), so short ones must be many."""
     attempts: float = 3.0
     """How many may be written at most for each that is wanted."""
     max_new_tokens: int = 512
@@ -75,8 +78,8 @@ class Settings:
         Raises:
             SystemExit: It says which, its value and what is allowed.
         """
-        for name, least in (("rows", 1), ("attempts", 1), ("max_new_tokens", 1), ("batch_size", 1)):
-            if getattr(self, name) < least:
+        for name, least in (("rows", 1), ("tokens", 1), ("attempts", 1), ("max_new_tokens", 1), ("batch_size", 1)):
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 sys.exit(f"{name} is {getattr(self, name)}: give {least} or more")
         if not self.temperature > 0:
             sys.exit(f"temperature is {self.temperature}: give a number above 0; at 0 all samples would be the same")
@@ -295,15 +298,22 @@ class Samples:
     """What was written so far, and what was left out."""
 
     form: str
+    wanted: Settings
     rows: list[dict[str, str]] = field(default_factory=list)
+    tokens: int = 0
     attempts: int = 0
     barren: int = 0
     """Attempts since the last usable sample."""
     dropped: Counter[str] = field(default_factory=Counter)
     seen: set[str] = field(default_factory=set)
 
-    def add(self, sample: Sample) -> None:
-        """Take a sample, or count why not."""
+    @property
+    def enough(self) -> bool:
+        """Whether there are as many as are wanted."""
+        return len(self.rows) >= self.wanted.rows or self.tokens >= (self.wanted.tokens or sys.maxsize)
+
+    def add(self, sample: Sample, tokens: int) -> None:
+        """Take a sample of so many *tokens*, or count why not."""
         self.attempts += 1
         self.barren += 1
         if isinstance(sample, Unusable):
@@ -315,6 +325,7 @@ class Samples:
             return
         self.seen.add(key)
         self.barren = 0
+        self.tokens += tokens
         self.rows.append(sample)
 
     def __str__(self) -> str:
@@ -325,10 +336,10 @@ class Samples:
 def collect(stage: Stage, writer: Writer, form: Literal["chat", "text"]) -> Samples:
     """Samples in *form* until there are enough, or no more are to be expected."""
     settings = writer.settings
-    samples = Samples(form)
+    samples = Samples(form, settings)
     write = writer.turns if form == "chat" else writer.texts
     most = max(settings.rows, round(settings.rows * settings.attempts))
-    while len(samples.rows) < settings.rows and samples.attempts < most and samples.barren < PATIENCE:
+    while not samples.enough and samples.attempts < most and samples.barren < PATIENCE:
         number = min(writer.batch_size, most - samples.attempts)
         try:
             written = write(number, settings.seed * 1_000_003 + samples.attempts)
@@ -347,9 +358,12 @@ def collect(stage: Stage, writer: Writer, form: Literal["chat", "text"]) -> Samp
             print(f"out of memory with {number} samples at once; going on with {writer.batch_size}", flush=True)
             continue
         for sample in written:
-            if len(samples.rows) < settings.rows:
-                samples.add(sample)
-        stage.progress(len(samples.rows), settings.rows, attempts=samples.attempts)
+            if not samples.enough:
+                tokens = 0 if isinstance(sample, Unusable) else sum(map(len, map(writer.encode, sample.values())))
+                samples.add(sample, tokens)
+        stage.progress(
+            len(samples.rows), len(samples.rows) if samples.enough else settings.rows, attempts=samples.attempts
+        )
     return samples
 
 
@@ -372,7 +386,7 @@ def main(job: str) -> None:
             "texts as replay, or none (replay=False)"
         )
     print(str(samples), flush=True)
-    if len(samples.rows) < settings.rows:
+    if not samples.enough:
         print(f"{settings.rows} were wanted; the base writes no more, so the replay is smaller", flush=True)
     write_jsonl(Path(settings.output), samples.rows)
     stage.finish(

@@ -31,8 +31,8 @@ TEXT_ROW = 800
 REPLAY_TOKENS = 200
 """Of a row that the base wrote."""
 
-REPLAY_ROWS = (50, 1000)
-"""Samples that the base writes at least and at most; a longer training sees them again."""
+REPLAY_ROWS = (50, 2000)
+"""Samples that the base writes at least and at most; a longer training sees them again, and keeps less of what it shows."""
 
 MODEST = 1.3e9
 """Parameters up to which a base trains on a CPU in a time that somebody may wait for: what is called 1B."""
@@ -168,11 +168,15 @@ def gpu_seconds(parameters: float, tokens: int, chosen: Chosen) -> float | None:
 
 
 def replay_rows(tokens: int, chosen: Chosen) -> int:
-    """How many samples the base writes for a training of so many *tokens*."""
+    """How many samples the base writes for a training of so many *tokens*, where they are as long as most bases' are."""
     if chosen.replay != "self":
         return 0
-    wanted = math.ceil(chosen.replay_share * tokens / REPLAY_TOKENS)
-    return min(max(REPLAY_ROWS[0], wanted), REPLAY_ROWS[1])
+    return min(math.ceil(replay_tokens(tokens, chosen) / REPLAY_TOKENS), REPLAY_ROWS[1])
+
+
+def replay_tokens(tokens: int, chosen: Chosen) -> int:
+    """How many tokens of them are enough: as many as the training takes, so that it sees none of them twice."""
+    return max(REPLAY_ROWS[0] * REPLAY_TOKENS, math.ceil(chosen.replay_share * tokens))
 
 
 @attrs.frozen(kw_only=True)

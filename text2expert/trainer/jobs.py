@@ -165,7 +165,8 @@ class _Writer:
         settings = {
             **common,
             "output": REPLAY,
-            "rows": estimates.replay_rows(plan.tokens, self.chosen),
+            "rows": estimates.REPLAY_ROWS[1],
+            "tokens": estimates.replay_tokens(plan.tokens, self.chosen),
             "seed": self.chosen.seed,
             "default_chat_template": CHAT_TEMPLATE,
             "inputs": {"base": base_key},
