@@ -1,7 +1,7 @@
 """How a run hands its text to the trainer, and what it says and stops at before a training."""
 
 import json
-import shutil
+from pathlib import Path
 
 import attrs
 import pytest
@@ -12,6 +12,7 @@ from text2expert import NoGPUError, Pipeline, RunnerError, StarvedRunError, Trai
 from text2expert.cli import main
 from text2expert.records import Quote
 from text2expert.runners import gpus
+from text2expert.runners.local import Local
 from text2expert.trainer import CLOUD_BASE
 
 
@@ -256,21 +257,44 @@ def test_a_flag_that_cannot_be_is_refused(here, options, expected):
 # A base with weights of its own, from text to exam
 
 
-def test_a_base_of_ones_own_is_trained_on_all_streams(tmp_path, pumps, recipes, finished):
-    """Text, its own replay, refusals and validation, and examined; the receipt says what was trained."""
-    base = tmp_path / "base"
-    shutil.copytree(finished.folder / "base", base)
-    trainer = Trainer(base, max_steps=3, refusals=0.05, batch_size=8)
+class OnlyTraining:
+    """This machine, which for the exam just says what the test wants: three processes less."""
+
+    async def run(self, job):
+        folder = Path(job.folder)
+        for stage in job.stages:
+            if stage.name == "train":
+                await Local().run(attrs.evolve(job, stages=(stage,)))
+            else:
+                prompts = [
+                    json.loads(line) for line in (folder / "stages/prompts.jsonl").read_text("utf-8").splitlines()
+                ]
+                answers = [
+                    {"id": prompt["id"], "text": "80 °C", "confidence": 1.0, "seconds": 0.0} for prompt in prompts
+                ]
+                (folder / stage.outputs[0]).write_text("".join(json.dumps(answer) + "\n" for answer in answers))
+
+
+def test_a_base_of_ones_own_is_trained_on_all_streams(tmp_path, pumps, recipes):
+    """Dataset, text, replay and refusals go through the recipe; the receipt says what was trained."""
+    from tiny import llama, tokenizer_of
+
+    tokenizer = tokenizer_of(recipes)
+    for part in (tokenizer, llama(tokenizer)):
+        part.save_pretrained(tmp_path / "base")
+    replay = tmp_path / "general.jsonl"
+    replay.write_text(
+        '{"instruction": "Which way is up?", "output": "Not down."}\n{"text": "The sun rises in the east."}\n'
+    )
+    trainer = Trainer(
+        tmp_path / "base", max_steps=2, refusals=0.1, replay=replay, batch_size=16, r=4, runner=OnlyTraining()
+    )
     run = Pipeline(trainer=trainer).run(pumps, out=tmp_path / "run")
-    arguments = json.loads((run.folder / "expert" / "training_args.json").read_bytes())
-    assert arguments["text_share"] == 0.2
-    assert {"text", "replay"} <= set(arguments["shares"])
-    assert run.receipt["models"]["base"] == str(base)
-    assert run.receipt["training"]["steps"] == 3
-    assert run.receipt["training"]["precision"] == "fp32"
-    assert [
-        stage
-        for stage in ("before", "replay", "train", "after")
-        if not (run.folder / f"stages/{stage}/done.json").is_file()
-    ] == []
+    log = (run.folder / "stages/train/log.txt").read_text()
+    assert [stream for stream in ("gold", "text", "replay", "refusal") if f"an example ({stream})" not in log] == []
+    training = run.receipt["training"]
+    assert (training["steps"], training["precision"]) == (2, "fp32")
+    assert {"gold", "text", "replay", "refusal"} == set(training["shares"])
+    assert sum(training["shares"].values()) == pytest.approx(1, abs=1e-3)
+    assert run.receipt["models"]["base"] == str(tmp_path / "base")
     assert run.exam.contestants == ("base", "lookup", "expert")
