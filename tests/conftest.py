@@ -53,6 +53,22 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def taught(tmp_path_factory):
+    """The run folder of an expert of three facts (`experts.FACTS`); tests that change it change a copy."""
+    from experts import train
+
+    return train(tmp_path_factory.mktemp("taught") / "run")
+
+
+@pytest.fixture(scope="session")
+def merged(taught):
+    """What its adapter and base were merged into: `text2expert.records.Merged`."""
+    from text2expert.expert import Expert
+
+    return Expert.load(taught).merge(taught.parent / "merged")
+
+
+@pytest.fixture(scope="session")
 def served(tmp_path_factory):
     """A real server of OpenAI's protocol, `transformers serve` on loopback, whose model answers noise: `serve.Served`."""
     from serve import serving

@@ -63,6 +63,13 @@ def serving(folder: Path) -> Iterator[Served]:
     """Start the server on a model made in *folder*, and end it with the block."""
     model = folder / "noise"
     make_model(model)
+    with serving_model(str(model), folder, dtype="float32") as served:
+        yield served
+
+
+@contextlib.contextmanager
+def serving_model(model: str, folder: Path, *, dtype: str) -> Iterator[Served]:
+    """Start the server on a *model* of *folder* or elsewhere, with its log in *folder*, and end it with the block."""
     (folder / "cache" / "hub").mkdir(parents=True)  # without it /v1/models is an error 500
     port = _free_port()
     log = folder / "serve.log"
@@ -72,15 +79,20 @@ def serving(folder: Path) -> Iterator[Served]:
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    command = [str(Path(sys.executable).parent / "transformers"), "serve", str(model)]
-    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
+    command = [str(Path(sys.executable).parent / "transformers"), "serve", model]
+    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", dtype]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, *options], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
+            [*command, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=folder,
         )
         try:
             _wait(process, f"http://127.0.0.1:{port}/health", log)
-            yield Served(f"http://127.0.0.1:{port}/v1", str(model), log)
+            yield Served(f"http://127.0.0.1:{port}/v1", model, log)
         finally:
             process.terminate()
             try:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from experts import FACTS, REASONED, REASONING
 
 from text2expert.errors import InputError, MissingExtraError, RunFolderError, RunnerError
 from text2expert.expert import Expert
@@ -20,16 +21,11 @@ from text2expert.records import Answer, GoldRecord
 from text2expert.runners import local
 from text2expert.trainer import Trainer
 
-FACTS = {"Who opens the gate?": "the mate", "When does the pump stop?": "at 20 cm", "What is the limit?": "25 knots"}
-
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(taught):
     """A run folder with an expert of three facts."""
-    folder = tmp_path_factory.mktemp("expert") / "run"
-    gold = [GoldRecord(instruction=question, output=answer, item=question) for question, answer in FACTS.items()]
-    Trainer(epochs=150, runner=local.Local(threads=1)).train(gold, folder=folder)
-    return folder
+    return taught
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +42,12 @@ def test_it_answers_what_it_was_taught(expert):
     assert (answer.text, str(answer)) == ("the mate", "the mate")
     assert 0.5 < answer.confidence <= 1
     assert answer.seconds > 0
+
+
+def test_the_reasoning_that_it_was_taught_stands_apart_from_the_answer(expert):
+    """Only where there was one to teach."""
+    answers = expert.ask_many(list(FACTS))
+    assert [answer.reasoning for answer in answers] == [REASONING * (question == REASONED) for question in FACTS]
 
 
 def test_many_questions_are_answered_in_their_order(expert):

@@ -36,6 +36,10 @@ QUESTIONS = 200
 MAY_DIFFER = 0.05
 """Share of these answers that rounding may change; a merge that is wrong changes nearly all of them."""
 
+MAY_SHIFT = 0.05
+"""How far confidences may move on average. Rounding moves them by thousandths; an adapter merged at another scale may
+give the same answers and is as sure of them as chance will have it."""
+
 UNFINISHED = ".merging"
 """How the name of a folder ends in which a merge is under way; it begins with a dot."""
 
@@ -319,7 +323,7 @@ def _compare(path: str, asked: Sequence[str], adapter: Sequence[Answer], merged:
     """How the answers of the merged model in *path* compare with the adapter's.
 
     Raises:
-        RunnerError: More than `MAY_DIFFER` of them differ.
+        RunnerError: More than `MAY_DIFFER` of them differ, or their confidences by more than `MAY_SHIFT` on average.
     """
     differing = tuple(
         Disagreement(question=question, adapter=mine.text, merged=its.text)
@@ -335,7 +339,15 @@ def _compare(path: str, asked: Sequence[str], adapter: Sequence[Answer], merged:
             + "\n    ".join(map(str, differing[:SHOWN]))
             + more
         )
-    return Merged(path=path, asked=len(asked), agreed=len(asked) - len(differing), differing=differing)
+    moved = [abs(mine.confidence - its.confidence) for mine, its in zip(adapter, merged, strict=True)]
+    shift = round(sum(moved) / len(moved), 4)
+    if shift > MAY_SHIFT:
+        raise RunnerError(
+            f"the merged model answers as the adapter does, but its confidence differs by {shift:.2f} on average, more "
+            f"than the {MAY_SHIFT} that rounding may change, so nothing is left of it: serve the adapter on its base instead"
+        )
+    agreed = len(asked) - len(differing)
+    return Merged(path=path, asked=len(asked), agreed=agreed, differing=differing, confidence_shift=shift)
 
 
 class _Child:

@@ -304,6 +304,8 @@ class Merged:
     asked: int
     agreed: int
     differing: tuple[Disagreement, ...] = ()
+    confidence_shift: float = 0.0
+    """How far the confidences of its answers are from the adapter's, on average."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.agreed} of {self.asked} answers are those of the adapter"

@@ -70,12 +70,17 @@ def end_tokens(
     return sorted(ends - {None})
 
 
-def attach(base: PreTrainedModel, adapter: str) -> PeftModel:
-    """*base* with the adapter on it; a vocabulary that the adapter has enlarged is enlarged here, too."""
+def weights_of(adapter: str) -> Path:
+    """The adapter's weights, which are never unpickled."""
     weights = Path(adapter, WEIGHTS)
     if not weights.is_file():
         sys.exit(f"{adapter} holds no {WEIGHTS}: pickled weights (adapter_model.bin) are not loaded; save it again")
-    with safe_open(weights, "pt") as file:
+    return weights
+
+
+def attach(base: PreTrainedModel, adapter: str) -> PeftModel:
+    """*base* with the adapter on it; a vocabulary that the adapter has enlarged is enlarged here, too."""
+    with safe_open(weights_of(adapter), "pt") as file:
         saved = [name for name in file.keys() if name.endswith(("embed_tokens.weight", "lm_head.weight"))]  # noqa: SIM118 - not a dict
         rows = {file.get_slice(name).get_shape()[0] for name in saved}
     if rows and max(rows) != base.get_input_embeddings().weight.shape[0]:

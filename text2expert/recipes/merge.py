@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 from adapters import (
     MERGED,
-    WEIGHTS,
     attach,
     cpu_precision,
     end_tokens,
     load_tokenizer,
     read_training,
     size_in_bf16,
+    weights_of,
 )
 from loading import load_base
 from modelfile import modelfile
@@ -50,7 +50,7 @@ def merge(*, base: str, revision: str | None, adapter: str, output: Path) -> Non
         sys.exit(
             f"the base {base} is itself stored quantised: a merge needs it in 16 or 32 bits; give the unquantised one"
         )
-    size = size_in_bf16(base, revision) + Path(adapter, WEIGHTS).stat().st_size
+    size = size_in_bf16(base, revision) + weights_of(adapter).stat().st_size
     free = shutil.disk_usage(output).free
     if size > free:
         sys.exit(
@@ -81,7 +81,7 @@ def merge(*, base: str, revision: str | None, adapter: str, output: Path) -> Non
     facts = {
         "base": base,
         "revision": getattr(config, "_commit_hash", None) or revision,
-        "adapter_sha256": sha256(Path(adapter, WEIGHTS)),
+        "adapter_sha256": sha256(weights_of(adapter)),
         "summed_in": precision,
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
     }
