@@ -130,7 +130,7 @@ def test_damaged_weights_leave_the_shape(tmp_path):
 def test_nothing_is_known_of_an_empty_shape(tmp_path):
     """And nothing is claimed."""
     plan = Trainer(folder_of(tmp_path / "base", {})).plan(gold())
-    assert (plan.parameters, plan.nf4_gb, plan.bf16_gb, plan.seconds) == (None, None, None, None)
+    assert (plan.parameters, plan.memory_gb, plan.seconds, plan.minutes) == (None, {}, None, None)
 
 
 # Memory and time
@@ -146,7 +146,8 @@ def test_memory_agrees_with_what_was_published(precision, published):
 def test_a_7b_base_is_trained_in_4_bits_within_12_gb():
     """At the default rank."""
     plan = Trainer(CLOUD_BASE).plan(many(300))
-    assert plan.nf4_gb < 12 < plan.bf16_gb < 24
+    assert plan.memory_gb["nf4"] < 12 < plan.memory_gb["bf16"] < 24
+    assert plan.minutes == plan.seconds / 60
 
 
 def test_a_plan_of_a_real_base_says_what_it_takes(tmp_path):

@@ -116,10 +116,8 @@ class TrainingPlan:
     """Whether the base is the toy."""
     parameters: float | None = None
     """Of the base; None for the toy, and where neither its files nor its name say."""
-    bf16_gb: float | None = None
-    """Memory of the card, in 10**9 bytes, with the base in bf16."""
-    nf4_gb: float | None = None
-    """The same with the base in 4 bits (QLoRA)."""
+    memory_gb: Mapping[str, float] = attrs.field(factory=dict)
+    """Of the card, in 10**9 bytes, by precision: "nf4" (QLoRA) and "bf16"; empty where the base's size is not known."""
     starved: tuple[str, ...] = ()
     """Why it could teach next to nothing; empty where nothing speaks against it."""
     notes: tuple[str, ...] = ()
@@ -135,9 +133,15 @@ class TrainingPlan:
         if self.seconds is not None:
             where = "" if self.parameters is None else " on an RTX 4090, by published speeds"
             said += f", about {max(1, round(self.seconds / 60))} min{where}"
-        if self.nf4_gb is not None and self.bf16_gb is not None:
-            said += f"; a card of {math.ceil(self.nf4_gb)} GB quantised (nf4) or {math.ceil(self.bf16_gb)} GB in bf16"
+        if self.memory_gb:
+            nf4, bf16 = (math.ceil(self.memory_gb[precision]) for precision in ("nf4", "bf16"))
+            said += f"; a card of {nf4} GB quantised (nf4) or {bf16} GB in bf16"
         return said
+
+    @property
+    def minutes(self) -> float | None:
+        """`seconds` in minutes."""
+        return None if self.seconds is None else self.seconds / 60
 
 
 def memory_gb(parameters: float, r: int, precision: str) -> float:
@@ -284,7 +288,6 @@ def estimate(
     return attrs.evolve(
         made,
         parameters=parameters,
-        bf16_gb=round(memory_gb(parameters, chosen.r, "bf16"), 1),
-        nf4_gb=round(memory_gb(parameters, chosen.r, "nf4"), 1),
+        memory_gb={name: round(memory_gb(parameters, chosen.r, name), 1) for name in ("nf4", "bf16")},
         seconds=gpu_seconds(parameters, tokens, chosen),
     )

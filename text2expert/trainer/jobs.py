@@ -250,9 +250,9 @@ class _Data:
 def _needs(plan: TrainingPlan, precision: str) -> Needs:
     if plan.parameters is None:
         return Needs(tokens=plan.tokens)
-    vram = plan.bf16_gb if precision == "bf16" else plan.nf4_gb
+    vram = plan.memory_gb["bf16" if precision == "bf16" else "nf4"]
     # Twice the weights in 16 bits: as they are fetched, and room for what is made of them.
-    return Needs(vram_gb=vram or 0.0, disk_gb=round(4 * plan.parameters / 1e9, 1), tokens=plan.tokens)
+    return Needs(vram_gb=vram, disk_gb=round(4 * plan.parameters / 1e9, 1), tokens=plan.tokens)
 
 
 def _longest_answer(records: Sequence[GoldRecord]) -> int:
