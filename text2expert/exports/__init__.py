@@ -193,6 +193,8 @@ def stage_settings(
         RunFolderError: As `write`.
     """
     training = training or Training()
+    if os.sep in command and os.path.exists(command):
+        command = os.path.abspath(command)  # the recipe runs in the job's folder
     try:
         template = None if template_of(base) else OWN
     except InputError:

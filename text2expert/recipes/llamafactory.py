@@ -72,6 +72,7 @@ def main(job: str) -> None:
     """Train the adapter that *job* describes."""
     stage = Stage(job)
     settings = Settings(**stage.settings)
+    cli = find(settings.cli)
     folder = Path(settings.dataset_dir).resolve()
     base = AutoConfig.from_pretrained(base_path(settings.base), revision=settings.revision, trust_remote_code=False)
     configuration = adjusted((folder / settings.config).read_text(encoding="utf-8"), choose_precision(settings, base))
@@ -82,7 +83,7 @@ def main(job: str) -> None:
     keep_or_clear(made, stage.job_sha256)
 
     began = time.monotonic()
-    shown = run(find(settings.cli), path, stage, made / "trainer_log.jsonl")
+    shown = run(cli, path, environment_of(cli, settings.base), stage, made / "trainer_log.jsonl")
     seconds = round(time.monotonic() - began, 3)
 
     check_adapter(made)
@@ -105,7 +106,7 @@ def main(job: str) -> None:
         "training_seconds": seconds,
         "stop_token_id": completions[0][-1],
         "max_new_tokens": 16 + 2 * max(map(len, completions)),
-        "versions": versions(settings.cli),
+        "versions": versions(cli),
     }
     if os.path.isdir(settings.base):
         facts["base_sha256"] = weights_sha256(Path(settings.base))
@@ -123,16 +124,26 @@ def find(cli: str) -> str:
     if path is None:
         sys.exit(
             f"there is no command {cli!r}: install LLaMA-Factory in an environment of its own (python -m venv lf && "
-            "lf/bin/pip install llamafactory bitsandbytes) and give the path of its llamafactory-cli (llamafactory=, --llamafactory)"
+            "lf/bin/pip install llamafactory bitsandbytes) and give the path of its llamafactory-cli (llamafactory=, "
+            "--llamafactory)"
         )
     return os.path.abspath(path)
 
 
-def run(cli: str, configuration: Path, stage: Stage, log: Path) -> str:
-    """Run it to its end, its words in our log and its progress in ours; the beginning of its words."""
+def environment_of(cli: str, base: str) -> dict[str, str]:
+    """What it gets of ours, which the runner has freed of keys."""
     environment = dict(os.environ)
+    if os.path.isdir(base):  # nothing to fetch, and nothing to ask
+        environment["HF_HUB_OFFLINE"] = "1"
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+            environment.pop(name, None)
     # On several GPUs it starts torchrun by that name, which must be the one of its own environment.
     environment["PATH"] = os.pathsep.join([os.path.dirname(cli), environment.get("PATH", os.defpath)])
+    return environment
+
+
+def run(cli: str, configuration: Path, environment: dict[str, str], stage: Stage, log: Path) -> str:
+    """Run it to its end, its words in our log and its progress in ours; the beginning of its words."""
     command = [cli, "train", configuration.name]
     print(f"{' '.join(command)}    (in {configuration.parent})", flush=True)
     try:
@@ -144,16 +155,16 @@ def run(cli: str, configuration: Path, stage: Stage, log: Path) -> str:
     except OSError as error:
         sys.exit(f"{cli} cannot be run: {error.strerror}; give the path of LLaMA-Factory's llamafactory-cli")
     shown, size, done = list[str](), 0, 0
-    assert process.stdout is not None
-    for line in process.stdout:
-        print(line, end="", flush=True)
-        if size < _SHOWN:
-            shown.append(line)
-            size += len(line)
-        done = report(log, stage, done)
-    code = process.wait()
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if size < _SHOWN:
+                shown.append(line)
+                size += len(line)
+            done = report(log, stage, done)
     report(log, stage, done)
-    if code != 0:
+    if (code := process.returncode) != 0:
         how = f"with exit code {code}" if code > 0 else f"by signal {-code}"
         sys.exit(f"llamafactory-cli ended {how}; why stands above, in its own words")
     return "".join(shown)
@@ -205,7 +216,7 @@ def keep_or_clear(made: Path, job_sha256: str) -> None:
 
 def versions(cli: str) -> dict[str, str]:
     """Of the libraries that trained, where the command lies beside its interpreter."""
-    python = Path(find(cli)).resolve().with_name("python")
+    python = Path(cli).resolve().with_name("python")
     names = ("llamafactory", "torch", "transformers", "peft")
     code = f"import importlib.metadata as m, json; print(json.dumps({{n: m.version(n) for n in {names!r}}}))"
     try:
