@@ -25,3 +25,17 @@ def llama(tokenizer, **more):
         vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, initializer_range=0.2, **{**shape, **more}
     )
     return LlamaForCausalLM(config)
+
+
+def row_of(recipes, item, *, stream="gold", fact="", length=2, given=None, completion=None):
+    """A row that says nothing, of *length* tokens, or of the tokens given."""
+    completion = [0] if completion is None else completion
+    given = [1] * (length - len(completion)) if given is None else given
+    return recipes["rows"].Row(
+        stream=stream,
+        item=item,
+        fact=fact or item,
+        given=given,
+        completion=completion,
+        length=len(given) + len(completion),
+    )
