@@ -195,6 +195,7 @@ def test_a_text_in_another_encoding_is_named(tmp_path):
             {"model": "a/b", "text_share": 0.5, "refusals": 0.4},
             r"add up to 1.05 \(text 0.5, replay 0.15, refusals 0.4\)",
         ),
+        ({"validation": 19}, "validation=19: fewer than 20 wordings say too little to choose by"),
         ({"validation": -1}, "validation must be a whole number from 0, got -1"),
         ({"packing": 1}, "packing must be True or False, or None to choose, got 1"),
         ({"train_anyway": "yes"}, "train_anyway must be True or False, got 'yes'"),

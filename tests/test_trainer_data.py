@@ -153,7 +153,7 @@ def test_validation_has_wordings_of_its_own(tmp_path):
     ]
     _, settings = job_of(tmp_path / "run", records, questions=questions, model=REAL)
     kept = list(read_jsonl(tmp_path / "run" / settings["train"]["validation"], GoldRecord))
-    assert len(kept) == len({record.item for record in kept}) == 100
+    assert len(kept) == len({record.item for record in kept}) == 60
     assert set(kept) <= set(records)
     assert not [record for record in kept if record.instruction.startswith("Wording 0")]
     _, again = job_of(tmp_path / "again", records[::-1], questions=questions, model=REAL)
@@ -166,13 +166,26 @@ def test_validation_has_wordings_of_its_own(tmp_path):
     ("records", "validation", "count"),
     [
         (many(30), 25, 25),
-        (many(30), None, 30),
+        (many(30), 100, 30),
+        (many(30), None, 20),
+        (many(150), None, 60),
+        (many(300), None, 100),
         (many(19), None, 0),
         (many(30, wordings=2), None, 0),
         (many(30), 0, 0),
         ([GoldRecord(instruction=f"Question {n}?", output="Yes.") for n in range(90)], None, 0),
     ],
-    ids=["limited", "default", "too few", "too few wordings", "unwanted", "without items"],
+    ids=[
+        "limited",
+        "all",
+        "a small dataset's",
+        "a tenth",
+        "default",
+        "too few",
+        "too few wordings",
+        "unwanted",
+        "without items",
+    ],
 )
 def test_with_too_few_there_is_none_and_it_is_said(tmp_path, capsys, records, validation, count):
     """A handful of questions would stop a training by chance."""

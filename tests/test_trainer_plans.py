@@ -225,6 +225,23 @@ def test_a_training_that_teaches_nothing_says_why(settings, facts, wordings, cov
     assert all(reason in said for reason, said in zip(reasons, starved, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("model", "epochs", "noted"),
+    [
+        ("some/model-7B", 2, True),
+        ("some/model", 2, True),
+        ("some/model-7B", 4, False),
+        ("some/model-7B", 1, False),
+        (None, 2, False),
+    ],
+)
+def test_few_exposures_are_noted(model, epochs, noted):
+    """Where they are neither enough nor so few that the training is starved; the toy proves that all works."""
+    plan = Trainer(model, epochs=epochs, validation=0).plan(many(100))
+    assert [note for note in plan.notes if "times over the whole training" in note] == list(plan.notes)
+    assert bool(plan.notes) == noted
+
+
 def test_a_starved_training_does_not_start_where_it_costs_money(tmp_path):
     """Nothing was written, and the message says how to insist."""
     with pytest.raises(StarvedRunError, match=r"24 training pairs.*What is there is kept.*--train-anyway"):

@@ -23,7 +23,7 @@ from text2expert.trainer import arguments, bases, estimates, jobs, materials, st
 from text2expert.trainer.arguments import Backend, Precision, Reasoning, Replay, ShortAnswer
 from text2expert.trainer.chosen import Chosen, choose
 from text2expert.trainer.estimates import TrainingPlan
-from text2expert.trainer.profiles import ALONE, CHAT_TEMPLATE, CLOUD_BASE, EMBEDDED, REAL
+from text2expert.trainer.profiles import ALONE, CHAT_TEMPLATE, CLOUD_BASE, EMBEDDED, LEAST_VALIDATION, REAL
 
 __all__ = ["CHAT_TEMPLATE", "CLOUD_BASE", "GOLD", "Trainer", "TrainingPlan"]
 
@@ -57,7 +57,7 @@ class Trainer:
         refusals: Share of the trained tokens that are questions which the text does not answer, each refused and paired
             with one that it does; or the path of a JSONL file of such. 0 for none.
         validation: At most so many wordings are kept out of training and asked during it, and the best weights are kept; 0
-            for none.
+            for none. None: of a small dataset a tenth of the rows.
         packing: Rows one after another without padding; None: on a GPU, where that is faster.
         seed: Decides initial weights, order, draws and noise.
         system: A system prompt, trained and asked with.
@@ -147,6 +147,11 @@ class Trainer:
         arguments.share("text_share", text_share)
         arguments.share("replay_share", replay_share)
         arguments.whole("validation", validation, smallest=0)
+        if validation is not None and 0 < validation < LEAST_VALIDATION:
+            raise InputError(
+                f"validation={validation}: fewer than {LEAST_VALIDATION} wordings say too little to choose by; give "
+                f"{LEAST_VALIDATION} or more, or 0 for none"
+            )
         arguments.flag("packing", packing, optional=True)
         arguments.whole("seed", seed, smallest=0)
         arguments.text("system", system)
@@ -282,7 +287,7 @@ class Trainer:
         records = _read(gold)
         chosen = self._chosen
         rows = materials.text_rows(self._texts(gold, texts)) if chosen.text_share else []
-        validation = materials.validation_of(records, (), most=chosen.validation, seed=self.seed)
+        validation = materials.validation_of(records, (), most=chosen.held_out(len(records)), seed=self.seed)
         return estimates.plan(chosen, records, validation, rows, coverage)
 
     def estimate(self, *, records: int, characters: int, facts: int) -> TrainingPlan:

@@ -8,7 +8,7 @@ import attrs
 
 from text2expert.records import GoldRecord
 from text2expert.trainer.arguments import Backend, Precision, Reasoning, ShortAnswer
-from text2expert.trainer.profiles import FILE_SHARE, REAL, Profile
+from text2expert.trainer.profiles import FILE_SHARE, LEAST_VALIDATION, REAL, VALIDATION_SHARE, Profile
 
 
 @attrs.frozen(kw_only=True)
@@ -34,7 +34,8 @@ class Chosen:
     refusals: str | None
     """The path of a file, or None: they are made from the dataset."""
     refusals_share: float
-    validation: int
+    validation: int | None
+    """None: the profile's, less of a small dataset."""
     packing: bool | None
     seed: int
     system: str
@@ -61,6 +62,12 @@ class Chosen:
         if self.epochs is not None:
             return self.epochs
         return max(self.profile.epochs, math.ceil(self.profile.least_steps / max(1, per_epoch)))
+
+    def held_out(self, records: int) -> int:
+        """Wordings that are kept for validation at most, of so many *records*."""
+        if self.validation is not None:
+            return self.validation
+        return min(self.profile.validation, max(LEAST_VALIDATION, round(VALIDATION_SHARE * records)))
 
     def characters(self, record: GoldRecord) -> int:
         """Of *record*, asked and trained."""
@@ -91,7 +98,7 @@ class Chosen:
 
 def choose(given: Mapping[str, Any], profile: Profile) -> Chosen:
     """The arguments *given* to a trainer, those that are None by *profile*."""
-    names = ("learning_rate", "batch_size", "r", "alpha", "reasoning", "short_answer", "text_share", "validation")
+    names = ("learning_rate", "batch_size", "r", "alpha", "reasoning", "short_answer", "text_share")
     chosen = {name: getattr(profile, name) if given[name] is None else given[name] for name in names}
     replay = given["replay"]
     if replay is None and given["replay_share"] != 0:
@@ -105,6 +112,7 @@ def choose(given: Mapping[str, Any], profile: Profile) -> Chosen:
         "epochs",
         "max_steps",
         "packing",
+        "validation",
         "seed",
         "system",
         "backend",

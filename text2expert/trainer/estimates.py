@@ -94,6 +94,11 @@ LEAST_COVERAGE = 0.2
 GOOD_EXPOSURES = 15.0
 """Of a fact, below which a plan says that more would help."""
 
+_FEW = (
+    "each fact is asked {:.0f} times over the whole training; published trainings that reached 80 % and more asked it 30 to "
+    "50 times: more epochs (--epochs) or more wordings of each question (Teacher(wordings=...)) help"
+)
+
 
 @attrs.frozen(kw_only=True)
 class TrainingPlan:
@@ -282,7 +287,11 @@ def estimate(
         embedded=chosen.embedded,
         starved=starved(records=records, exposures=exposures, coverage=coverage),
     )
-    parameters = None if chosen.model is None else bases.parameters(chosen.model)
+    if chosen.model is None:
+        return made
+    if LEAST_EXPOSURES <= exposures < GOOD_EXPOSURES:
+        made = attrs.evolve(made, notes=(_FEW.format(exposures),))
+    parameters = bases.parameters(chosen.model)
     if parameters is None:
         return made
     return attrs.evolve(

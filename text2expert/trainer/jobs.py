@@ -14,7 +14,7 @@ from text2expert.records import ExamQuestion, GoldRecord, Job, Needs, Stage, dig
 from text2expert.trainer import bases, estimates, materials, stages
 from text2expert.trainer.chosen import Chosen
 from text2expert.trainer.estimates import TrainingPlan
-from text2expert.trainer.profiles import CHAT_TEMPLATE, EMBEDDED_BASE
+from text2expert.trainer.profiles import CHAT_TEMPLATE, EMBEDDED_BASE, LEAST_VALIDATION
 
 REPLAY = "stages/replay/replay.jsonl"
 
@@ -189,14 +189,15 @@ class _Writer:
                 "The text itself is not trained, since it is not there (give texts=: chunks.jsonl, text files or a run "
                 "folder): what nobody asked about is not learned."
             )
-        validation = materials.validation_of(self.records, asked, most=chosen.validation, seed=chosen.seed)
+        most = chosen.held_out(len(self.records))
+        validation = materials.validation_of(self.records, asked, most=most, seed=chosen.seed)
         if validation:
             settings["validation"] = path = stages.place(self.folder, "validation.jsonl")
             write_jsonl(self.folder / path, validation)
             written.append(path)
-        elif chosen.validation:
+        elif most:
             say(
-                f"No validation during training, and no early stop: fewer than {materials.LEAST_VALIDATION} questions have "
+                f"No validation during training, and no early stop: fewer than {LEAST_VALIDATION} questions have "
                 f"{materials.ROOM} wordings in training."
             )
         if chosen.refusals_share:

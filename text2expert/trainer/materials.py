@@ -14,12 +14,10 @@ from pathlib import Path
 from text2expert import files
 from text2expert.errors import InputError, RecordError
 from text2expert.records import Chunk, GoldRecord, digest, read_json_lines, read_jsonl
+from text2expert.trainer.profiles import LEAST_VALIDATION
 
 CHUNKS = "chunks.jsonl"
 REWRITES = "rewrites.jsonl"
-
-LEAST_VALIDATION = 20
-"""Wordings; fewer say too little to stop a training by (a standard error of eleven points and more)."""
 
 ROOM = 3
 """Wordings that an item has in training before one of them is kept for validation."""

@@ -126,5 +126,11 @@ EMBEDDED_BASE: Mapping[str, Any] = {
 }
 """Settings of recipes/scratch.py."""
 
+LEAST_VALIDATION = 20
+"""Wordings; fewer say too little to stop a training by (a standard error of eleven points and more)."""
+
+VALIDATION_SHARE = 0.1
+"""Of a small dataset's rows: every wording that validation keeps is one that its fact is not trained in."""
+
 FILE_SHARE = 0.05
 """Of refusals from a file, where no share is named: 5 to 8 % is what was published to do without unlearning answers."""
