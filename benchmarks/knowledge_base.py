@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 import torch
 from knowledge_people import ATTRIBUTES, FORMS, QUESTIONS, REFUSALS, World, passage, restatement
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -127,6 +127,8 @@ def make_tokenizer(everybody: World, vocabulary: int) -> PreTrainedTokenizerFast
             show_progress=False,
         ),
     )
+    # As Llama's: a text without a template begins with this token too.
+    bpe.post_processor = processors.TemplateProcessing(single=f"{BEGIN} $A", special_tokens=[(BEGIN, 1)])
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         pad_token=PAD,
