@@ -242,6 +242,15 @@ def test_the_base_writes_its_replay_before_it_is_trained(tmp_path):
         assert (settings[name]["revision"], settings[name]["precision"]) == ("v1", "bf16")
 
 
+def test_a_tiny_base_writes_nothing_unless_it_is_asked_to(tmp_path):
+    """It has no words of its own yet."""
+    made = [
+        [stage.name for stage in job_of(tmp_path / "run", many(40), model="some/model-14M", **asked)[0].stages]
+        for asked in ({}, {"replay": "self"}, {"replay_share": 0.1})
+    ]
+    assert made == [["train"], ["replay", "train"], ["replay", "train"]]
+
+
 def test_longer_trainings_want_more_samples(tmp_path):
     """As many tokens as are trained, so that none comes twice, in at most two thousand samples."""
     replays = [job_of(tmp_path / str(facts), many(facts), model=REAL)[1]["replay"] for facts in (40, 400, 4000)]

@@ -52,7 +52,8 @@ class Trainer:
         short_answer: Whether the short canonical answer is trained, and where: "none", or "first" or "last".
         text_share: Share of the trained tokens that are the text itself and its rewrites.
         replay: Against forgetting: "self" lets the base write samples of what it knows before training; or the path of a
-            JSONL file of {"instruction", "output"}, {"messages"} or {"text"}; False for none.
+            JSONL file of {"instruction", "output"}, {"messages"} or {"text"}; False for none. None: "self", unless the base
+            is too small (50 million parameters) to write anything.
         replay_share: Share of the trained tokens that is replay.
         refusals: Share of the trained tokens that are questions which the text does not answer, each refused and paired
             with one that it does; or the path of a JSONL file of such. 0 for none.

@@ -7,8 +7,9 @@ from typing import Any
 import attrs
 
 from text2expert.records import GoldRecord
+from text2expert.trainer import bases
 from text2expert.trainer.arguments import Backend, Precision, Reasoning, ShortAnswer
-from text2expert.trainer.profiles import FILE_SHARE, LEAST_VALIDATION, REAL, VALIDATION_SHARE, Profile
+from text2expert.trainer.profiles import FILE_SHARE, LEAST_VALIDATION, LEAST_WRITING, REAL, VALIDATION_SHARE, Profile
 
 
 @attrs.frozen(kw_only=True)
@@ -97,11 +98,15 @@ class Chosen:
 
 
 def choose(given: Mapping[str, Any], profile: Profile) -> Chosen:
-    """The arguments *given* to a trainer, those that are None by *profile*."""
+    """The arguments *given* to a trainer, those that are None by *profile* and by the size of the base."""
     names = ("learning_rate", "batch_size", "r", "alpha", "reasoning", "short_answer", "text_share")
     chosen = {name: getattr(profile, name) if given[name] is None else given[name] for name in names}
     replay = given["replay"]
-    if replay is None and given["replay_share"] != 0:
+    if (
+        replay is None
+        and given["replay_share"] != 0
+        and not (given["replay_share"] is None and _is_tiny(given["model"]))
+    ):
         replay = profile.replay
     replay_share = REAL.replay_share if given["replay_share"] is None else given["replay_share"]
     refusals: float | str = profile.refusals if given["refusals"] is None else given["refusals"]
@@ -127,3 +132,8 @@ def choose(given: Mapping[str, Any], profile: Profile) -> Chosen:
         refusals_share=FILE_SHARE if isinstance(refusals, str) else refusals,
         profile=profile,
     )
+
+
+def _is_tiny(model: str | None) -> bool:
+    parameters = None if model is None else bases.parameters(model)
+    return parameters is not None and parameters < LEAST_WRITING

@@ -132,5 +132,8 @@ LEAST_VALIDATION = 20
 VALIDATION_SHARE = 0.1
 """Of a small dataset's rows: every wording that validation keeps is one that its fact is not trained in."""
 
+LEAST_WRITING = 5e7
+"""Parameters; what a smaller base writes is not worth a replay, so that it has one only where that is asked for."""
+
 FILE_SHARE = 0.05
 """Of refusals from a file, where no share is named: 5 to 8 % is what was published to do without unlearning answers."""
