@@ -93,7 +93,8 @@ class Loader:
                 continue
             draw = random.Random(f"{self.settings.seed} {epoch} {row.item} {row.question}")
             if draw.random() < self.settings.question_noise:
-                noisy[place] = row.prompt.replace(row.question, with_noise(row.question, draw))
+                before, _, behind = row.prompt.rpartition(row.question)  # a system prompt may hold the same words
+                noisy[place] = before + with_noise(row.question, draw) + behind
         given = dict(zip(noisy, encode(self.tokenizer, list(noisy.values())), strict=True))
         return [
             Row(

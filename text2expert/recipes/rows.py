@@ -96,7 +96,10 @@ def read_streams(settings: Settings, tokenizer: PreTrainedTokenizerBase, window:
     if not gold:
         sys.exit(f"{settings.gold}: no row has a token to train on ({reader.reasons('gold')})")
     replay = reader.rows("replay", settings.replay, "replay", without=asked) if settings.replay else []
-    refusals = reader.rows("refusals", settings.refusals, "refusal", without=asked) if settings.refusals else []
+    items = {row.item for row in gold}
+    refusals = (
+        reader.rows("refusals", settings.refusals, "refusal", without=asked, twins=items) if settings.refusals else []
+    )
     text = [row for path in settings.texts for row in reader.texts(path)]
     return Streams(gold=gold, text=text, replay=replay, refusal=refusals, validation=validation)
 
@@ -135,12 +138,30 @@ class _Reader:
         if found := self.control.search(settings.system):
             sys.exit(f"system holds {found[0]!r}, which the base reads as an order and not as text: leave it out")
 
-    def rows(self, name: str, path: str, stream: Stream, without: AbstractSet[str] = frozenset()) -> list[Row]:
-        """The questions and answers of a file as rows."""
+    def rows(
+        self,
+        name: str,
+        path: str,
+        stream: Stream,
+        without: AbstractSet[str] = frozenset(),
+        twins: AbstractSet[str] | None = None,
+    ) -> list[Row]:
+        """The questions and answers of a file as rows.
+
+        Args:
+            name: Under which rows that are left out are counted.
+            path: A JSONL file.
+            stream: What the rows are.
+            without: Wordings of questions that are left out.
+            twins: Items of which one must be a record's twin, where it names one: alone, a refusal would teach to refuse.
+        """
         pairs, plain = [], []
         for number, record in enumerate(read_jsonl(path)):
             if stream == "replay" and "text" in record:
                 plain.append(record)
+                continue
+            if twins is not None and record.get("twin") and record["twin"] not in twins:
+                self.left_out[name, "without their answerable twin"] += 1
                 continue
             where = f"{path}, row {number + 1}"
             pair = self.pair(record, where, f"{stream} {number}", stream, name, without)
@@ -148,12 +169,12 @@ class _Reader:
                 pairs.append(pair)
         prompts = encode(self.tokenizer, [row["prompt"] for row, _ in pairs])
         wholes = encode(self.tokenizer, [row["prompt"] + completion for row, completion in pairs])
-        alone = encode(self.tokenizer, [completion for _, completion in pairs])
         rows = []
-        for (fields, _), given, whole, completion in zip(pairs, prompts, wholes, alone, strict=True):
+        for (fields, completion), given, whole in zip(pairs, prompts, wholes, strict=True):
             # Answering, the base reads the prompt's own tokens. Where they stay the same with the answer behind them,
             # the answer's tokens are those that follow; a tokenizer may begin a text in another way than go on with it.
-            follows = whole[len(given) :] if whole[: len(given)] == given else completion
+            stays = whole[: len(given)] == given
+            follows = whole[len(given) :] if stays else encode(self.tokenizer, [completion])[0]
             row = Row(
                 **fields, given=array("i", given), completion=array("i", follows), length=len(given) + len(follows)
             )
