@@ -48,8 +48,9 @@ class Settings:
     batch_size: int
     """Rows in an optimizer step, of all streams together."""
     packing: bool | None = None
-    """Rows one after another without padding, or padded beside rows of their length; None: packed on a GPU, where that
-    is faster, and not on the CPU."""
+    """Rows one after another without padding, or padded beside rows of their length. None: packed, which is faster on a
+    GPU and no slower on a CPU, wherever the base keeps packed rows apart; True also where that takes a slower
+    attention."""
     micro_batch_tokens: int = 8192
     """Padded tokens that go through the model at once; a larger batch is cut, to the same gradient. Halved when memory
     runs out."""

@@ -59,7 +59,7 @@ class Trainer:
             with one that it does; or the path of a JSONL file of such. 0 for none.
         validation: At most so many wordings are kept out of training and asked during it, and the best weights are kept; 0
             for none. None: of a small dataset a tenth of the rows.
-        packing: Rows one after another without padding; None: on a GPU, where that is faster.
+        packing: Rows one after another without padding; None: wherever the base keeps such rows apart, which is measured.
         seed: Decides initial weights, order, draws and noise.
         system: A system prompt, trained and asked with.
         runner: Where the stages run; None is this machine.
