@@ -278,6 +278,7 @@ def test_the_kernel_is_asked_for_what_it_documents(recipes, device, monkeypatch,
     import torch
     from torch.nn.attention import varlen
 
+    recipes["attention"]._kernel.cache_clear()
     monkeypatch.setattr(varlen, "varlen_attn", reference)
     monkeypatch.setattr(recipes["attention"], "_takes_kernel", lambda *_: True)
     model = model_of(*PACKED[name])
@@ -285,6 +286,17 @@ def test_the_kernel_is_asked_for_what_it_documents(recipes, device, monkeypatch,
     found, _, _ = all_ways(recipes, model, device)
     _, alone, _ = all_ways(recipes, model_of(*PACKED[name]), device)
     torch.testing.assert_close(found["packed"][0], alone, atol=1e-4, rtol=0)
+    recipes["attention"]._kernel.cache_clear()
+
+
+def test_a_gpu_without_the_kernel_gets_padded_rows(recipes, monkeypatch, capsys):
+    """Row by row, packed attention would be slow there."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    scorer = recipes["loss"].Scorer(model_of(*PACKED["llama"]))
+    assert not recipes["attention"].packs(scorer, rows_of(recipes), torch.device("cuda"), None)
+    assert "rows are not packed: packed attention is fast in bf16 on GPUs of 2020 or later" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["qwen3", "mistral"])

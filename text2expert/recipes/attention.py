@@ -9,6 +9,7 @@ it ignores positions) is recognised by its logits: `packs` compares packed rows 
 """
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -47,6 +48,9 @@ def packs(scorer: Scorer, rows: Sequence[Row], device: torch.device, wanted: boo
     if wanted is False:
         return False
     base = scorer.base
+    if wanted is None and not _has_kernel(base.dtype, device):
+        print("rows are not packed: packed attention is fast in bf16 on GPUs of 2020 or later", flush=True)
+        return False
     own = base.config._attn_implementation  # noqa: SLF001 - there is no public way to ask
     with _without_dropout(base):
         alone = torch.cat([scorer.logits(_ends(padded([row], 1, device))) for row in rows])
@@ -113,6 +117,8 @@ def attend(
     if asked or attention_mask is not None or not (more.get("is_causal") or getattr(module, "is_causal", True)):
         raise NotImplementedError(f"packed rows with {', '.join(asked) or 'a mask or bidirectional attention'}")
     window = sliding_window if sliding_window and sliding_window < (max_length_q or 0) else None
+    if query.is_cuda and torch.is_autocast_enabled("cuda"):  # as it does for torch's other attention
+        query, key, value = (states.to(torch.get_autocast_dtype("cuda")) for states in (query, key, value))
     if _takes_kernel(query, value, dropout):
         kernel = _kernel()
         bounds = {"cu_seq_q": cu_seq_lens_q, "cu_seq_k": cu_seq_lens_q, "max_q": max_length_q, "max_k": max_length_q}
@@ -157,10 +163,18 @@ def _without_dropout(model: torch.nn.Module) -> Iterator[None]:
 
 def _takes_kernel(query: torch.Tensor, value: torch.Tensor, dropout: float) -> bool:
     """Whether torch's kernel for varying lengths takes these: on a GPU, in 16 bits, with heads of up to 256."""
-    narrow = query.dtype in (torch.bfloat16, torch.float16) and query.shape[-1] == value.shape[-1] <= 256
-    return query.is_cuda and narrow and not dropout
+    fits = query.shape[-1] == value.shape[-1] <= 256 and not dropout
+    return query.is_cuda and fits and _has_kernel(query.dtype, query.device)
 
 
+def _has_kernel(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether packed rows are calculated quickly: on a GPU only by the kernel, elsewhere in any case."""
+    if device.type != "cuda":
+        return True
+    return dtype in (torch.bfloat16, torch.float16) and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+@functools.cache
 def _kernel() -> Callable[..., torch.Tensor]:
     """Torch's attention for sequences of varying length, causal; its arguments changed between versions."""
     from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - not in every build of torch
