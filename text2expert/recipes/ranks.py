@@ -4,6 +4,9 @@ There is no wrapper around the model: each process calculates its rows of a step
 a few hundred megabytes at most, are summed in one exchange.
 """
 
+import os
+import sys
+
 import torch
 from accelerate import PartialState
 from torch import distributed
@@ -13,6 +16,11 @@ class Ranks:
     """This process among its peers, as ``accelerate launch`` started them: NCCL between GPUs, gloo between CPUs."""
 
     def __init__(self) -> None:
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        if 0 < torch.cuda.device_count() < here:
+            sys.exit(
+                f"{here} processes need as many GPUs, and this machine has {torch.cuda.device_count()}: start fewer"
+            )
         state = PartialState(cpu=not torch.cuda.is_available())
         self.device: torch.device = state.device if state.device.type == "cuda" else torch.device("cpu")
         self.rank: int = state.process_index
