@@ -263,25 +263,31 @@ def test_recipes_find_their_siblings(recipe, tmp_path):
     run(job)
 
 
+class Bar:
+    """What a bar is told, instead of one that is drawn."""
+
+    n = 0
+    total = None
+    bar_format = None
+
+    def __init__(self):
+        self.shown = []
+
+    def set_postfix(self, values, *, refresh):
+        self.shown.append(values)
+
+    def update(self, by):
+        self.n += by
+        self.shown.append((self.n, self.total))
+
+    def close(self):
+        pass
+
+
 def test_progress_is_shown(recipe, monkeypatch):
     """The bar follows the lines that a stage writes, and takes its total from them."""
-    shown = []
-
-    class Bar:
-        n = 0
-        total = None
-
-        def set_postfix(self, **values):
-            shown.append(values["loss"])
-
-        def update(self, by):
-            self.n += by
-            shown.append((self.n, self.total))
-
-        def close(self):
-            pass
-
-    monkeypatch.setattr(local, "bar", lambda *_, **__: Bar())
+    seen = Bar()
+    monkeypatch.setattr(local, "bar", lambda *_, **__: seen)
     run(
         recipe("""
         with open(job.parent / "progress.jsonl", "w") as file:
@@ -290,7 +296,29 @@ def test_progress_is_shown(recipe, monkeypatch):
         finish()
     """)
     )
-    assert shown[-2:] == ["0.250", (2, 2)]
+    assert seen.shown[-2:] == [{"loss": "0.250"}, (2, 2)]
+    assert seen.bar_format is None
+
+
+def test_a_training_shows_speed_time_left_memory_and_validation(recipe, monkeypatch):
+    """The time left is the stage's own measurement, and so the bar makes no guess of its own beside it."""
+    seen = Bar()
+    monkeypatch.setattr(local, "bar", lambda *_, **__: seen)
+    line = {
+        "done": 1, "total": 9, "loss": 1.23456, "tokens_per_second": 2412.7, "seconds_left": 4000.4,
+        "memory_gb": 7.41, "validation": 0.934,
+    }  # fmt: skip
+    run(recipe(f"""
+        with open(job.parent / "progress.jsonl", "w") as file:
+            print({json.dumps(line)!r}, file=file)
+        finish()
+    """))  # fmt: skip
+    assert seen.shown == [
+        {"loss": "1.235", "tokens/s": "2,413", "left": "1:06:40", "peak": "7.4 GB", "validation": "93%"},
+        (1, 9),
+    ]
+    assert "remaining" not in seen.bar_format
+    assert "{postfix}" in seen.bar_format
 
 
 SLEEPER = """
@@ -341,6 +369,13 @@ def test_a_stage_ends_with_its_parent_even_when_that_is_killed(recipe, tmp_path)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     wait_until(lambda: not any(map(running, pids)))
+
+
+def test_only_the_training_runs_in_several_processes(recipe):
+    """Other stages, the exam's for one, are one process as ever."""
+    job = recipe("open('runs.txt', 'a').write('x'); assert 'RANK' not in os.environ; finish()")
+    run(job, processes=2)
+    assert (Path(job.folder) / "runs.txt").read_text() == "x"
 
 
 def test_a_missing_extra_is_said_before_anything_starts(recipe, monkeypatch):
