@@ -74,6 +74,18 @@ def test_passages_and_rewrites_stand_under_their_headings(tmp_path, run_folder):
     assert settings["train"]["text_share"] == 0.2
 
 
+def test_passages_of_several_documents_are_told_apart(tmp_path):
+    """Headings such as "1. PURPOSE" are those of many."""
+    passages = [
+        Chunk(id="", key=name, document=name, text="It is for all.", start=0, end=1, char_count=1, context=context)
+        for name, context in (("fire_safety", "1. PURPOSE"), ("hygiene", "1. PURPOSE"), ("notes", ""))
+    ]
+    write_jsonl(tmp_path / "chunks.jsonl", passages)
+    assert materials.text_rows([tmp_path / "chunks.jsonl"]) == [
+        "fire safety > 1. PURPOSE\n\nIt is for all.", "hygiene > 1. PURPOSE\n\nIt is for all.", "notes\n\nIt is for all.",
+    ]  # fmt: skip
+
+
 def test_a_run_folder_stands_for_its_text(tmp_path, run_folder):
     """Passages and rewrites for a base of its own weights, the whole text for the toy."""
     _, real = job_of(tmp_path / "real", many(40), texts=[run_folder], model=REAL)

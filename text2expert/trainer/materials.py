@@ -79,15 +79,23 @@ def _rows(path: Path, headings: dict[str, str]) -> Iterator[str]:
         for chunk in Chunker().split(text) if text.strip() else ():
             yield _under(chunk.context, chunk.text)
     elif path.name == CHUNKS:
-        for chunk in read_jsonl(path, Chunk):
-            headings[chunk.key] = chunk.context
-            yield _under(chunk.context, chunk.text)
+        chunks = list(read_jsonl(path, Chunk))
+        several = len({chunk.document for chunk in chunks}) > 1
+        for chunk in chunks:
+            context = _of_document(chunk) if several else chunk.context
+            headings[chunk.key] = context
+            yield _under(context, chunk.text)
     else:
         for number, row in read_json_lines(path):
             if not isinstance(row.get("text"), str):
                 raise RecordError(f'{path}, line {number}: no "text" to train on; mend or delete that line')
             key = row.get("key")
             yield _under(headings.get(key, "") if isinstance(key, str) else "", row["text"])
+
+
+def _of_document(chunk: Chunk) -> str:
+    """The headings of *chunk* under its document: "1. PURPOSE" is a heading of many."""
+    return " > ".join(part for part in (chunk.document.replace("_", " "), chunk.context) if part)
 
 
 def _under(context: str, text: str) -> str:
