@@ -4,6 +4,7 @@ The one place for these words. Training writes them, answering takes them apart 
 the same for training elsewhere; so this file knows nothing but the standard library.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,8 @@ def target_of(record: Mapping[str, Any], reasoning: str = "none", short_answer: 
             not said twice where the sentence begins (ends) with it.
     """
     answer = _with_short(record["output"].strip(), (record.get("short_answer") or "").strip(), short_answer)
-    trace = (record.get("reasoning") or "").strip()
+    # Without blank lines in it, a trace cannot hold the words that part it from the answer.
+    trace = re.sub(r"\n{2,}", "\n", (record.get("reasoning") or "").strip())
     if trace and answer and reasoning == "before":
         return f"{trace}{_ANSWER}{answer}"
     if trace and answer and reasoning == "after":
@@ -33,10 +35,10 @@ def target_of(record: Mapping[str, Any], reasoning: str = "none", short_answer: 
 def split_answer(text: str, reasoning: str = "none") -> tuple[str, str]:
     """What a model that was trained so has written, taken apart: the answer and its reasoning, which may be empty."""
     if reasoning == "before" and _ANSWER in text:
-        trace, _, answer = text.rpartition(_ANSWER)
+        trace, _, answer = text.partition(_ANSWER)
         return answer.strip(), trace.strip()
-    if reasoning == "after":
-        answer, _, trace = text.partition(_REASONING)
+    if reasoning == "after" and _REASONING in text:
+        answer, _, trace = text.rpartition(_REASONING)
         return answer.strip(), trace.strip()
     return text.strip(), ""
 
