@@ -355,7 +355,7 @@ def test_llamafactory_is_asked_for_nothing_that_it_does_not_do(name, value):
         Trainer(REAL, backend="llamafactory", **{name: value})
 
 
-def test_a_command_that_is_not_there_is_missed_before_anything_is_taught(tmp_path):
+def test_a_command_that_is_not_there_is_missed_before_anything_is_taught(tmp_path, monkeypatch):
     """With how to install it."""
     with pytest.raises(InputError, match=r"no command '.*gone': install LLaMA-Factory .*--llamafactory"):
         Trainer(REAL, backend="llamafactory", llamafactory=tmp_path / "gone").check()
@@ -363,3 +363,7 @@ def test_a_command_that_is_not_there_is_missed_before_anything_is_taught(tmp_pat
     command.write_text("#!/bin/sh\n")
     command.chmod(0o755)
     Trainer(REAL, backend="llamafactory", llamafactory=command).check()
+    monkeypatch.chdir(tmp_path)
+    beside = Trainer(REAL, backend="llamafactory", llamafactory="./llamafactory-cli")
+    beside.check()
+    assert beside.llamafactory == str(command)  # stages run in another folder

@@ -137,10 +137,11 @@ def path(name: str, value: object, *, others: str) -> str:
 
 
 def command(name: str, value: object) -> str:
-    """The name or the path of a command."""
+    """The name of a command, or its path, which stages that run in another folder find too."""
     if isinstance(value, bool) or not isinstance(value, str | os.PathLike) or not os.fspath(value).strip():
         raise InputError(f"{name} must be the name or the path of a command, got {value!r:.80}")
-    return str(os.fspath(value))
+    given = str(os.fspath(value))
+    return os.path.abspath(os.path.expanduser(given)) if os.sep in given else given
 
 
 def replay(value: Replay) -> str | bool | None:
