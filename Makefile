@@ -44,6 +44,7 @@ proof: $(INSTALLED)
 	$(BIN)/python benchmarks/embedded.py
 	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/reference_job.py
+	$(BIN)/python benchmarks/elsewhere.py --llamafactory $(VENV)-llamafactory --trl $(VENV)-trl
 	KILLS=20 $(BIN)/python -m pytest -q tests/test_kill.py
 	$(BIN)/python -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install --quiet -r benchmarks/requirements-chunking.txt .
@@ -56,4 +57,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench expert_model_* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-llamafactory $(VENV)-trl expert_model_* .pytest_cache .mypy_cache .ruff_cache .hypothesis
