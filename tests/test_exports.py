@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from pathlib import Path
 
 import attrs
@@ -235,6 +236,17 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path):
 def test_a_folder_of_ours_is_private(tmp_path):
     exports.write(gold(), tmp_path / "out", base=QWEN)
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_page_s_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    """And every form that its table names exists."""
+    page = (Path(__file__).parent.parent / "docs" / "training_elsewhere.md").read_text("utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    write_jsonl("golden.jsonl", gold())
+    exec(compile(block, "training_elsewhere.md", "exec"), {})
+    assert "24 rows for llamafactory" in capsys.readouterr().out
+    assert (*exports.FORMATS, "model") == tuple(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
 
 
 # -- configurations -------------------------------------------------------------------------------------------------------
