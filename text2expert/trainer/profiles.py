@@ -10,8 +10,8 @@ from text2expert.trainer.arguments import Reasoning, ShortAnswer
 CLOUD_BASE = "Qwen/Qwen2.5-7B-Instruct"
 """What `Pipeline.cloud` trains. Of the instruct models of 7 to 8 billion parameters it is the one that anybody may fetch
 (Apache-2.0, not gated) whose own chat template has a system role and no thought that training would have to imitate;
-and closed-book results of this kind were published on it (arXiv 2601.19897, 2506.10943), so that one can be held
-against them."""
+and closed-book results of this kind were published on it (arXiv 2601.19897) and on its plain sibling (2506.10943), so
+that one can be held against them."""
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}"
