@@ -395,17 +395,13 @@ def test_an_interrupted_merge_leaves_nothing_and_a_run_folder_may_hold_one(tmp_p
     assert [name for name in os.listdir(tmp_path) if name != ".lock"] == []
 
 
-def test_a_failed_merge_says_why_and_leaves_nothing(taught, tmp_path):
-    """In a process of its own: the base is no model any more."""
-    broken = tmp_path / "run"
-    shutil.copytree(taught, broken)
-    expert = Expert.load(broken)
-    (broken / "base" / "config.json").write_text("{}")
-    with pytest.raises(
-        RunnerError, match=r"(?s)the merge ended with exit code 1, and nothing is left of it.*model_type"
-    ):
-        Expert(expert.adapter, str(broken / "base")).merge(tmp_path / "out")
-    assert os.listdir(tmp_path) == ["run"]
+def test_a_failed_merge_says_why_and_leaves_nothing(taught, tmp_path, monkeypatch):
+    """Its last words, which tell what to do."""
+    (tmp_path / "merge.py").write_text("import sys\nsys.exit('the merged model takes up to 15.2 GB')\n")
+    monkeypatch.setattr(expert_module, "RECIPES", tmp_path)
+    with pytest.raises(RunnerError, match=r"(?s)exit code 1, and nothing is left of it.*takes up to 15\.2 GB"):
+        Expert.load(taught).merge(tmp_path / "out")
+    assert os.listdir(tmp_path) == ["merge.py"]
 
 
 # The questions -------------------------------------------------------------------------------------------------------
@@ -487,3 +483,23 @@ def test_what_no_smaller_batch_mends_is_an_error(answerer, monkeypatch, count, w
     monkeypatch.setattr(answerer, "batch", batch)
     with pytest.raises(RuntimeError, match=words):
         list(answerer.answer([{"id": number, "question": "Who?"} for number in range(count)]))
+
+
+def test_a_base_in_four_bits_answers_with_the_adapter_on_it(recipes, tmp_path):
+    """As on a card that is too small for bf16; here on the CPU."""
+    random_adapter(recipes, tmp_path)
+    settings = {"base": str(tmp_path / "base"), "adapter": str(tmp_path / "expert"), "max_new_tokens": 4}
+    answerer = recipes["answer"].Answerer(recipes["answer"].Settings(**settings, precision="nf4"))
+    assert {
+        type(module).__name__ for name, module in answerer.model.named_modules() if name.endswith("base_layer")
+    } == {"Linear4bit"}
+    (answer,) = answerer.answer([{"id": 1, "question": "Who?"}])
+    assert 0 < answer["confidence"] <= 1
+
+
+def test_where_four_bits_are_not_wanted_the_cpu_takes_over(recipes, tmp_path, monkeypatch):
+    """To compare a merged model with its adapter, whose differences four bits would drown."""
+    random_adapter(recipes, tmp_path)
+    monkeypatch.setattr(recipes["answer"], "precision_to_ask", lambda *_: "nf4")
+    answerer = recipes["answer"].Answerer(recipes["answer"].Settings(base=str(tmp_path / "base"), quantisation=False))
+    assert (answerer.precision, answerer.model.device.type, answerer.model.dtype.itemsize) == ("fp32", "cpu", 4)
