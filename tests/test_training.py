@@ -64,11 +64,11 @@ def test_the_expert_folder_holds_what_others_load(trained):
     names = {path.name for path in (folder / "expert").iterdir()}
     assert names >= {
         "adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "tokenizer_config.json",
-        "chat_template.jinja", "training_args.json", "model_config.json", "training_log.jsonl",
+        "chat_template.jinja", "training_args.json", "model_config.json", "training_log.jsonl", "loss.svg",
     }  # fmt: skip
     assert {path.stat().st_mode & 0o777 for path in (folder / "expert").iterdir()} == {0o644}
     suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
-    assert suffixes <= {".json", ".jsonl", ".safetensors", ".jinja", ".txt", ".lock", ""}
+    assert suffixes <= {".json", ".jsonl", ".safetensors", ".jinja", ".txt", ".svg", ".lock", ""}
     assert adapter.path == str(folder / "expert")
     assert adapter.base_model == str(folder / "base")
     gold_sha256 = hashlib.sha256((folder / "golden_dataset.jsonl").read_bytes()).hexdigest()
