@@ -143,7 +143,7 @@ def load_base(base: str, revision: str | None, precision: str, device: torch.dev
 
 
 def add_lora(base: PreTrainedModel, settings: Settings, revision: str | None) -> PeftModel:
-    """Adapters on every linear layer but the head."""
+    """Adapters on every linear layer but the head; with a base in fewer bits they calculate within `autocast`."""
     torch.manual_seed(settings.seed)
     base.config.use_cache = False
     saved = None
@@ -159,7 +159,12 @@ def add_lora(base: PreTrainedModel, settings: Settings, revision: str | None) ->
         ensure_weight_tying=bool(saved),
         revision=revision,
     )
-    return get_peft_model(base, config)
+    model = get_peft_model(base, config)
+    for module in model.modules():
+        # Each would copy its input to fp32, the adapter's own type, from which autocast copies it back.
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False
+    return model
 
 
 def calculate_activations_twice(model: PreTrainedModel) -> None:
