@@ -51,6 +51,9 @@ proof: $(INSTALLED)
 	$(VENV)-bench/bin/python benchmarks/chunking.py
 	$(VENV)-bench/bin/python -m pip install --quiet -r benchmarks/requirements-orchestration.txt
 	$(VENV)-bench/bin/python benchmarks/orchestration.py
+	$(BIN)/python -m venv $(VENV)-train-bench
+	$(VENV)-train-bench/bin/python -m pip install --quiet -r benchmarks/requirements-training.txt
+	$(VENV)-train-bench/bin/python benchmarks/training.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
