@@ -123,10 +123,14 @@ def test_a_failure_names_stage_and_code_and_ends_with_the_log(recipe):
         ("SafetensorError: I/O error (os error 28)", "the disk is full, so free some space and run again"),
         ("OSError: [Errno 122] Disk quota exceeded", "your disk quota is used up, so free some space and run again"),
         ("IndexError: os error 280", "run again to go on"),
+        (
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 14.00 GiB.",
+            "the base does not fit into memory, so choose precision='nf4' or a smaller base",
+        ),
     ],
 )
-def test_a_full_disk_is_told_from_other_failures(recipe, words, advice):
-    """Python and the library that writes weights say it in different words."""
+def test_what_a_person_can_mend_is_told_from_other_failures(recipe, words, advice):
+    """A full disk, in the words of Python and of the library that writes weights; a base that does not fit."""
     with pytest.raises(RunnerError, match=f"what was finished is kept: {advice}"):
         run(recipe(f"sys.exit({words!r})"))
 

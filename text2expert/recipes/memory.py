@@ -23,6 +23,9 @@ LEAST_TOKENS = 1024
 """Tokens of a micro-batch below which a GPU idles: 4-bit weights are unpacked anew for each, for instance. Rather than
 go below it, activations are calculated twice, which costs a third more time."""
 
+STEP = 256
+"""Sizes of micro-batches are multiples of it, which kernels like."""
+
 Result = TypeVar("Result")
 
 
@@ -89,7 +92,11 @@ class Fit:
 def fit(
     needs: Needs, free: float, *, precisions: tuple[str, ...], micro_batch_tokens: int, activation_checkpointing: bool
 ) -> Fit:
-    """The first of *precisions* that leaves room for micro-batches worth their while; at worst the last, as it may."""
+    """The first of *precisions* that leaves room for micro-batches worth their while.
+
+    At worst the last one, with activations calculated twice and micro-batches that may turn out too large: the estimate
+    is from above, and `Room` makes them smaller where it must.
+    """
     for precision in precisions:
         room = free * (1 - KEPT_FREE) - needs.model(precision) - needs.adapter
         tokens = int(room / (needs.token_checkpointed if activation_checkpointing else needs.token))
@@ -99,7 +106,7 @@ def fit(
                 micro_batch_tokens=min(micro_batch_tokens, _round(tokens)),
                 activation_checkpointing=activation_checkpointing,
             )
-    tokens = max(1, int(room / needs.token_checkpointed))
+    tokens = max(STEP, int(room / needs.token_checkpointed))
     return Fit(
         precision=precisions[-1],
         micro_batch_tokens=min(micro_batch_tokens, _round(tokens)),
@@ -108,7 +115,7 @@ def fit(
 
 
 def _round(tokens: int) -> int:
-    return tokens // 256 * 256 or tokens
+    return tokens // STEP * STEP or tokens
 
 
 class Room:

@@ -309,6 +309,9 @@ _ADVICE = {
     ),
     r"No space left on device|\bos error 28\b": "the disk is full, so free some space and run again to go on",
     r"Disk quota exceeded|\bos error 122\b": "your disk quota is used up, so free some space and run again to go on",
+    r"torch\.OutOfMemoryError|DefaultCPUAllocator: can't allocate memory": (
+        "the base does not fit into memory, so choose precision='nf4' or a smaller base, or free memory and run again"
+    ),
     r"\bgated repo\b": (
         "the base is gated, so accept its licence on its page of the Hugging Face hub, set HF_TOKEN to a token that may "
         "read it (where HF_ENDPOINT names another host: `hf auth login`) and run again to go on"
