@@ -6,6 +6,8 @@ import struct
 import attrs
 import pytest
 from deck import gold
+from hypothesis import given
+from hypothesis import strategies as st
 
 from text2expert.errors import InputError, NoGPUError, RunnerError, StarvedRunError
 from text2expert.records import GoldRecord, Quote, write_jsonl
@@ -141,6 +143,16 @@ def test_memory_agrees_with_what_was_published(precision, published):
     """Llama-3.1-8B at rank 8 in torchtune's README, in GiB and without the driver's share: within a tenth."""
     gb = estimates.memory_gb(8.03e9, 8, precision) - 0.8
     assert gb * 1e9 / 2**30 == pytest.approx(published, rel=0.1)
+
+
+@given(st.floats(1e6, 1e12), st.floats(1.01, 10), st.integers(1, 512))
+def test_memory_grows_with_the_base_and_the_rank(parameters, factor, r):
+    """And 4 bits take less than 16, always."""
+    for precision in ("nf4", "bf16"):
+        less = estimates.memory_gb(parameters, r, precision)
+        assert less < estimates.memory_gb(parameters * factor, r, precision)
+        assert less < estimates.memory_gb(parameters, r + 1, precision)
+    assert estimates.memory_gb(parameters, r, "nf4") < estimates.memory_gb(parameters, r, "bf16")
 
 
 def test_a_7b_base_is_trained_in_4_bits_within_12_gb():
