@@ -7,6 +7,7 @@ import re
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -243,14 +244,14 @@ def test_an_expert_is_asked_as_it_was_trained(recipes, base, made, tmp_path, cap
     assert "wrote another prompt than the base's own chat template" in capsys.readouterr().out
 
 
-def test_a_prompt_without_its_question_is_no_expert(recipes, base, made, tmp_path):
-    """Nobody could ask it."""
+def test_a_training_of_something_else_is_stopped_before_it_begins(recipes, base, tmp_path):
+    """Nobody could ask such an expert; the command would go on for an hour."""
     tokenizer, record = tokenizer_of(recipes), gold()[0]
-    cli = command(tmp_path / "cli", leaves(made, shown(tokenizer, "<|user|>How?", record.output)))
-    path = job(tmp_path / "run", base, cli)
-    with contextlib.chdir(tmp_path / "run"), pytest.raises(SystemExit, match="trained another prompt"):
-        recipes["llamafactory"].main(path)
-    assert not (tmp_path / "run" / "expert").exists()
+    script = leaves(None, shown(tokenizer, "<|user|>How?", record.output)).replace("exit 0", "exec sleep 60")
+    started = time.monotonic()
+    said = failing(recipes, base, tmp_path, script)
+    assert "was stopped before it trained: it would give '<|user|>How?'" in said
+    assert time.monotonic() - started < 30
 
 
 def test_a_log_without_a_row_is_said(recipes, base, made, tmp_path, capsys):

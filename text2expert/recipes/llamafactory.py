@@ -9,6 +9,7 @@ It writes prompts with a template of its own, and an expert is asked with its to
 trains it; where that is not what we would ask with, the expert gets a chat template that writes what was trained.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,14 +82,15 @@ def main(job: str) -> None:
     made = folder / values["output_dir"]
     keep_or_clear(made, stage.job_sha256)
 
+    rows = read_jsonl(str(folder / settings.rows))
+    watch = Watch(stage, made / "trainer_log.jsonl", Shown(load_tokenizer(None, settings), rows))
     began = time.monotonic()
-    shown = run(cli, path, environment_of(cli, settings.base), stage, made / "trainer_log.jsonl")
+    run(cli, path, environment_of(cli, settings.base), watch)
     seconds = round(time.monotonic() - began, 3)
 
     check_adapter(made)
     tokenizer = load_tokenizer(made, settings)
-    rows = read_jsonl(str(folder / settings.rows))
-    agree(tokenizer, rows[0], settings, shown)
+    agree(tokenizer, watch.shown, settings)
     completions = [
         encode(tokenizer, [completion_of(tokenizer, question_of(row), row["output"], settings.system)])[0]
         for row in rows
@@ -142,8 +143,35 @@ def environment_of(cli: str, base: str) -> dict[str, str]:
     return environment
 
 
-def run(cli: str, configuration: Path, environment: dict[str, str], stage: Stage, log: Path) -> str:
-    """Run it to its end, its words in our log and its progress in ours; the beginning of its words."""
+class Watch:
+    """What it says and logs while it trains, handed on."""
+
+    def __init__(self, stage: Stage, log: Path, shown: "Shown") -> None:
+        self.stage = stage
+        self.log = log
+        self.shown = shown
+        self._read = 0
+
+    def line(self, line: str) -> None:
+        """A line of its words, for our log."""
+        print(line, end="", flush=True)
+        self.shown.line(line)
+        self.progress()
+
+    def progress(self) -> None:
+        """What it has logged of its steps since the last time, for the bar."""
+        with contextlib.suppress(FileNotFoundError), open(self.log, "rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):  # still being written
+                    return
+                self._read += len(line)
+                if (step := step_of(line.decode())) is not None:
+                    self.stage.progress(step["current_steps"], step["total_steps"], loss=round(step["loss"], 4))
+
+
+def run(cli: str, configuration: Path, environment: dict[str, str], watch: Watch) -> None:
+    """Run it to its end, unless it is seen to train something else than it should."""
     command = [cli, "train", configuration.name]
     print(f"{' '.join(command)}    (in {configuration.parent})", flush=True)
     try:
@@ -154,55 +182,42 @@ def run(cli: str, configuration: Path, environment: dict[str, str], stage: Stage
         )  # fmt: skip
     except OSError as error:
         sys.exit(f"{cli} cannot be run: {error.strerror}; give the path of LLaMA-Factory's llamafactory-cli")
-    shown, size, done = list[str](), 0, 0
     with process:
         assert process.stdout is not None
         for line in process.stdout:
-            print(line, end="", flush=True)
-            if size < _SHOWN:
-                shown.append(line)
-                size += len(line)
-            done = report(log, stage, done)
-    report(log, stage, done)
+            watch.line(line)
+            if watch.shown.problem:  # before an hour of training, not after it
+                process.kill()
+                sys.exit(watch.shown.problem)
+    watch.progress()
     if (code := process.returncode) != 0:
         how = f"with exit code {code}" if code > 0 else f"by signal {-code}"
         sys.exit(f"llamafactory-cli ended {how}; why stands above, in its own words")
-    return "".join(shown)
 
 
-def report(log: Path, stage: Stage, done: int) -> int:
-    """Hand on the progress that was logged after step *done*; the last step."""
-    for line in read_log(log):
-        if line["current_steps"] > done and "loss" in line:
-            done = line["current_steps"]
-            stage.progress(done, line["total_steps"], loss=round(line["loss"], 4))
-    return done
-
-
-def read_log(log: Path) -> Iterator[dict[str, Any]]:
-    """Lines of its trainer_log.jsonl, of which the last may still be in the writing."""
-    if log.is_file():
-        for line in log.read_text(encoding="utf-8").splitlines():
-            try:
-                value = json.loads(line)
-            except ValueError:
-                return
-            yield value
+def step_of(line: str) -> dict[str, Any] | None:
+    """A line of its trainer_log.jsonl that tells of a step; None for others, and for what a kill has cut short."""
+    try:
+        value: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return value if "loss" in value else None
 
 
 def training_log(log: Path) -> list[dict[str, Any]]:
-    """The log in our own words; a step that was done again after a kill counts once."""
+    """Its log in our own words; a step that was done again after a kill counts once."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
     steps = {
-        line["current_steps"]: {
-            "step": line["current_steps"],
-            "epoch": line["epoch"],
-            "loss": line["loss"],
-            "learning_rate": line["lr"],
+        step["current_steps"]: {
+            "step": step["current_steps"],
+            "epoch": step["epoch"],
+            "loss": step["loss"],
+            "learning_rate": step["lr"],
         }
-        for line in read_log(log)
-        if "loss" in line
+        for step in map(step_of, lines)
+        if step is not None
     }
-    return [steps[step] for step in sorted(steps)]
+    return [steps[number] for number in sorted(steps)]
 
 
 def keep_or_clear(made: Path, job_sha256: str) -> None:
@@ -296,9 +311,9 @@ def check_adapter(made: Path) -> None:
         sys.exit(f"the adapter of llamafactory-cli, {made / WEIGHTS}, is empty")
 
 
-def load_tokenizer(made: Path, settings: Settings) -> PreTrainedTokenizerBase:
+def load_tokenizer(made: Path | None, settings: Settings) -> PreTrainedTokenizerBase:
     """The tokenizer that it saved with the adapter, else the base's."""
-    saved = (made / "tokenizer_config.json").is_file()
+    saved = made is not None and (made / "tokenizer_config.json").is_file()
     tokenizer = AutoTokenizer.from_pretrained(
         made if saved else base_path(settings.base),
         revision=None if saved else settings.revision,
@@ -314,31 +329,55 @@ def question_of(row: dict[str, Any]) -> str:
     return "\n".join(part for part in (row["instruction"], row.get("input", "")) if part)
 
 
-def agree(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any], settings: Settings, shown: str) -> None:
+class Shown:
+    """The row that its log shows before it trains: what it gives and what it trains, and the row of ours that it is."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]]) -> None:
+        self.tokenizer = tokenizer
+        self.rows = rows
+        self.given = self.trained = ""
+        self.row: dict[str, Any] | None = None
+        self.problem = ""
+        """Why the row cannot be one of ours."""
+        self._words, self._size = list[str](), 0
+
+    def line(self, line: str) -> None:
+        """Look whether the row is complete with *line*."""
+        if self.given or self._size > _SHOWN:
+            return
+        self._words.append(line)
+        self._size += len(line)
+        found = _EXAMPLE.search("".join(self._words)) if line.startswith("labels:") else None
+        if found is None:
+            return
+        ids, labels = (json.loads(f"[{found[name]}]") for name in ("ids", "labels"))
+        start = next((place for place, label in enumerate(labels) if label >= 0), len(ids))
+        self.given, self.trained = self.tokenizer.decode(ids[:start]), self.tokenizer.decode(ids[start:])
+        fits = (row for row in self.rows if question_of(row) in self.given and row["output"] in self.trained)
+        self.row = max(fits, key=lambda row: len(question_of(row)), default=None)  # a question may be the end of another
+        if self.row is None:
+            self.problem = (
+                f"LLaMA-Factory was stopped before it trained: it would give {self.given!r} and train {self.trained!r}, "
+                "and no question and answer of the dataset are in that; name another template (template=, --template)"
+            )
+
+
+def agree(tokenizer: PreTrainedTokenizerBase, shown: Shown, settings: Settings) -> None:
     """Give the tokenizer a chat template that writes what was trained, if its own does not."""
-    found = _EXAMPLE.search(shown)
-    if found is None:
+    if shown.row is None:
         print("its log shows no row: whether the expert is asked as it was trained was not checked")
         return
-    ids, labels = (json.loads(f"[{found[name]}]") for name in ("ids", "labels"))
-    start = next((place for place, label in enumerate(labels) if label >= 0), len(ids))
-    trained = tokenizer.decode(ids[:start]), tokenizer.decode(ids[start:])
-    question = question_of(row)
+    question = question_of(shown.row)
     ours = prompt_of(tokenizer, question, settings.system)
-    if trained[0] == tokenizer.decode(encode(tokenizer, [ours])[0]):
+    if shown.given == tokenizer.decode(encode(tokenizer, [ours])[0]):
         print("the expert is asked with the very prompt that was trained")
         return
-    before, asked, between = trained[0].partition(question)
-    lead, said, end = trained[1].partition(row["output"])
-    if not asked or not said:
-        sys.exit(
-            f"LLaMA-Factory trained another prompt than the expert would be asked with, and not one around the question:\n"
-            f"{trained[0]!r}\nnot\n{ours!r}\nname another template (`text2expert export --template`)"
-        )
+    before, _, between = shown.given.partition(question)
+    lead, _, end = shown.trained.partition(shown.row["output"])
     tokenizer.chat_template = template_around(before, between, lead, end)
     print(
         f"LLaMA-Factory wrote another prompt than the base's own chat template; the expert's writes what was trained:\n"
-        f"{trained[0]!r}\nnot\n{ours!r}"
+        f"{shown.given!r}\nnot\n{ours!r}"
     )
 
 
