@@ -354,7 +354,8 @@ class Shown:
         start = next((place for place, label in enumerate(labels) if label >= 0), len(ids))
         self.given, self.trained = self.tokenizer.decode(ids[:start]), self.tokenizer.decode(ids[start:])
         fits = (row for row in self.rows if question_of(row) in self.given and row["output"] in self.trained)
-        self.row = max(fits, key=lambda row: len(question_of(row)), default=None)  # a question may be the end of another
+        # The longest, since a question may be the end of another.
+        self.row = max(fits, key=lambda row: len(question_of(row)), default=None)
         if self.row is None:
             self.problem = (
                 f"LLaMA-Factory was stopped before it trained: it would give {self.given!r} and train {self.trained!r}, "
