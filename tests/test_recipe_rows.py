@@ -229,6 +229,23 @@ def test_an_answer_goes_on_from_its_prompt(read, tokenizer):
     assert text_of(tokenizer, got) == (" (Why?<|end|>(", "So.<|end|>")
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Why is it so?", "why  is it SO", True),
+        ("Is the “main” valve open?", 'Is the "main" valve open', True),
+        ("Was ist das¿", "was ist das？", True),
+        ("Is it at -5 degrees?", "Is it at 5 degrees?", False),
+        ("Is it 1.5?", "Is it 15?", False),
+        ("कि?", "की?", False),  # scripts whose vowels are marks
+    ],
+)
+def test_what_makes_two_wordings_one(recipes, one, other, same):
+    """Nothing that changes what is asked."""
+    wording = recipes["rows"].wording
+    assert (wording(one) == wording(other)) == same
+
+
 # -- text and replay ---------------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,10 @@ SHOWN = 1200
 """Characters of an example that are printed."""
 
 
+MARKS = re.compile("[]\"'“”„‘’‚«»‹›.,;:?!¿¡…。、，；：？！؟،؛।()[]")
+"""They part and end sentences; signs that can make another question, as of a number below zero, are not among them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """A training example: what is given, and what is to be written after it."""
@@ -113,8 +117,9 @@ def show_examples(streams: Streams, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def wording(question: str) -> str:
-    """*question* without what makes no other question of it: case, punctuation and white space."""
-    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", question).casefold()))
+    """*question* without what makes no other question of it: case, marks of sentences and quotations, white space."""
+    plain = unicodedata.normalize("NFKC", question).casefold()
+    return " ".join(MARKS.sub(" ", plain).split())
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
