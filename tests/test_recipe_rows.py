@@ -180,6 +180,36 @@ def test_what_looks_like_an_order_is_left_out_and_counted(read, capsys):
     assert "1 rows with a control token of the base in their text" in said
 
 
+def test_answers_that_the_tokenizer_cannot_write_are_left_out(read, tokenizer, capsys):
+    """An expert that is trained on a token for anything unknown would write that token."""
+    from tokenizers import models
+
+    words = {"<|unk|>": 4, **{name: tokenizer.convert_tokens_to_ids(name) for name in tokenizer.all_special_tokens}}
+    vocabulary = {**words, **{letter: 5 + n for n, letter in enumerate("abcdefghijklmnopqrstuvwxyzAQWSĠĊ#:?.")}}
+    tokenizer._tokenizer.model = models.BPE(vocabulary, [], unk_token="<|unk|>")
+    tokenizer.add_special_tokens({"unk_token": "<|unk|>"})
+    streams = read([row("Why?", "So."), row("Why not?", "At 5.")])
+    assert [got.question for got in streams.gold] == ["Why?"]
+    assert "1 rows with characters that the base's tokenizer does not know" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("streams", "words"),
+    [
+        (
+            {"gold": [row("Why?", "So."), {"question": "Why?"}]},
+            "gold.jsonl, row 2: it has question; a row has the form",
+        ),
+        ({"replay": [{}]}, 'replay.jsonl, row 1: it has nothing; a row has the form .* or {"text"}'),
+        ({"replay": [{"text": None}]}, 'row 1: it has text; a row has the form {"text"}'),
+    ],
+)
+def test_a_row_of_another_form_is_named(read, streams, words):
+    """The file, the row, what it has and what it should have."""
+    with pytest.raises(SystemExit, match=words):
+        read(**streams)
+
+
 def test_an_order_in_the_system_prompt_is_refused(read):
     """The user wrote it, so the user is asked."""
     with pytest.raises(SystemExit, match=re.escape("system holds '<|end|>', which the base reads as an order")):

@@ -169,6 +169,9 @@ class _Reader:
                 self.left_out[name, "without their answerable twin"] += 1
                 continue
             where = f"{path}, row {number + 1}"
+            if not record.keys() >= {"instruction", "output"} and not isinstance(record.get("messages"), list):
+                forms = '{"instruction", "output"}' + (', {"messages"} or {"text"}' if stream == "replay" else "")
+                sys.exit(f"{where}: it has {', '.join(record) or 'nothing'}; a row has the form {forms}")
             pair = self.pair(record, where, f"{stream} {number}", stream, name, without)
             if pair:
                 pairs.append(pair)
@@ -183,7 +186,9 @@ class _Reader:
             row = Row(
                 **fields, given=array("i", given), completion=array("i", follows), length=len(given) + len(follows)
             )
-            if row.length > self.limit:
+            if self.tokenizer.unk_token_id in row.completion[:-1]:
+                self.left_out[name, "with characters that the base's tokenizer does not know"] += 1
+            elif row.length > self.limit:
                 self.left_out[name, f"longer than {self.limit} tokens"] += 1
             else:
                 rows.append(row)
@@ -226,7 +231,7 @@ class _Reader:
 
     def unfit(self, turns: list[Turn], question: str, without: AbstractSet[str]) -> str:
         """Why a row is not trained; empty when it is."""
-        if turns[-1]["role"] != "assistant" or not turns[-1]["content"].strip() or not question:
+        if not turns or turns[-1]["role"] != "assistant" or not turns[-1]["content"].strip() or not question:
             return "without a question or an answer"
         if any(self.control.search(turn["content"]) for turn in turns):
             return "with a control token of the base in their text"
@@ -277,6 +282,11 @@ class _Reader:
         """
         if not records:
             return []
+        for number, record in enumerate(records):
+            if not isinstance(record.get("text"), str):
+                sys.exit(
+                    f'{name}, row {number + 1}: it has {", ".join(record) or "nothing"}; a row has the form {{"text"}}'
+                )
         texts = [record["text"].strip() for record in records]
         ids = self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
         control = set(self.tokenizer.convert_tokens_to_ids(control_tokens(self.tokenizer)))
