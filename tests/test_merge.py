@@ -408,13 +408,15 @@ def test_a_failed_merge_says_why_and_leaves_nothing(taught, tmp_path, monkeypatc
 
 
 def test_questions_are_those_of_the_exam_and_the_golden_dataset_beside_the_adapter(tmp_path):
-    """At most two hundred, always the same; a question of both counts once."""
+    """On what was taught, at most two hundred, always the same; a question of both counts once."""
     adapter = tmp_path / "expert"
     gold = [GoldRecord(instruction=f"What is {number}?", input="In words.", output="?") for number in range(3)]
     write_jsonl(tmp_path / "golden_dataset.jsonl", [*gold, GoldRecord(instruction="Who?", output="I")])
-    write_jsonl(tmp_path / "exam.jsonl", [ExamQuestion(id="1", row="taught", question="Who?", answer="I")])
+    rows = {"taught": "Who?", "held_out": "Which one?", "never_asked": "Where?", "hand_written": "Why?"}
+    exam = [ExamQuestion(id=row, row=row, question=question, answer="I") for row, question in rows.items()]
+    write_jsonl(tmp_path / "exam.jsonl", exam)
     asked = expert_module._questions(adapter, None)
-    assert sorted(asked) == [*(f"What is {number}?\nIn words." for number in range(3)), "Who?"]
+    assert sorted(asked) == [*(f"What is {number}?\nIn words." for number in range(3)), "Which one?", "Who?"]
     many = [GoldRecord(instruction=f"What is {number}?", output="?") for number in range(300)]
     write_jsonl(tmp_path / "golden_dataset.jsonl", many)
     asked = expert_module._questions(adapter, None)
