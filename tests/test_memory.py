@@ -89,18 +89,21 @@ def test_what_fits_nowhere_is_tried_as_small_as_can_be(recipes, needs):
 CPU = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
 
 
-def room_of(recipes, tokens, switched):
+def room_of(recipes, tokens, switched, said=None):
     return recipes["memory"].Room(
-        micro_batch_tokens=tokens, activation_checkpointing=False, switch_on=lambda: switched.append(True)
+        micro_batch_tokens=tokens,
+        activation_checkpointing=False,
+        switch_on=lambda: switched.append(True),
+        say=[].append if said is None else said.append,
     )
 
 
-def test_running_out_of_memory_leads_to_smaller_steps_until_it_fits(recipes, capsys):
+def test_running_out_of_memory_leads_to_smaller_steps_until_it_fits(recipes):
     """Half the tokens while that is quick, then activations twice, then half again; each change is said."""
     import torch
 
-    switched, tried = [], []
-    room = room_of(recipes, 4096, switched)
+    switched, tried, said = [], [], []
+    room = room_of(recipes, 4096, switched, said)
 
     def calculate():
         tried.append((room.micro_batch_tokens, bool(switched)))
@@ -110,7 +113,8 @@ def test_running_out_of_memory_leads_to_smaller_steps_until_it_fits(recipes, cap
 
     assert room.attempt(calculate) == "done"
     assert tried == [(4096, False), (2048, False), (1024, False), (1024, True), (512, True)]
-    assert capsys.readouterr().out.count("the step is done again") == 4
+    assert len(said) == 4
+    assert said[-1] == f"out of memory ({CPU}); micro-batches hold 512 tokens from now on, and the step is done again"
 
 
 def test_it_gives_up_when_one_row_at_a_time_is_too_much(recipes):

@@ -375,6 +375,19 @@ def test_a_stage_ends_with_its_parent_even_when_that_is_killed(recipe, tmp_path)
     wait_until(lambda: not any(map(running, pids)))
 
 
+def test_what_a_stage_says_is_heard(recipe, capsys):
+    """Beside its bar, once, and without what would move the cursor."""
+    run(
+        recipe("""
+        with open(job.parent / "progress.jsonl", "w") as file:
+            print(json.dumps({"said": "the base is held in nf4\\x1b[2J"}), file=file)
+            print(json.dumps({"done": 1, "total": 2}), file=file)
+        finish()
+    """)
+    )
+    assert capsys.readouterr().err == "the base is held in nf4\\x1b[2J\n"
+
+
 def test_only_the_training_runs_in_several_processes(recipe):
     """Other stages, the exam's for one, are one process as ever."""
     job = recipe("open('runs.txt', 'a').write('x'); assert 'RANK' not in os.environ; finish()")

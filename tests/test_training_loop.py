@@ -79,8 +79,8 @@ def test_a_step_that_ran_out_of_memory_is_done_again_with_less(recipes, job, mon
     """Halfway through a step, with gradients of its first rows there; the losses are those of a run with room enough."""
     import torch
 
-    expected = train(recipes, job("whole", micro_batch_tokens=64))
-    folder = job("short", micro_batch_tokens=64)
+    expected = train(recipes, job("whole", micro_batch_tokens=64, epochs=3))
+    folder = job("short", micro_batch_tokens=64, epochs=3)
     scorer = recipes["loss"].Scorer
     loss, seen = scorer.loss, []
 
@@ -158,7 +158,7 @@ def killed_at(folder, steps):
     assert list((folder / "stages" / "train").glob("checkpoint-*")), "it was killed before its first checkpoint"
 
 
-EVERYTHING = {"precision": "nf4", "packing": True, "validation": "validation.jsonl", "evaluations": 6}
+EVERYTHING = {"precision": "nf4", "packing": True, "validation": "validation.jsonl", "evaluations": 6, "epochs": 20}
 
 
 def test_a_killed_training_goes_on_to_the_same_end(recipes, job):

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,8 @@ def weights_sha256(base: Path) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fit_to_train(settings: Settings, device: torch.device, free: float) -> Fit:
-    """How to hold the base and how much to calculate at once, so that training fits into *free* bytes; printed."""
+def fit_to_train(settings: Settings, device: torch.device, free: float, say: Callable[[str], None]) -> Fit:
+    """How to hold the base and how much to calculate at once, so that training fits into *free* bytes; *say* is told."""
     config = _config(settings.base, settings.revision)
     asked = Fit(
         precision=settings.precision,
@@ -52,7 +53,7 @@ def fit_to_train(settings: Settings, device: torch.device, free: float) -> Fit:
         activation_checkpointing=settings.activation_checkpointing,
     )
     twice = ", activations calculated twice" if chosen.activation_checkpointing else ""
-    print(
+    say(
         f"the base is held in {_said(chosen.precision, config)}: {needs.model(chosen.precision) / 1e9:.1f} GB and "
         f"{needs.adapter / 1e9:.1f} GB of adapter and optimizer, of {free / 1e9:.1f} GB free (estimated; in bf16 the base "
         f"would take {needs.model('bf16') / 1e9:.1f} GB); micro-batches of {chosen.micro_batch_tokens} tokens{twice}"

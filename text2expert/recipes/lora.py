@@ -3,9 +3,10 @@
     python lora.py stages/train/job.json
     accelerate launch --multi_gpu --num_processes 4 lora.py stages/train/job.json       one process a GPU
 
-Any causal language model of the Hugging Face hub, or a folder in its form, is a base. The loss is taken on the answers
-alone. A run that was killed goes on from its last checkpoint and ends with the weights it would have had: batches,
-noise and learning rate are functions of the seed and the step, and a checkpoint holds all the rest. Nothing is pickled.
+Any causal language model of the Hugging Face hub, or a folder in its form, is a base. Of a question, the loss is
+taken on its answer alone; of a text, on all of it. A run that was killed goes on from its last checkpoint and ends with
+the weights it would have had: batches, noise and learning rate are functions of the seed and the step, and a checkpoint
+holds all the rest. Nothing is pickled.
 """
 
 import json
@@ -77,7 +78,7 @@ def main(job: str) -> None:
     streams = read_streams(settings, tokenizer, window_of(settings.base, settings.revision))
     show_examples(streams, tokenizer)
 
-    fit = fit_to_train(settings, ranks.device, ranks.smallest(free_bytes(ranks.device)))
+    fit = fit_to_train(settings, ranks.device, ranks.smallest(free_bytes(ranks.device)), stage.say)
     base = load_base(settings.base, settings.revision, fit.precision, ranks.device)
     revision = getattr(base.config, "_commit_hash", None) or settings.revision
     model = add_lora(base, settings, revision)
@@ -94,6 +95,7 @@ def main(job: str) -> None:
         micro_batch_tokens=start.micro_batch_tokens if start else fit.micro_batch_tokens,
         activation_checkpointing=start.activation_checkpointing if start else fit.activation_checkpointing,
         switch_on=lambda: calculate_activations_twice(base),
+        say=stage.say,
     )
     training = Training(
         stage=stage,
@@ -148,7 +150,6 @@ def train(training: Training, state: State) -> State:
     """The training loop, from *state* to the end."""
     stage, settings, loader, room = training.stage, training.settings, training.loader, training.room
     optimizer = training.trained.optimizer
-    training.trained.model.train()
     weights = list(training.trained.weights.values())
     steps = min(math.ceil(settings.epochs * loader.per_epoch), settings.max_steps or sys.maxsize)
     began, saved = time.monotonic() - state.seconds, time.monotonic()
@@ -202,10 +203,10 @@ def train(training: Training, state: State) -> State:
 
 def gradients(training: Training, step: int) -> tuple[float, int]:
     """Add the gradients of this process's rows of a step to the weights; the rows' share of its loss, and their tokens."""
-    training.trained.optimizer.zero_grad()  # where memory ran out halfway, some are there
-    torch.manual_seed(
-        training.settings.seed + step * training.ranks.count + training.ranks.rank
-    )  # for bases with dropout
+    training.trained.model.train()
+    training.trained.optimizer.zero_grad()  # where memory ran out halfway, some gradients are there
+    # For bases with dropout.
+    torch.manual_seed(training.settings.seed + step * training.ranks.count + training.ranks.rank)
     loss, tokens = 0.0, 0
     for batch in micro_batches(training, step):
         with autocast(training.precision, training.ranks.device):
@@ -253,7 +254,6 @@ def asked(training: Training) -> tuple[int, int, float, int]:
         rows += batch.rows
         loss += summed
         tokens += len(batch.labels)
-    training.trained.model.train()
     return right, rows, loss, tokens
 
 
@@ -266,7 +266,7 @@ def judged(state: State, evaluation: Evaluation, training: Training) -> State:
     patience = training.settings.patience
     stops = bool(patience) and without_gain >= patience
     if stops:
-        print(f"no gain in {without_gain} evaluations: training ends after step {state.step}", flush=True)
+        training.stage.say(f"no gain in {without_gain} evaluations: training ends after step {state.step}")
     return replace(state, share=evaluation.share, without_gain=without_gain, stopped_early=stops)
 
 

@@ -125,16 +125,23 @@ class Room:
         micro_batch_tokens: Tokens that go through the model at once.
         activation_checkpointing: Whether activations are calculated twice.
         switch_on: Makes the model calculate its activations twice.
+        say: Is told of each change.
     """
 
     def __init__(
-        self, *, micro_batch_tokens: int, activation_checkpointing: bool, switch_on: Callable[[], None]
+        self,
+        *,
+        micro_batch_tokens: int,
+        activation_checkpointing: bool,
+        switch_on: Callable[[], None],
+        say: Callable[[str], None],
     ) -> None:
         self.micro_batch_tokens = micro_batch_tokens
         self.activation_checkpointing = activation_checkpointing
         self.largest = 0
         """Tokens of the largest micro-batch in the attempt that is going on, as whoever calculates notes them."""
         self._switch_on = switch_on
+        self._say = say
         if activation_checkpointing:
             switch_on()
 
@@ -175,7 +182,7 @@ class Room:
                 f"out of memory with one row at a time and activations calculated twice ({reason}): choose "
                 "precision='nf4', a smaller base, a smaller r, or a machine with more memory"
             )
-        print(f"out of memory ({reason}); {change}, and the step is done again", flush=True)
+        self._say(f"out of memory ({reason}); {change}, and the step is done again")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

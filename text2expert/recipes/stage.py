@@ -38,10 +38,17 @@ class Stage:
             **more: "loss", "tokens_per_second", "seconds_left", "memory_gb" (the most so far, in 10^9 bytes) and
                 "validation" (share of its answers that are right) are shown beside the bar.
         """
-        if not self.writes:
-            return
-        with open(self.folder / "progress.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps({"done": done, "total": total, **more}) + "\n")
+        self._append({"done": done, "total": total, **more})
+
+    def say(self, text: str) -> None:
+        """Tell *text* to whoever waits, and to the log."""
+        print(text, flush=True)
+        self._append({"said": text})
+
+    def _append(self, line: dict[str, Any]) -> None:
+        if self.writes:
+            with open(self.folder / "progress.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def finish(self, **results: object) -> None:
         """Write ``done.json``: from now on this stage is not run again for the same settings."""
