@@ -86,6 +86,57 @@ def test_what_fits_nowhere_is_tried_as_small_as_can_be(recipes, needs):
     assert (fit.precision, fit.micro_batch_tokens, fit.activation_checkpointing) == ("nf4", 256, True)
 
 
+@pytest.mark.parametrize(
+    ("asked", "gib", "has_bf16", "chosen"),
+    [
+        ("auto", 80, True, "bf16"),
+        ("auto", 24, True, "nf4"),
+        ("nf4", 80, True, "nf4"),
+        ("bf16", 24, True, "bf16"),  # as asked, with activations calculated twice
+        ("auto", 80, False, "fp32"),
+    ],
+)
+def test_the_choice_on_a_card_is_said(recipes, tmp_path, monkeypatch, asked, gib, has_bf16, chosen):
+    """With what it takes and what is free; a precision that is asked for is not argued with."""
+    import torch
+    from tiny import settings_of
+    from transformers import MistralConfig
+
+    MistralConfig().save_pretrained(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: has_bf16 or including_emulation)
+    settings = settings_of(recipes, base=str(tmp_path), precision=asked, r=64)
+    said = []
+    fit = recipes["loading"].fit_to_train(settings, torch.device("cuda"), gib * GIB, said.append)
+    assert fit.precision == chosen
+    assert fit.activation_checkpointing == (asked == "bf16")
+    size = {"bf16": "14.5", "nf4": "4.1", "fp32": "29.0"}[chosen]
+    assert f"{size} GB and 2.7 GB of adapter and optimizer, of {gib * GIB / 1e9:.1f} GB free" in said[0]
+    assert "in bf16 the base would take 14.5 GB" in said[0]
+
+
+def test_on_the_cpu_a_base_is_held_in_fp32_unless_asked_otherwise(recipes, tmp_path):
+    """bf16 is slower there; how much memory there is, is not asked."""
+    import torch
+    from tiny import settings_of
+    from transformers import MistralConfig
+
+    MistralConfig().save_pretrained(tmp_path)
+    for asked, chosen in (("auto", "fp32"), ("nf4", "nf4")):
+        settings = settings_of(recipes, base=str(tmp_path), precision=asked)
+        fit = recipes["loading"].fit_to_train(settings, torch.device("cpu"), float("inf"), lambda _: None)
+        assert (fit.precision, fit.micro_batch_tokens, fit.activation_checkpointing) == (chosen, 8192, False)
+
+
+def test_more_processes_than_gpus_are_refused(recipes, monkeypatch):
+    """Two on one card would wait for each other for ever."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(SystemExit, match="2 processes need as many GPUs, and this machine has 1: start fewer"):
+        recipes["ranks"].Ranks()
+
+
 CPU = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
 
 
