@@ -159,7 +159,7 @@ def _start(pumps, out):
     return subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
-def _wait_for(path, process, seconds=90):
+def _wait_for(path, process, seconds=300):
     for _ in range(int(seconds / 0.05)):
         if path.exists():
             return
