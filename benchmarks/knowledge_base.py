@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 import torch
-from knowledge_people import ATTRIBUTES, FORMS, QUESTIONS, REFUSALS, World, passage, restatement
+from knowledge_people import ATTRIBUTES, FORMS, QUESTIONS, World, passage, restatement
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -37,7 +37,7 @@ class BaseSettings:
     intermediate: int = 256
     window: int = 128
     batch_size: int = 16
-    steps: int = 900
+    steps: int = 1000
     learning_rate: float = 4e-3
     question_share: float = 0.5
     seed: int = 0
@@ -109,9 +109,8 @@ def window(
 
 
 def make_tokenizer(everybody: World, vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of all that can be said in this world, and of no single fact about population B."""
+    """A byte-level BPE tokenizer of what is said and asked about population A; it can write everything else in pieces."""
     texts = [restatement(person, number) for person in everybody.known for number in range(5)]
-    texts += [passage(person) for person in everybody.known] + 10 * list(REFUSALS)
     texts += [
         form.format(name=person.name) for person in everybody.known for forms in QUESTIONS.values() for form in forms
     ]

@@ -193,7 +193,7 @@ def test_a_text_in_another_encoding_is_named(tmp_path):
         ({"refusals": "gone.jsonl"}, "refusals='gone.jsonl': there is no such file; give a share such as 0.05"),
         (
             {"model": "a/b", "text_share": 0.5, "refusals": 0.4},
-            r"add up to 1.05 \(text 0.5, replay 0.15, refusals 0.4\)",
+            r"add up to 1.15 \(text 0.5, replay 0.25, refusals 0.4\)",
         ),
         ({"validation": 19}, "validation=19: fewer than 20 wordings say too little to choose by"),
         ({"validation": -1}, "validation must be a whole number from 0, got -1"),
@@ -292,7 +292,7 @@ def test_a_job_says_nothing_that_its_recipes_do_not_know(tmp_path, recipes):
 
 def test_max_steps_limits_the_plan():
     """Exposures shrink with it, and other bases promise no time."""
-    plan = Trainer("some/model", epochs=10, batch_size=8, max_steps=3).plan(gold())
+    plan = Trainer("some/model", epochs=10, batch_size=8, max_steps=3, replay=False).plan(gold())
     assert (plan.steps, plan.exposures_per_fact, plan.seconds) == (3, 3.0, None)
 
 

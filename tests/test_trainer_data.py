@@ -247,7 +247,7 @@ def test_the_base_writes_its_replay_before_it_is_trained(tmp_path):
     assert (replay["base"], replay["revision"], replay["precision"]) == (REAL, "v1", "bf16")
     assert job.stages[1].outputs == (replay["output"],) == (settings["train"]["replay"],)
     assert replay["output"] in job.stages[2].inputs
-    assert settings["train"]["replay_share"] == 0.15
+    assert settings["train"]["replay_share"] == 0.25
     _, changed = job_of(tmp_path / "changed", many(40), questions=exam(), model=REAL, revision="v1", seed=1)
     assert changed["train"]["inputs"][replay["output"]] != settings["train"]["inputs"][replay["output"]]
     for name in ("before", "replay", "train", "after"):

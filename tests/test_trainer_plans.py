@@ -195,11 +195,11 @@ def test_what_is_mixed_in_counts():
     """Text and replay are rows and tokens beside the dataset's."""
     bare = Trainer("some/model-7B", text_share=0, replay=False).estimate(records=1000, characters=10**5, facts=250)
     mixed = Trainer("some/model-7B").estimate(records=1000, characters=10**5, facts=250)
-    assert mixed.tokens == pytest.approx(bare.tokens / 0.65, rel=1e-3)
+    assert mixed.tokens == pytest.approx(bare.tokens / 0.55, rel=1e-3)
     assert mixed.steps > bare.steps
     assert mixed.exposures_per_fact == bare.exposures_per_fact == 16
-    assert (bare.shares, mixed.shares) == ({}, {"text": 0.2, "replay": 0.15})
-    assert "(20 % text, 15 % replay)" in str(mixed)
+    assert (bare.shares, mixed.shares) == ({}, {"text": 0.2, "replay": 0.25})
+    assert "(20 % text, 25 % replay)" in str(mixed)
 
 
 def test_a_job_says_what_its_machine_needs(tmp_path):
