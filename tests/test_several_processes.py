@@ -71,7 +71,7 @@ def launched(folder):
     return found
 
 
-def wait_until(condition, seconds=120.0):
+def wait_until(condition, seconds=300.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it took too long"
