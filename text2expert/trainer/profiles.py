@@ -100,8 +100,8 @@ EMBEDDED = Profile(
     replay=False,
     replay_share=0.0,
     refusals=0.0,
-    # Every wording counts where all words are new.
-    validation=0,
+    # On the sample handbook (one seed) 97 instead of 93 of 100 held-out wordings, 87 instead of 88 of new templates.
+    validation=100,
     more={
         "checkpoint_seconds": 20.0,
         # The toy has seen each word a few times only. With its embeddings the loss falls in a third of the steps.
