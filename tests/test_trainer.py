@@ -106,7 +106,7 @@ def test_a_file_edited_by_hand_trains(tmp_path):
     runner = Recorder()
     with pytest.raises(RunnerError, match="stopped here"):
         Trainer(runner=runner).train(path, folder=tmp_path / "run")
-    assert runner.job.stages[-1].inputs == ("stages/inputs/mine.jsonl",)
+    assert runner.job.stages[-1].inputs == ("stages/inputs/gold_mine.jsonl",)
 
 
 def test_the_default_folder_is_the_run_folder_or_named_after_the_dataset(tmp_path, monkeypatch):

@@ -3,14 +3,16 @@
 import json
 from collections import Counter
 
+import attrs
 import pytest
 from deck import exam, gold, job_of, text
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import tokenizer_of
 
 from text2expert.errors import InputError, RecordError
 from text2expert.records import Chunk, ExamQuestion, GoldRecord, read_jsonl, write_jsonl
-from text2expert.trainer import Trainer, materials
+from text2expert.trainer import CHAT_TEMPLATE, Trainer, materials
 
 REAL = "some/model-1B"
 
@@ -277,11 +279,30 @@ def test_a_file_is_replayed_as_it_is(tmp_path):
     path.write_text('{"text": "The sun rises in the east."}\n')
     job, settings = job_of(tmp_path / "run", many(40), model=REAL, replay=path, replay_share=0.3)
     assert [stage.name for stage in job.stages] == ["train"]
-    assert settings["train"]["replay"] == "stages/inputs/general.jsonl"
+    assert settings["train"]["replay"] == "stages/inputs/replay_general.jsonl"
     assert settings["train"]["replay_share"] == 0.3
-    assert (tmp_path / "run" / "stages/inputs/general.jsonl").read_bytes() == path.read_bytes()
+    assert (tmp_path / "run" / "stages/inputs/replay_general.jsonl").read_bytes() == path.read_bytes()
     _, without = job_of(tmp_path / "without", many(40), model=REAL, replay=False)
     assert not {"replay", "replay_share"} & set(without["train"])
+
+
+def test_files_of_one_name_stay_two(tmp_path):
+    """A replay that is called as the dataset is, or as a file of ours, does not take its place."""
+    source = tmp_path / "deck.txt"
+    source.write_text(text())
+    for name in ("gold", "text", "validation", "refusals"):
+        folders = [tmp_path / name / which for which in ("mine", "general", "run")]
+        for folder in folders:
+            folder.mkdir(parents=True)
+        mine, general, run = folders[0] / f"{name}.jsonl", folders[1] / f"{name}.jsonl", folders[2]
+        write_jsonl(mine, many(40))
+        general.write_text('{"text": "The sun rises in the east."}\n')
+        Trainer(REAL, replay=general, validation=20).job(run, mine, [source])
+        settings = json.loads((run / "stages/train/job.json").read_bytes())
+        assert (run / settings["gold"]).read_bytes() == mine.read_bytes()
+        assert (run / settings["replay"]).read_bytes() == general.read_bytes()
+        assert rows_of(run, settings) == [text()]
+        assert len(list(read_jsonl(run / settings["validation"], GoldRecord))) == 20
 
 
 # Refusals
@@ -322,6 +343,19 @@ def test_refusals_of_ones_own_are_completed(tmp_path):
     assert made["output"]
     assert made["twin"] in {record.item for record in gold()}
     assert settings["train"]["refusals_share"] == 0.05
+
+
+def test_refusals_beside_a_dataset_without_items_are_trained(recipes, tmp_path, monkeypatch):
+    """{"instruction", "output"} is all that a row needs: none of its refusals is left out for want of a twin."""
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"instruction": "How often is the flag checked?"}\n')
+    records = [attrs.evolve(record, item="", fact="") for record in gold()]
+    _, settings = job_of(tmp_path / "run", records, model=REAL, refusals=path, replay=False)
+    monkeypatch.chdir(tmp_path / "run")
+    tokenizer = tokenizer_of(recipes)
+    tokenizer.chat_template = CHAT_TEMPLATE
+    streams = recipes["rows"].read_streams(recipes["settings"].Settings(**settings["train"]), tokenizer)
+    assert [row.question for row in streams.refusal] == ["How often is the flag checked?"]
 
 
 # LLaMA-Factory

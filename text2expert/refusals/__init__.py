@@ -12,8 +12,8 @@ question that the texts answer is refused. Numbers are never changed: a rule may
 texts of other languages there are few or none.
 """
 
-from text2expert.refusals.making import Refusal, load, near_misses
+from text2expert.refusals.making import Refusal, item_of, load, near_misses
 from text2expert.refusals.turning import Kind
 from text2expert.refusals.wordings import WORDINGS
 
-__all__ = ["WORDINGS", "Kind", "Refusal", "load", "near_misses"]
+__all__ = ["WORDINGS", "Kind", "Refusal", "item_of", "load", "near_misses"]

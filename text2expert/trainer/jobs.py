@@ -33,7 +33,7 @@ def write(
 ) -> Job:
     """Write the job of training on *records*, the contents of *gold*; see `text2expert.trainer.Trainer.job`."""
     files.make_folder(folder)
-    return _Writer(chosen, records, folder, stages.bring(folder, gold)).job(texts, questions)
+    return _Writer(chosen, records, folder, stages.bring(folder, gold, "gold")).job(texts, questions)
 
 
 @attrs.define
@@ -79,7 +79,7 @@ class _Writer:
 
     def _base(self, texts: Sequence[Path]) -> str:
         """The stage that makes the toy; its key."""
-        paths = [stages.bring(self.folder, text, number) for number, text in enumerate(texts)]
+        paths = [stages.bring(self.folder, text, str(number)) for number, text in enumerate(texts)]
         for path in paths:
             materials.read_text(self.folder / path)
         read = [*paths, self.gold]
@@ -210,7 +210,7 @@ class _Writer:
         if chosen.replay == "self":
             settings["replay"] = REPLAY
         elif chosen.replay:
-            settings["replay"] = path = stages.bring(self.folder, Path(chosen.replay))
+            settings["replay"] = path = stages.bring(self.folder, Path(chosen.replay), "replay")
             written.append(path)
         plan = estimates.plan(chosen, self.records, validation, rows if "text" in shares else [])
         return _Data(settings=settings, written=written, plan=plan)
@@ -233,8 +233,12 @@ class _Writer:
         if not made:
             say("No refusals are trained: none can be made from these questions (the rules are English).")
             return ""
+        # Rows of a dataset that names no items are none of them: their refusals would be left out for want of a twin.
+        nameless = {refusals.item_of(record) for record in self.records if not record.item}
         path = stages.place(self.folder, "refusals.jsonl")
-        write_jsonl(self.folder / path, made)
+        write_jsonl(
+            self.folder / path, (attrs.evolve(each, twin="") if each.twin in nameless else each for each in made)
+        )
         return path
 
 

@@ -15,13 +15,15 @@ INPUTS = "stages/inputs"
 PROMPTS = "stages/prompts.jsonl"
 
 
-def bring(folder: Path, path: Path, number: int | None = None) -> str:
-    """*path* relative to *folder*; a file from elsewhere is copied in first, so that the job can be carried."""
+def bring(folder: Path, path: Path, kind: str) -> str:
+    """*path* relative to *folder*; a file from elsewhere is copied in first, so that the job can be carried.
+
+    What *kind* of file it is tells the copy from others: two files of one name would become one.
+    """
     inside, outside = folder.resolve(), path.resolve()
     if outside.is_relative_to(inside):
         return outside.relative_to(inside).as_posix()
-    prefix = "" if number is None else f"{number}_"
-    copy = place(folder, f"{prefix}{files.safe_name(path.name)}")
+    copy = place(folder, f"{kind}_{files.safe_name(path.name)}")
     try:
         shutil.copyfile(path, folder / copy)
     except FileNotFoundError as error:
