@@ -106,7 +106,8 @@ RANKED = (
         texts=_FULL,
         arguments={"replay": "all", "refusals": "strangers", "validation": 0},
     ),
-    Recipe(name=DEFAULT, wordings=5, texts=_FULL),
+    # So small a base writes its replay only where that is asked for.
+    Recipe(name=DEFAULT, wordings=5, texts=_FULL, arguments={"replay": "self"}),
 )
 """Where an argument is None or left out, it is the Trainer's own default for a base with weights."""
 
