@@ -11,6 +11,7 @@ import text2expert
 PACKAGE = Path(text2expert.__file__).parent
 RECIPES = sorted((PACKAGE / "recipes").glob("*.py"))
 ALLOWED = {"torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors", "tokenizers", "jinja2"}
+ALLOWED |= {"numpy", "psutil"}  # accelerate's own requirements
 
 
 def _imported(path):
