@@ -352,6 +352,18 @@ def test_the_modelfile_asks_ollama_in_the_words_of_the_template(recipes, merged)
     assert answer == "{{ .Response }}<|end|>"
 
 
+def test_a_template_that_holds_the_system_prompt_is_not_given_it_twice(recipes, merged):
+    """What was trained with LLaMA-Factory may have a template that was made around its one system prompt."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(merged.path)
+    tokenizer.chat_template = recipes["llamafactory"].template_around("You know the ship.\n", "\n", "", "<|end|>")
+    lines = recipes["modelfile"].modelfile(tokenizer, [3], {"system": "You know the ship."})
+    asked = "You know the ship.\n{{ .Prompt }}\n"
+    template = f"{{{{ if .System }}}}{asked}{{{{ else }}}}{asked}{{{{ end }}}}{{{{ .Response }}}}<|end|>"
+    assert lines.startswith(f'FROM .\nTEMPLATE """{template}"""\nPARAMETER stop')
+
+
 # The place -----------------------------------------------------------------------------------------------------------
 
 

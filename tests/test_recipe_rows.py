@@ -20,6 +20,10 @@ NO_SYSTEM_ROLE = (
     "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     "[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
 )
+NO_SYSTEM_WORD = (
+    "{% for m in messages %}{% if m.role != 'system' %}[{{ m.role }}]{{ m.content }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
 
 
 @pytest.fixture
@@ -74,6 +78,8 @@ def text_of(tokenizer, row):
             "[user]Be brief.\n\nWhy?[assistant]",
             "So.<|end|>",  # and no end of turn: the tokenizer's own
         ),
+        # One that is left out without a word.
+        (NO_SYSTEM_WORD, "Be brief.", "[user]Be brief.\n\nWhy?[assistant]", "So.<|end|>"),
         # A finished turn that is written in another way than an open one, with an end that is text and nothing more.
         (
             "{% for m in messages %}<{{ m.content }}>{% endfor %}{% if add_generation_prompt %}think{% endif %}",
@@ -193,6 +199,32 @@ def test_answers_that_the_tokenizer_cannot_write_are_left_out(read, tokenizer, c
     assert "1 rows with characters that the base's tokenizer does not know" in capsys.readouterr().out
 
 
+def test_chats_that_are_no_text_or_no_chat_to_the_base_are_left_out(read, tokenizer, capsys):
+    """Calls of tools in somebody's log, and a role that the base does not know, do not end a training."""
+    asked, answered = {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}
+    chats = [
+        [asked, {"role": "assistant", "content": None, "tool_calls": []}],
+        [{"role": "user", "content": [{"type": "text", "text": "Why?"}]}, answered],
+        [{"role": "system", "content": "Be brief."}, asked, answered],
+        [asked, answered],
+    ]
+    tokenizer.chat_template = NO_SYSTEM_ROLE
+    streams = read([row("Who?", "Me.")], replay=[{"messages": chat} for chat in chats])
+    assert [got.question for got in streams.replay] == ["Why?"]
+    said = capsys.readouterr().out
+    assert "2 rows with turns that are no text" in said
+    assert "1 rows that the base's chat template cannot write" in said
+
+
+def test_a_tokenizer_without_an_end_is_refused_in_words(read, tokenizer):
+    """Our own template writes it, and so does many a base's."""
+    tokenizer.eos_token = None
+    with pytest.raises(
+        SystemExit, match=r"row 1: the base's chat template cannot write it .* has no eos_token; set one"
+    ):
+        read()
+
+
 @pytest.mark.parametrize(
     ("streams", "words"),
     [
@@ -201,6 +233,10 @@ def test_answers_that_the_tokenizer_cannot_write_are_left_out(read, tokenizer, c
             "gold.jsonl, row 2: it has question; a row has the form",
         ),
         ({"replay": [{}]}, 'replay.jsonl, row 1: it has nothing; a row has the form .* or {"text"}'),
+        ({"replay": [5]}, "replay.jsonl, row 1: a row is an object in braces, and this is 5"),
+        ({"replay": [row("Why?", None)]}, "row 1: it has instruction, input, output; .* all of them texts"),
+        ({"replay": [row("Why?", "So.", input=5)]}, "row 1: it has instruction, input, output; .* all of them texts"),
+        ({"replay": [{"messages": [{"from": "human", "value": "Why?"}]}]}, "messages of role and content"),
         ({"replay": [{"text": None}]}, 'row 1: it has text; a row has the form {"text"}'),
     ],
 )

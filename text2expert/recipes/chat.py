@@ -67,7 +67,11 @@ def _render(
     if not system:
         return render(list(turns))
     try:
-        return render([{"role": "system", "content": system}, *turns])
-    except TemplateError:  # some bases know no system role; there its words go before the question
-        first = {"role": "user", "content": f"{system}\n\n{turns[0]['content']}"}
-        return render([first, *turns[1:]])
+        text = render([{"role": "system", "content": system}, *turns])
+    except TemplateError:
+        text = ""
+    if system.strip() in text:
+        return text
+    # Some bases know no system role, and refuse one or leave it out; there its words go before the question.
+    first = {"role": "user", "content": f"{system}\n\n{turns[0]['content']}"}
+    return render([first, *turns[1:]])

@@ -21,14 +21,18 @@ def modelfile(tokenizer: PreTrainedTokenizerBase, ends: list[int], trained: dict
         trained: What it was trained with: its system prompt, and the tokens of its longest answer.
         weights: A GGUF file or a folder, relative to the Modelfile.
     """
-    with_system, without = (_prompt(tokenizer, system) for system in (SYSTEM, ""))
+    system, without = trained.get("system"), _prompt(tokenizer, "")
+    if system and system in without:  # a template made for the prompt that was trained, which holds it
+        system, with_system = None, without
+    else:
+        with_system = _prompt(tokenizer, SYSTEM)
     # The answer stands once and last: Ollama cuts the template there for the turn that it is to write. What space comes
     # before it, the model writes itself.
     answer = completion_of(tokenizer, QUESTION, ANSWER, "").lstrip()
     template = f"{{{{ if .System }}}}{with_system}{{{{ else }}}}{without}{{{{ end }}}}{answer}"
     lines = [f"FROM {weights}", f'TEMPLATE """{template}"""']
-    if trained.get("system"):
-        lines.append(f'SYSTEM """{trained["system"]}"""')
+    if system:
+        lines.append(f'SYSTEM """{system}"""')
     lines += [f'PARAMETER stop "{token}"' for token in tokenizer.convert_ids_to_tokens(ends)]
     lines.append("PARAMETER temperature 0")
     if "max_new_tokens" in trained:

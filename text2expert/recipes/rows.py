@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from chat import Turn, control_tokens, conversation_of
+from jinja2 import TemplateError
 from settings import Settings
 from stage import read_jsonl
 from target import target_of
@@ -162,16 +163,19 @@ class _Reader:
         """
         pairs, plain = [], []
         for number, record in enumerate(read_jsonl(path)):
+            where = f"{path}, row {number + 1}"
+            if not isinstance(record, dict):
+                sys.exit(f"{where}: a row is an object in braces, and this is {record!r:.80}")
             if stream == "replay" and "text" in record:
                 plain.append(record)
                 continue
             if twins is not None and record.get("twin") and record["twin"] not in twins:
                 self.left_out[name, "without their answerable twin"] += 1
                 continue
-            where = f"{path}, row {number + 1}"
-            if not record.keys() >= {"instruction", "output"} and not isinstance(record.get("messages"), list):
+            if not _has_form(record):
                 forms = '{"instruction", "output"}' + (', {"messages"} or {"text"}' if stream == "replay" else "")
-                sys.exit(f"{where}: it has {', '.join(record) or 'nothing'}; a row has the form {forms}")
+                what = ", all of them texts" + (", messages of role and content" if stream == "replay" else "")
+                sys.exit(f"{where}: it has {', '.join(record) or 'nothing'}; a row has the form {forms}{what}")
             pair = self.pair(record, where, f"{stream} {number}", stream, name, without)
             if pair:
                 pairs.append(pair)
@@ -202,19 +206,31 @@ class _Reader:
     ) -> tuple[dict[str, Any], str] | None:
         """The fields of a row and its completion as text; None where it is left out."""
         system = self.settings.system
-        if "messages" in record:
+        if _has_turns(record):
             # As it was written: with its own system prompt or with none.
             turns, system = [{"role": turn["role"], "content": turn["content"]} for turn in record["messages"]], ""
         else:
             question = "\n".join(part for part in (record["instruction"], record.get("input") or "") if part).strip()
             answer = target_of(record, self.settings.reasoning, self.settings.short_answer)
             turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        if not all(isinstance(turn["content"], str) for turn in turns):
+            self.left_out[name, "with turns that are no text (calls of tools, pictures)"] += 1
+            return None
         question = next((turn["content"] for turn in reversed(turns) if turn["role"] == "user"), "").strip()
         reason = self.unfit(turns, question, without)
         if reason:
             self.left_out[name, reason] += 1
             return None
-        prompt, completion = conversation_of(self.tokenizer, turns, system)
+        try:
+            prompt, completion = conversation_of(self.tokenizer, turns, system)
+        except TemplateError as error:  # such as a role that the base does not know
+            if stream != "replay":
+                known = "give a base or a tokenizer whose chat template can"
+                missing = "the tokenizer has no eos_token; set one in its tokenizer_config.json"
+                advice = known if self.tokenizer.eos_token else missing
+                sys.exit(f"{where}: the base's chat template cannot write it ({error}): {advice}")
+            self.left_out[name, "that the base's chat template cannot write"] += 1
+            return None
         changed = self.changed(turns, prompt, completion)
         if changed and stream == "replay":  # not the user's own rows
             self.left_out[name, "changed by the chat template"] += 1
@@ -325,6 +341,18 @@ class _Reader:
     def reasons(self, name: str) -> str:
         """What was left out, in words."""
         return ", ".join(f"{count} rows {reason}" for (of, reason), count in self.left_out.items() if of == name)
+
+
+def _has_form(record: dict[str, Any]) -> bool:
+    """Whether *record* is a question and its answer, or turns."""
+    if _has_turns(record):
+        return all(isinstance(turn, dict) and turn.keys() >= {"role", "content"} for turn in record["messages"])
+    more = (record.get(name) or "" for name in ("input", "short_answer", "reasoning"))
+    return all(isinstance(text, str) for text in (record.get("instruction"), record.get("output"), *more))
+
+
+def _has_turns(record: dict[str, Any]) -> bool:
+    return isinstance(record.get("messages"), list)
 
 
 def _pieces(tokens: list[int], size: int) -> Iterator[list[int]]:
