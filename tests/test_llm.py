@@ -682,7 +682,7 @@ class TestNames:
             {"extras": {"when": time}},
             {"provider": ScriptedProvider([]), "api_key": "sk"},
         ],
-        ids=str,
+        ids=lambda wrong: "-".join(wrong),
     )
     def test_a_setting_that_cannot_be_used_is_named(self, wrong):
         """With its value and what is allowed."""
