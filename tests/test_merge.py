@@ -364,6 +364,24 @@ def test_a_template_that_holds_the_system_prompt_is_not_given_it_twice(recipes, 
     assert lines.startswith(f'FROM .\nTEMPLATE """{template}"""\nPARAMETER stop')
 
 
+def test_an_expert_is_asked_on_the_commit_that_it_was_trained_on(recipes, tmp_path, monkeypatch):
+    """The exam after training, too: a branch of the hub may move on in between."""
+    random_adapter(recipes, tmp_path)
+    path = tmp_path / "expert" / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "revision": "c" * 40}))
+    loaded, load_base = [], recipes["answer"].load_base
+
+    def noted(base, revision, *more):
+        loaded.append(revision)
+        return load_base(base, revision, *more)
+
+    monkeypatch.setattr(recipes["answer"], "load_base", noted)
+    settings = {"base": str(tmp_path / "base"), "revision": "main"}
+    recipes["answer"].Answerer(recipes["answer"].Settings(**settings, adapter=str(tmp_path / "expert")))
+    recipes["answer"].Answerer(recipes["answer"].Settings(**settings))
+    assert loaded == ["c" * 40, "main"]
+
+
 # The place -----------------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,7 @@
 """QLoRA on the CPU: a tiny base in 4 bits, trained as a large one is on a GPU."""
 
+import shutil
+
 import pytest
 from tiny import llama, settings_of, tokenizer_of
 
@@ -72,6 +74,18 @@ def assert_alike(got, expected):
     for name, gradient in expected[1].items():
         error = (got[1][name] - gradient).norm() / gradient.norm()
         assert error < 0.02, name
+
+
+def test_pickled_weights_are_not_loaded(recipes, base, tmp_path):
+    """Nobody is asked to convert them, either; the message says what to do."""
+    import torch
+
+    for path in base.iterdir():
+        if path.suffix != ".safetensors":
+            shutil.copyfile(path, tmp_path / path.name)
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(SystemExit, match=r"holds no weights in safetensors, and pickled ones \(\.bin\) are not loaded"):
+        recipes["loading"].load_base(str(tmp_path), None, "fp32", torch.device("cpu"))
 
 
 def test_all_layers_but_the_head_are_in_four_bits_quantised_twice(recipes, base):

@@ -417,6 +417,18 @@ def test_replay_that_the_template_changes_is_left_out(read, tokenizer, capsys):
     assert "1 rows changed by the chat template" in capsys.readouterr().out
 
 
+def test_what_is_lost_is_told_and_what_is_held_out_is_not(recipes, tokenizer, tmp_path):
+    """A row that is too long would be missed by whoever waits for the training; one that validation asks is not."""
+    write(tmp_path / "gold.jsonl", [row("Why?", "So."), row("Who?", "Me."), row("Long?", "very " * 200)])
+    write(tmp_path / "asked.jsonl", [row("who", "Me.")])
+    files = {"gold": str(tmp_path / "gold.jsonl"), "validation": str(tmp_path / "asked.jsonl")}
+    told = []
+    recipes["rows"].read_streams(settings_of(recipes, **files), tokenizer, say=told.append)
+    assert told == []
+    recipes["rows"].read_streams(settings_of(recipes, **files), tokenizer, 99, say=told.append)
+    assert told == [f"left out of {files['gold']}: 1 rows asked in validation, 1 rows longer than 99 tokens"]
+
+
 def test_a_golden_dataset_reads_as_the_package_writes_it(recipes, tokenizer, tmp_path):
     """Item and fact of every record reach its row, by which wordings are kept apart."""
     records = [*gold(), GoldRecord(instruction="Alone?", output="Yes.")]

@@ -179,6 +179,28 @@ def test_a_killed_training_goes_on_to_the_same_end(recipes, job):
     }
 
 
+def test_what_goes_on_has_the_base_that_it_began_with(recipes, job, monkeypatch):
+    """Though more memory is free by then, and the branch has moved on."""
+    lora = recipes["lora"]
+    folder, tell = job(checkpoint_seconds=0.0), lora.tell
+
+    def killed(training, state, steps):
+        tell(training, state, steps)
+        if state.step == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(lora, "tell", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipes, folder)
+    monkeypatch.setattr(lora, "tell", tell)
+    path = folder / "stages" / "train" / "checkpoint-00000002" / "state.json"
+    state = json.loads(path.read_bytes())
+    assert (state["precision"], state["revision"]) == ("fp32", None)
+    path.write_text(json.dumps({**state, "precision": "bf16", "revision": "0" * 40}))
+    said = train(recipes, folder)
+    assert (said["precision"], said["revision"], said["steps"]) == ("bf16", "0" * 40, 30)
+
+
 # -- validation --------------------------------------------------------------------------------------------------------
 
 

@@ -43,6 +43,12 @@ def read_training(base: str, adapter: str | None) -> dict[str, Any]:
     return read_object(adapter or base, "training_args.json")
 
 
+def revision_of(adapter: str | None) -> str | None:
+    """The commit of the base that the adapter was trained on, where it is known: a branch may have moved on since."""
+    revision: str | None = read_object(adapter, "adapter_config.json").get("revision")
+    return revision
+
+
 def load_tokenizer(
     base: str, revision: str | None, adapter: str | None, default_chat_template: str = ""
 ) -> PreTrainedTokenizerBase:

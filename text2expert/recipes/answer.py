@@ -23,7 +23,7 @@ from typing import Any, Literal, TextIO
 
 import torch
 from accelerate.utils.memory import clear_device_cache
-from adapters import attach, cpu_precision, end_tokens, load_tokenizer, read_training, size_in_bf16
+from adapters import attach, cpu_precision, end_tokens, load_tokenizer, read_training, revision_of, size_in_bf16
 from chat import prompt_of
 from loading import autocast, load_base, precision_to_ask
 from memory import free_bytes, is_out_of_memory
@@ -64,18 +64,15 @@ class Answerer:
         self.reasoning = trained.get("reasoning", "none")
         self.batch_size = settings.batch_size
         self.max_new_tokens = trained.get("max_new_tokens", settings.max_new_tokens)
-        self.tokenizer = load_tokenizer(
-            settings.base, settings.revision, settings.adapter, settings.default_chat_template
-        )
+        revision = revision_of(settings.adapter) or settings.revision
+        self.tokenizer = load_tokenizer(settings.base, revision, settings.adapter, settings.default_chat_template)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.precision = precision_to_ask(
-            settings.base, settings.revision, settings.precision, device, free_bytes(device)
-        )
+        self.precision = precision_to_ask(settings.base, revision, settings.precision, device, free_bytes(device))
         if self.precision == "nf4" and not settings.quantisation:
             device = torch.device("cpu")
-            self.precision = cpu_precision(size_in_bf16(settings.base, settings.revision))
+            self.precision = cpu_precision(size_in_bf16(settings.base, revision))
             print(f"not quantised, it does not fit on the GPU: in {self.precision} on the CPU", flush=True)
-        model = load_base(settings.base, settings.revision, self.precision, device)
+        model = load_base(settings.base, revision, self.precision, device)
         self.window = getattr(model.config.get_text_config(), "max_position_embeddings", sys.maxsize)
         self.kept = min(self.max_new_tokens, self.window // 2)  # of a small window, half is the question's
         # A base's own sampling settings would come back for every value that is not set here.

@@ -35,6 +35,10 @@ class State:
     threads: int
     micro_batch_tokens: int
     activation_checkpointing: bool
+    precision: str
+    """Which the base was held in: what is free may be more or less when a run goes on."""
+    revision: str | None
+    """Of the base on the hub, where a branch moves on."""
     tokens: int = 0
     loss: float = 0.0
     share: float = 0.0
@@ -98,14 +102,20 @@ def checkpoints(stage: Stage) -> list[Path]:
     return sorted(path for path in stage.folder.glob("checkpoint-*") if path.suffix != ".tmp")
 
 
-def resume(stage: Stage, trained: Trained, log: Path) -> State | None:
-    """Go back to the last checkpoint of this very job; None, and an empty log, when there is none."""
+def last(stage: Stage) -> tuple[Path, State] | None:
+    """The last checkpoint of this very job and where it stands; None when there is none."""
     for folder in reversed(checkpoints(stage)):
         values = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        if values.pop("job_sha256") != stage.job_sha256:
-            continue
-        best = values.pop("best")
-        state = State(**values, best=Evaluation(**best) if best else None)
+        if values.pop("job_sha256") == stage.job_sha256:
+            best = values.pop("best")
+            return folder, State(**values, best=Evaluation(**best) if best else None)
+    return None
+
+
+def resume(stage: Stage, trained: Trained, log: Path) -> State | None:
+    """Go back to the last checkpoint of this very job; None, and an empty log, when there is none."""
+    if found := last(stage):
+        folder, state = found
         trained.load(load_file(folder / "weights.safetensors"))
         trained.best = load_file(folder / "best.safetensors")
         for key, value in load_file(folder / "optimizer.safetensors").items():

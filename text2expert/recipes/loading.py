@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -121,8 +122,25 @@ def load_base(base: str, revision: str | None, precision: str, device: torch.dev
     """A frozen model whose weights are held in *precision*: fp32, bf16 or nf4."""
     dtype = compute_dtype(precision, device)
     quantised = precision == "nf4" and not _is_quantised(_config(base, revision))
-    model = AutoModelForCausalLM.from_pretrained(
+    # Else a program elsewhere is asked to convert pickled weights, and another revision than this one is loaded.
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
+    try:
+        return _prepared(_loaded(base, revision, dtype, device, quantised=quantised))
+    except OSError as error:
+        if "safetensors" not in str(error):
+            raise
+        sys.exit(
+            f"{base} holds no weights in safetensors, and pickled ones (.bin) are not loaded, since a pickle can run code: "
+            "choose another base, or save it again where you trust it (from_pretrained, save_pretrained)"
+        )
+
+
+def _loaded(
+    base: str, revision: str | None, dtype: torch.dtype, device: torch.device, *, quantised: bool
+) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_pretrained(
         base_path(base),
+        use_safetensors=True,
         revision=revision,
         trust_remote_code=False,
         dtype=dtype,
@@ -136,6 +154,9 @@ def load_base(base: str, revision: str | None, precision: str, device: torch.dev
         if quantised
         else None,
     )
+
+
+def _prepared(model: PreTrainedModel) -> PreTrainedModel:
     for module in model.modules():
         # On CPUs with this instruction an evaluation rearranges the weights, and gradients are wrong from then on.
         if hasattr(module, "support_avx512bf16_for_cpu"):

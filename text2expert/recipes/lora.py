@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from attention import packs
 from batches import Batch, Loader
-from checkpoints import Evaluation, State, Trained, checkpoint, checkpoints, resume
+from checkpoints import Evaluation, State, Trained, checkpoint, checkpoints, last, resume
 from loading import (
     add_lora,
     autocast,
@@ -55,6 +55,8 @@ class Training:
     stage: Stage
     settings: Settings
     precision: str
+    revision: str | None
+    """Of the base; the commit, where it is known."""
     ranks: Ranks
     trained: Trained
     scorer: Scorer
@@ -69,13 +71,13 @@ def main(job: str) -> None:
     if not ranks.first:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # the first one speaks for all
     stage = Stage(job)
-    settings = Settings(**stage.settings)
+    settings = as_begun(stage, Settings(**stage.settings))
     tokenizer = AutoTokenizer.from_pretrained(
         base_path(settings.base), revision=settings.revision, trust_remote_code=False
     )
     if not tokenizer.chat_template:
         tokenizer.chat_template = settings.default_chat_template
-    streams = read_streams(settings, tokenizer, window_of(settings.base, settings.revision))
+    streams = read_streams(settings, tokenizer, window_of(settings.base, settings.revision), say=stage.say)
     show_examples(streams, tokenizer)
 
     fit = fit_to_train(settings, ranks.device, ranks.smallest(free_bytes(ranks.device)), stage.say)
@@ -101,6 +103,7 @@ def main(job: str) -> None:
         stage=stage,
         settings=settings,
         precision=fit.precision,
+        revision=revision,
         ranks=ranks,
         trained=trained,
         scorer=scorer,
@@ -117,12 +120,21 @@ def main(job: str) -> None:
     if trained.best:
         trained.load(trained.best)
     if ranks.first:
-        facts = facts_of(training, end, revision)
+        facts = facts_of(training, end)
         save(model, tokenizer, settings, facts, log)
         stage.finish(**facts)
         for folder in checkpoints(stage):
             shutil.rmtree(folder)
     ranks.close()
+
+
+def as_begun(stage: Stage, settings: Settings) -> Settings:
+    """*settings* with the very base that this job began with, where it goes on: what was open then is open no more."""
+    found = last(stage)
+    if found is None:
+        return settings
+    _, state = found
+    return Settings(**{**asdict(settings), "precision": state.precision, "revision": state.revision})
 
 
 def begin(training: Training) -> State:
@@ -143,6 +155,8 @@ def begin(training: Training) -> State:
         threads=threads,
         micro_batch_tokens=room.micro_batch_tokens,
         activation_checkpointing=room.activation_checkpointing,
+        precision=training.precision,
+        revision=training.revision,
     )
 
 
@@ -294,13 +308,13 @@ def learning_rate(step: int, steps: int, settings: Settings) -> float:
     return settings.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share)))
 
 
-def facts_of(training: Training, end: State, revision: str | None) -> dict[str, Any]:
+def facts_of(training: Training, end: State) -> dict[str, Any]:
     """What is known of the expert only now, beside its settings; where a setting was left open, what it came to."""
     settings, loader, streams = training.settings, training.loader, training.loader.streams
     names = ["torch", "transformers", "peft", "accelerate", *(["bitsandbytes"] if training.precision == "nf4" else [])]
     facts = {
         "base": settings.base,
-        "revision": revision,
+        "revision": training.revision,
         "precision": training.precision,
         "packing": loader.packed,
         "rows": len(streams.gold),

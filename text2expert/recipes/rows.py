@@ -5,7 +5,7 @@ import sys
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -21,6 +21,9 @@ Stream = Literal["gold", "text", "replay", "refusal"]
 """Where a row comes from: the golden dataset; the document's text; what the base knew before; what it says no to."""
 
 STREAMS: tuple[Stream, ...] = get_args(Stream)
+
+HELD_OUT = "asked in validation"
+"""Why a row is left out that is meant to be."""
 
 SHOWN = 1200
 """Characters of an example that are printed."""
@@ -82,19 +85,27 @@ class Streams:
         return ", ".join(f"{count} rows of {name}" for name, count in self.counts().items())
 
 
-def read_streams(settings: Settings, tokenizer: PreTrainedTokenizerBase, window: int | None = None) -> Streams:
+def read_streams(
+    settings: Settings,
+    tokenizer: PreTrainedTokenizerBase,
+    window: int | None = None,
+    *,
+    say: Callable[[str], None] = print,
+) -> Streams:
     """Everything that *settings* name, as rows; what cannot be trained is left out and counted.
 
     Args:
         settings: The files of all streams, and what is trained of a record.
         tokenizer: The base's, with a chat template.
         window: Tokens that the base can read at once, where that is known.
+        say: Is told what is lost of a file.
 
     Raises:
         SystemExit: Nothing is left to train on, an answer would have no end at which generation stops, or the chat
             template changes the text of a question or an answer.
     """
-    reader = _Reader(settings, tokenizer, min(settings.max_length, tokenizer.model_max_length, window or sys.maxsize))
+    limit = min(settings.max_length, tokenizer.model_max_length, window or sys.maxsize)
+    reader = _Reader(settings, tokenizer, limit, say)
     validation = reader.rows("validation", settings.validation, "gold") if settings.validation else []
     asked = {wording(row.question) for row in validation}
     gold = reader.rows("gold", settings.gold, "gold", without=asked)
@@ -134,7 +145,10 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[in
 class _Reader:
     """Reads files of any stream and counts what it leaves out."""
 
-    def __init__(self, settings: Settings, tokenizer: PreTrainedTokenizerBase, limit: int) -> None:
+    def __init__(
+        self, settings: Settings, tokenizer: PreTrainedTokenizerBase, limit: int, say: Callable[[str], None] = print
+    ) -> None:
+        self.say = say
         self.settings = settings
         self.tokenizer = tokenizer
         self.limit = limit
@@ -252,7 +266,7 @@ class _Reader:
         if any(self.control.search(turn["content"]) for turn in turns):
             return "with a control token of the base in their text"
         if wording(question) in without:
-            return "asked in validation"
+            return HELD_OUT
         return ""
 
     def changed(self, turns: list[Turn], prompt: str, completion: str) -> str:
@@ -334,9 +348,10 @@ class _Reader:
         return array("i", first if begins else [])
 
     def report(self, name: str, path: str) -> None:
-        """Print what was left out of a file."""
+        """Say what was left out of a file."""
         if reasons := self.reasons(name):
-            print(f"left out of {path}: {reasons}", flush=True)
+            lost = any(of == name and reason != HELD_OUT for of, reason in self.left_out)
+            (self.say if lost else print)(f"left out of {path}: {reasons}")
 
     def reasons(self, name: str) -> str:
         """What was left out, in words."""
