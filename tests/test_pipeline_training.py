@@ -101,6 +101,23 @@ def test_a_dataset_that_is_trained_again_brings_text_and_rewrites(pumps, tmp_pat
     assert "Said in other words." not in rows_of(tmp_path / "second")
 
 
+def test_quotes_are_not_taken_for_the_text(pumps, tmp_path, capsys):
+    """A dataset without its text: what its quotes do not hold may be answered in it, so that nothing is refused for it."""
+    gold_only(pumps, tmp_path / "first")
+    bare = tmp_path / "bare.jsonl"
+    bare.write_bytes((tmp_path / "first" / "golden_dataset.jsonl").read_bytes())
+    pipeline = Pipeline(trainer=Trainer("some/model-7B", runner=Elsewhere(), refusals=0.1))
+    with pytest.raises(RunnerError, match="stopped here"):
+        pipeline.run(gold=bare, out=tmp_path / "run")
+    assert not {"texts", "text_share", "refusals"} & set(settings_of(tmp_path / "run"))
+    said = capsys.readouterr().err
+    assert "The text itself is not trained" in said
+    assert "No refusals are trained" in said
+    with pytest.raises(RunnerError, match="stopped here"):
+        Pipeline(trainer=Trainer(runner=Elsewhere())).run(gold=bare, out=tmp_path / "toy")
+    assert json.loads((tmp_path / "toy/stages/base/job.json").read_bytes())["texts"] == ["source/quotes.txt"]
+
+
 def test_the_toy_is_made_from_the_whole_text(pumps, tmp_path):
     """As ever."""
     with pytest.raises(RunnerError, match="stopped here"):

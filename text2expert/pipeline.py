@@ -473,8 +473,13 @@ class Pipeline:
 
     def _texts(self, made: Made, folder: RunFolder) -> tuple[Path, ...]:
         """What the trainer is given of the text: the whole of it for the toy, passages and rewrites for other bases."""
+        if self.trainer.embedded:
+            return made.sources
         passages = [folder / name for name in (CHUNKS, REWRITES) if (folder / name).is_file()]
-        return tuple(passages) if passages and not self.trainer.embedded else made.sources
+        # Of a dataset that came without its text there are the quotes in it: enough to make a toy of, and not the text,
+        # so that what is missing in them may well be answered in it.
+        only_quotes = made.dataset is not None and made.share_taught is None
+        return tuple(passages) if passages or only_quotes else made.sources
 
 
 _UNFINISHED = "unfinished"
