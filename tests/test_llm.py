@@ -682,7 +682,7 @@ class TestNames:
             {"extras": {"when": time}},
             {"provider": ScriptedProvider([]), "api_key": "sk"},
         ],
-        ids=lambda wrong: "-".join(wrong),
+        ids="-".join,
     )
     def test_a_setting_that_cannot_be_used_is_named(self, wrong):
         """With its value and what is allowed."""
