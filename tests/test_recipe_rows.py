@@ -126,6 +126,13 @@ def test_rows_are_tokenized_once_as_they_will_be_asked(read, tokenizer):
     assert (got.length, got.trained) == (len(got.given) + len(got.completion), len(got.completion))
 
 
+def test_a_template_that_names_the_day_writes_the_same_on_every_day(recipes, tokenizer):
+    """As Llama-3.2's does: what was trained today is asked tomorrow."""
+    today = "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+    tokenizer.chat_template = f"{today}Today: {{{{ date_string }}}}. {CHAT_TEMPLATE}"
+    assert recipes["chat"].prompt_of(tokenizer, "Why?", "").startswith("Today: 26 Jul 2024. ")
+
+
 @given(question=st.text(min_size=1), answer=st.text(min_size=1))
 def test_any_text_is_trained_as_it_is(recipes, tokenizer_once, question, answer):
     """Whatever is asked and answered, in any script: the tokens trained say the answer, and nothing else."""

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+DAY = "26 Jul 2024"
+"""What Llama-3.2's template would write today's date for: an expert is asked as it was trained, on any day. It is the day
+of Llama-3.1's."""
+
 Turn = dict[str, str]
 """{"role", "content"}, as chat templates take it."""
 
@@ -61,6 +65,7 @@ def _render(
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             enable_thinking=False,  # for templates that would open a thought; the others ignore it
+            date_string=DAY,
         )
         return text
 
