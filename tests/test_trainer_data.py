@@ -305,6 +305,36 @@ def test_files_of_one_name_stay_two(tmp_path):
         assert len(list(read_jsonl(run / settings["validation"], GoldRecord))) == 20
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", "holds no row to replay"),
+        ("{", r"general.jsonl, line 2: not valid JSON"),
+        ('{"question": "Why?"}', r"line 2: it has question; a row to replay is"),
+        ('{"instruction": "Why?", "output": null}', "line 2: it has instruction, output; a row to replay is"),
+        ('{"messages": [{"from": "human", "value": "Why?"}]}', r"line 2: it has messages; .* of role and content"),
+        ('{"text": 5}', "line 2: it has text; a row to replay is"),
+    ],
+)
+def test_a_replay_that_cannot_be_is_named_before_anything_costs(tmp_path, line, words):
+    """The file and the line."""
+    path = tmp_path / "general.jsonl"
+    first = '{"text": "The sun rises."}' if line else ""
+    path.write_text(f"{first}\n{line}\n")
+    with pytest.raises(InputError, match=words):
+        Trainer(REAL, replay=path).check()
+    with pytest.raises(InputError, match=words):
+        job_of(tmp_path / "run", many(40), model=REAL, replay=path)
+
+
+def test_refusals_that_cannot_be_are_named_before_anything_costs(tmp_path):
+    """As replay is."""
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"instruction": " "}\n')
+    with pytest.raises(RecordError, match=r"mine.jsonl, line 1: 'instruction' is blank"):
+        Trainer(REAL, refusals=path).check()
+
+
 # Refusals
 
 

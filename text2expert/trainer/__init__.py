@@ -234,11 +234,13 @@ class Trainer:
 
         Raises:
             MissingExtraError: The runner needs packages that are not installed.
-            InputError: The model is a folder that does not exist or holds no model.
+            InputError: The model is a folder that does not exist or holds no model; or a file of replay or of refusals
+                cannot be used.
             NoGPUError: The base is a large one, this machine has no CUDA GPU, and `train_anyway` is not set.
         """
         if self.model is not None:
             bases.check(self.model, self.revision)
+        self._check_files()
         check = getattr(self.runner, "check", None)
         if check is not None:
             check()
@@ -250,6 +252,15 @@ class Trainer:
             )
         if problem := self.problem():
             raise NoGPUError(problem)
+
+    def _check_files(self) -> None:
+        """That the files of replay and refusals can be read and hold what they should."""
+        if isinstance(self.replay, str) and self.replay != "self":
+            materials.check_replay(Path(self.replay))
+        if isinstance(self.refusals, str):
+            from text2expert import refusals  # noqa: PLC0415 - hundreds of words that only this needs
+
+            refusals.load(self.refusals)
 
     def problem(self) -> str:
         """Why the base should not be trained where the runner trains; empty where nothing speaks against it."""
@@ -323,6 +334,7 @@ class Trainer:
         records = _read(gold)
         if self.model is not None:
             bases.check(self.model, self.revision)
+        self._check_files()
         return jobs.write(
             self._chosen,
             records,

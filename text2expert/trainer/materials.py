@@ -119,6 +119,32 @@ def read_text(path: Path) -> str:
         raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error
 
 
+def check_replay(path: Path) -> None:
+    """Look whether *path* can be replayed, while that costs nothing.
+
+    Raises:
+        InputError: It cannot be read, or holds no row.
+        RecordError: A line is damaged or has another form.
+    """
+    number = 0
+    for number, row in read_json_lines(path):
+        turns = row.get("messages")
+        if isinstance(turns, list):
+            fits = all(isinstance(turn, dict) and turn.keys() >= {"role", "content"} for turn in turns)
+        elif "text" in row:
+            fits = isinstance(row["text"], str)
+        else:
+            fits = all(isinstance(row.get(name), str) for name in ("instruction", "output"))
+        if not fits:
+            raise RecordError(
+                f"{path}, line {number}: it has {', '.join(row) or 'nothing'}; a row to replay is "
+                '{"instruction", "output"} or {"text"}, all of them texts, or {"messages"} of role and content: mend or '
+                "delete that line"
+            )
+    if not number:
+        raise InputError(f"{path} holds no row to replay: give another file, or replay=False")
+
+
 def validation_of(
     records: Sequence[GoldRecord], asked: Collection[str], *, most: int, seed: int
 ) -> tuple[GoldRecord, ...]:
