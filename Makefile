@@ -26,8 +26,9 @@ demo: $(INSTALLED)
 	  --exam text2expert/samples/exam.jsonl --out expert_model_demo --yes
 	$(BIN)/text2expert ask expert_model_demo "How often do all bedside staff repeat the airway emergency drill?"
 
+# A process a core; the tests of a file stay together, because they share what is trained for them.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
