@@ -379,6 +379,22 @@ def test_a_precision_that_was_named_stays(recipes, base, monkeypatch):
     assert changes(recipes, monkeypatch, base, "nf4", cuda=True) == {"disable_tqdm": True}
 
 
+@pytest.mark.parametrize(
+    ("rows", "gpus", "used", "micro", "accumulated"),
+    [(16, 0, 1, 4, 4), (16, 1, 1, 4, 4), (16, 2, 2, 4, 2), (16, 3, 2, 4, 2), (16, 8, 8, 2, 1), (15, 4, 3, 1, 5)],
+)
+def test_several_gpus_share_a_step(recipes, rows, gpus, used, micro, accumulated):
+    """It would start on each with all of its rows: the same number of them is trained in a step on any machine."""
+    before = next(size for size in (4, 3, 2, 1) if rows % size == 0)
+    values = {"per_device_train_batch_size": before, "gradient_accumulation_steps": rows // before}
+    got, changes = recipes["llamafactory"].spread(values, gpus)
+    values |= changes
+    assert got == used
+    assert values["per_device_train_batch_size"] * values["gradient_accumulation_steps"] * used == rows
+    assert (values["per_device_train_batch_size"], values["gradient_accumulation_steps"]) == (micro, accumulated)
+    assert recipes["llamafactory"].environment_of("/opt/lf", "a/b", got)["NPROC_PER_NODE"] == str(used)
+
+
 def test_a_changed_configuration_is_still_one(recipes):
     recipe = recipes["llamafactory"]
     text = '# why\na: 1\nbase: "x: y"\nc: true\n'

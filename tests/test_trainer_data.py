@@ -12,6 +12,7 @@ from tiny import tokenizer_of
 
 from text2expert.errors import InputError, RecordError
 from text2expert.records import Chunk, ExamQuestion, GoldRecord, read_jsonl, write_jsonl
+from text2expert.runners.local import Local
 from text2expert.trainer import CHAT_TEMPLATE, Trainer, materials
 
 REAL = "some/model-1B"
@@ -389,6 +390,12 @@ def test_refusals_beside_a_dataset_without_items_are_trained(recipes, tmp_path, 
 
 
 # LLaMA-Factory
+
+
+def test_llamafactory_starts_its_own_processes():
+    """So that ours are refused, and not passed over."""
+    with pytest.raises(InputError, match="processes=2: LLaMA-Factory starts its own"):
+        Trainer(REAL, backend="llamafactory", runner=Local(processes=2))
 
 
 def test_llamafactory_trains_an_export_of_the_dataset(tmp_path, capsys):

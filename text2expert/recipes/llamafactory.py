@@ -11,6 +11,7 @@ trains it; where that is not what we would ask with, the expert gets a chat temp
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -76,6 +77,8 @@ def main(job: str) -> None:
     folder = Path(settings.dataset_dir).resolve()
     base = AutoConfig.from_pretrained(base_path(settings.base), revision=settings.revision, trust_remote_code=False)
     configuration = adjusted((folder / settings.config).read_text(encoding="utf-8"), choose_precision(settings, base))
+    gpus, shares = spread(read_values(configuration), torch.cuda.device_count())
+    configuration = adjusted(configuration, shares)
     path = folder / "run.yaml"
     path.write_text(configuration, encoding="utf-8")
     values = read_values(configuration)
@@ -85,7 +88,7 @@ def main(job: str) -> None:
     rows = read_jsonl(str(folder / settings.rows))
     watch = Watch(stage, made / "trainer_log.jsonl", Shown(load_tokenizer(None, settings), rows))
     began = time.monotonic()
-    run(cli, path, environment_of(cli, settings.base), watch)
+    run(cli, path, environment_of(cli, settings.base, gpus), watch)
     seconds = round(time.monotonic() - began, 3)
 
     check_adapter(made)
@@ -131,9 +134,9 @@ def find(cli: str) -> str:
     return os.path.abspath(path)
 
 
-def environment_of(cli: str, base: str) -> dict[str, str]:
-    """What it gets of ours, which the runner has freed of keys."""
-    environment = dict(os.environ)
+def environment_of(cli: str, base: str, gpus: int = 1) -> dict[str, str]:
+    """What it gets of ours, which the runner has freed of keys; and on how many GPUs it is to train."""
+    environment = {**os.environ, "NPROC_PER_NODE": str(gpus)}
     if os.path.isdir(base):  # nothing to fetch, and nothing to ask
         environment["HF_HUB_OFFLINE"] = "1"
         for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
@@ -263,6 +266,21 @@ def choose_precision(settings: Settings, base: PretrainedConfig) -> dict[str, An
     )  # fmt: skip
     print(f"the base is held in {chosen.precision}: {free / 1e9:.1f} GB of the card are free")
     return {**changes, **bare} if chosen.precision == "bf16" else changes
+
+
+def spread(values: dict[str, Any], gpus: int) -> tuple[int, dict[str, Any]]:
+    """How many of *gpus* share the rows of a step evenly, and what the configuration has to say for it.
+
+    By itself it takes every GPU that it sees, each with as many rows as one alone: steps as many times larger and fewer.
+    """
+    names = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    rows = math.prod(values[name] for name in names)
+    used = next(count for count in range(max(1, gpus), 0, -1) if rows % count == 0)
+    if used == 1:
+        return 1, {}
+    micro = next(size for size in (4, 3, 2, 1) if rows // used % size == 0)
+    print(f"{used} GPUs take {rows // used} of the {rows} rows of a step each")
+    return used, dict(zip(names, (micro, rows // used // micro), strict=True))
 
 
 def free_vram() -> float:

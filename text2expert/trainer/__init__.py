@@ -204,6 +204,11 @@ class Trainer:
                         f"{name}={getattr(self, name)!r} is nothing that LLaMA-Factory does in one run: leave it out, or "
                         "train with backend='text2expert'"
                     )
+            if getattr(self.runner, "processes", 1) > 1:
+                raise InputError(
+                    f"processes={self.runner.processes}: LLaMA-Factory starts its own, one for each GPU that it sees: leave "  # type: ignore[attr-defined]
+                    "it out (CUDA_VISIBLE_DEVICES says which it may see)"
+                )
         chosen = self._chosen
         if self.replay_share and not chosen.replay:
             raise InputError(
