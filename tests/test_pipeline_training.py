@@ -186,6 +186,17 @@ def test_the_cloud_trains_an_ungated_instruct_base(no_gpu, pumps, tmp_path):
     assert Pipeline.cloud(trainer=Trainer(seed=1)).trainer == Trainer(seed=1)
 
 
+def test_a_base_of_unknown_size_is_warned_of(no_gpu, capsys):
+    """Its name does not say it, and nothing is fetched to find out; on the CPU that may be weeks."""
+    Trainer("microsoft/phi-4").check()
+    assert (
+        "How large microsoft/phi-4 is, its name does not say, and this machine has no CUDA GPU"
+        in capsys.readouterr().err
+    )
+    Trainer("HuggingFaceTB/SmolLM2-135M").check()
+    assert capsys.readouterr().err == ""
+
+
 def test_a_plan_says_it_too(no_gpu, pumps):
     """Beside what the training would take on a card that could."""
     shown = " ".join(str(Pipeline.cloud().plan(pumps)).split())

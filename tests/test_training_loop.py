@@ -197,8 +197,10 @@ def test_what_goes_on_has_the_base_that_it_began_with(recipes, job, monkeypatch)
     state = json.loads(path.read_bytes())
     assert (state["precision"], state["revision"]) == ("fp32", None)
     path.write_text(json.dumps({**state, "precision": "bf16", "revision": "0" * 40}))
+    (path.parent.parent / "checkpoint-00000003.tmp").mkdir()  # as a kill leaves it
     said = train(recipes, folder)
     assert (said["precision"], said["revision"], said["steps"]) == ("bf16", "0" * 40, 30)
+    assert list(path.parent.parent.glob("checkpoint-*")) == []
 
 
 # -- validation --------------------------------------------------------------------------------------------------------

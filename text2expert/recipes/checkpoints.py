@@ -10,6 +10,9 @@ from safetensors.torch import load_file, save_file
 from settings import Settings
 from stage import Stage, write_json
 
+UNFINISHED = ".tmp"
+"""How the name of a checkpoint ends that is being written."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -79,8 +82,9 @@ def checkpoint(stage: Stage, trained: Trained, state: State) -> None:
     """Write all that the next steps depend on; the folder appears whole, and then the older one goes."""
     older = checkpoints(stage)
     folder = stage.folder / f"checkpoint-{state.step:08d}"
-    unfinished = folder.with_suffix(".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished = folder.with_suffix(UNFINISHED)
+    for left in stage.folder.glob(f"checkpoint-*{UNFINISHED}"):  # by a kill, gigabytes perhaps
+        shutil.rmtree(left)
     unfinished.mkdir(parents=True)
     weights = {name: weight.detach().contiguous() for name, weight in trained.weights.items()}
     moments = {
@@ -99,7 +103,7 @@ def checkpoint(stage: Stage, trained: Trained, state: State) -> None:
 
 def checkpoints(stage: Stage) -> list[Path]:
     """Finished checkpoints, the oldest first."""
-    return sorted(path for path in stage.folder.glob("checkpoint-*") if path.suffix != ".tmp")
+    return sorted(path for path in stage.folder.glob("checkpoint-*") if path.suffix != UNFINISHED)
 
 
 def last(stage: Stage) -> tuple[Path, State] | None:

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from attention import packs
 from batches import Batch, Loader
-from checkpoints import Evaluation, State, Trained, checkpoint, checkpoints, last, resume
+from checkpoints import Evaluation, State, Trained, checkpoint, last, resume
 from loading import (
     add_lora,
     autocast,
@@ -123,7 +123,7 @@ def main(job: str) -> None:
         facts = facts_of(training, end)
         save(model, tokenizer, settings, facts, log)
         stage.finish(**facts)
-        for folder in checkpoints(stage):
+        for folder in stage.folder.glob("checkpoint-*"):
             shutil.rmtree(folder)
     ranks.close()
 

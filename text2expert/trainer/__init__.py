@@ -257,6 +257,11 @@ class Trainer:
             )
         if problem := self.problem():
             raise NoGPUError(problem)
+        if self._may_be_too_large:
+            say(
+                f"How large {self.model} is, its name does not say, and this machine has no CUDA GPU: above a billion "
+                "parameters, training it here would take weeks."
+            )
 
     def _check_files(self) -> None:
         """That the files of replay and refusals can be read and hold what they should."""
@@ -286,6 +291,12 @@ class Trainer:
             f"(`text2expert run --gold {GOLD} --base {self.model}`); take a base of up to a billion parameters; the toy, "
             "which only proves that all works (Trainer(), --base none); or insist (train_anyway=True, --train-anyway)"
         )
+
+    @property
+    def _may_be_too_large(self) -> bool:
+        """Whether nobody knows how large the base is, where there is no GPU."""
+        unknown = self.model is not None and self.parameters is None
+        return unknown and isinstance(self.runner, Local) and not gpus.cuda(self.runner.python)
 
     def plan(
         self,
