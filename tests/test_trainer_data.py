@@ -392,6 +392,14 @@ def test_refusals_beside_a_dataset_without_items_are_trained(recipes, tmp_path, 
 # LLaMA-Factory
 
 
+def test_its_command_is_not_passed_over_where_something_else_trains():
+    """As an argument that nobody reads would be."""
+    with pytest.raises(
+        InputError, match="llamafactory='lf-cli' is the command that backend='llamafactory' trains with"
+    ):
+        Trainer(REAL, llamafactory="lf-cli")
+
+
 def test_llamafactory_starts_its_own_processes():
     """So that ours are refused, and not passed over."""
     with pytest.raises(InputError, match="processes=2: LLaMA-Factory starts its own"):

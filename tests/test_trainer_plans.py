@@ -152,7 +152,8 @@ def test_memory_grows_with_the_base_and_the_rank(parameters, factor, r):
         less = estimates.memory_gb(parameters, r, precision)
         assert less < estimates.memory_gb(parameters * factor, r, precision)
         assert less < estimates.memory_gb(parameters, r + 1, precision)
-    assert estimates.memory_gb(parameters, r, "nf4") < estimates.memory_gb(parameters, r, "bf16")
+    nf4, bf16, fp32 = (estimates.memory_gb(parameters, r, name) for name in ("nf4", "bf16", "fp32"))
+    assert nf4 < bf16 < fp32
 
 
 def test_a_7b_base_is_trained_in_4_bits_within_12_gb():
@@ -207,9 +208,9 @@ def test_a_job_says_what_its_machine_needs(tmp_path):
     write_jsonl(tmp_path / "golden_dataset.jsonl", many(100))
     needs = [
         Trainer("some/model-7B", precision=precision).job(tmp_path / precision, tmp_path / "golden_dataset.jsonl").needs
-        for precision in ("auto", "bf16")
+        for precision in ("auto", "bf16", "fp32")
     ]
-    assert [round(each.vram_gb) for each in needs] == [10, 19]
+    assert [round(each.vram_gb) for each in needs] == [10, 19, 35]
     assert {each.disk_gb for each in needs} == {28.0}
     assert needs[0].tokens > 10_000
 

@@ -29,6 +29,9 @@ __all__ = ["CHAT_TEMPLATE", "CLOUD_BASE", "GOLD", "Trainer", "TrainingPlan"]
 
 GOLD = "golden_dataset.jsonl"
 
+LLAMAFACTORY = "llamafactory-cli"
+"""What LLaMA-Factory's command is called."""
+
 
 @attrs.frozen(init=False)
 class Trainer:
@@ -122,7 +125,7 @@ class Trainer:
         runner: Runner | None = None,
         train_anyway: bool = False,
         backend: Backend = "text2expert",
-        llamafactory: str | os.PathLike[str] = "llamafactory-cli",
+        llamafactory: str | os.PathLike[str] = LLAMAFACTORY,
         **unknown: Never,
     ) -> None:
         arguments.refuse(unknown, tuple(field.name for field in attrs.fields(Trainer)))
@@ -197,18 +200,7 @@ class Trainer:
                 f"backend={self.backend!r} trains a model of the hub or a folder, and the toy is made here: name the model "
                 "(--base)"
             )
-        if self.backend == "llamafactory":
-            for name in ("text_share", "replay", "replay_share", "refusals", "validation", "packing"):
-                if getattr(self, name):
-                    raise InputError(
-                        f"{name}={getattr(self, name)!r} is nothing that LLaMA-Factory does in one run: leave it out, or "
-                        "train with backend='text2expert'"
-                    )
-            if getattr(self.runner, "processes", 1) > 1:
-                raise InputError(
-                    f"processes={self.runner.processes}: LLaMA-Factory starts its own, one for each GPU that it sees: leave "  # type: ignore[attr-defined]
-                    "it out (CUDA_VISIBLE_DEVICES says which it may see)"
-                )
+        self._check_backend()
         chosen = self._chosen
         if self.replay_share and not chosen.replay:
             raise InputError(
@@ -223,6 +215,26 @@ class Trainer:
             raise InputError(
                 f"the shares add up to {total:g} ({parts}) and leave nothing for the golden dataset: lower one"
             )
+
+    def _check_backend(self) -> None:
+        """That nothing was given which the backend would pass over."""
+        if self.backend != "llamafactory" and self.llamafactory != LLAMAFACTORY:
+            raise InputError(
+                f"llamafactory={self.llamafactory!r} is the command that backend='llamafactory' trains with: give that too, "
+                "or leave it out"
+            )
+        if self.backend == "llamafactory":
+            for name in ("text_share", "replay", "replay_share", "refusals", "validation", "packing"):
+                if getattr(self, name):
+                    raise InputError(
+                        f"{name}={getattr(self, name)!r} is nothing that LLaMA-Factory does in one run: leave it out, or "
+                        "train with backend='text2expert'"
+                    )
+            if getattr(self.runner, "processes", 1) > 1:
+                raise InputError(
+                    f"processes={self.runner.processes}: LLaMA-Factory starts its own, one for each GPU that it sees: leave "  # type: ignore[attr-defined]
+                    "it out (CUDA_VISIBLE_DEVICES says which it may see)"
+                )
 
     @property
     def embedded(self) -> bool:

@@ -58,7 +58,7 @@ GPU_SAMPLE_SECONDS = 0.3
 
 # -- memory --------------------------------------------------------------------------------------------------------------
 
-_BYTES = {"bf16": 2.0, "nf4": 0.516}
+_BYTES = {"fp32": 4.0, "bf16": 2.0, "nf4": 0.516}
 """Of a weight in a linear layer; nf4 with its constants quantised again takes 4.127 bits (QLoRA, arXiv 2305.14314)."""
 
 _PARAMETERS, _WIDTH, _LAYERS, _ADAPTER = 7.62e9, 3584, 28, 2.523e6
@@ -158,9 +158,10 @@ def memory_gb(parameters: float, r: int, precision: str) -> float:
     """
     size = (parameters / _PARAMETERS) ** (1 / 3)
     embeddings = _EMBEDDED_SHARE * parameters
-    weights = (parameters - embeddings) * _BYTES[precision] + embeddings * _BYTES["bf16"]
+    wide = _BYTES["bf16" if precision == "nf4" else precision]
+    weights = (parameters - embeddings) * _BYTES[precision] + embeddings * wide
     adapter = _ADAPTER * size**2 * r * _ADAPTER_BYTES
-    kept = (_LAYERS * size + _INSIDE) * _WIDTH * size * _BYTES["bf16"]
+    kept = (_LAYERS * size + _INSIDE) * _WIDTH * size * wide
     return float((weights + adapter + _AT_ONCE * kept) / 1e9 + _DRIVER_GB)
 
 

@@ -71,7 +71,7 @@ class _Writer:
             id=digest(expert_key, asked)[:16],
             folder=str(self.folder),
             stages=tuple(self.made),
-            needs=_needs(plan, chosen.precision),
+            needs=_needs(plan, chosen),
         )
 
     def _digests(self, paths: Sequence[str]) -> dict[str, str]:
@@ -252,10 +252,11 @@ class _Data:
     plan: TrainingPlan
 
 
-def _needs(plan: TrainingPlan, precision: str) -> Needs:
+def _needs(plan: TrainingPlan, chosen: Chosen) -> Needs:
     if plan.parameters is None:
         return Needs(tokens=plan.tokens)
-    vram = plan.memory_gb["bf16" if precision == "bf16" else "nf4"]
+    least = "nf4" if chosen.precision == "auto" else chosen.precision
+    vram = round(estimates.memory_gb(plan.parameters, chosen.r, least), 1)
     # Twice the weights in 16 bits: as they are fetched, and room for what is made of them.
     return Needs(vram_gb=vram, disk_gb=round(4 * plan.parameters / 1e9, 1), tokens=plan.tokens)
 
