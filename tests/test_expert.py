@@ -240,7 +240,7 @@ def test_a_model_that_cannot_be_loaded_is_an_error_with_its_reason(folder, tmp_p
 @pytest.mark.parametrize("base", ["folder", "hub"])
 def test_an_expert_whose_base_lies_here_asks_no_hub_and_holds_no_token(tmp_path, monkeypatch, base):
     """One with a base of the hub gets the hub's token, and no other key."""
-    monkeypatch.setattr(Expert, "_command", lambda _: [sys.executable, "-c", "input()"])
+    monkeypatch.setattr(Expert, "_command", lambda _: [sys.executable, "-c", "import sys; sys.stdin.read()"])
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("HF_TOKEN", "hf_of_a_person")
     monkeypatch.setenv("DEEPSEEK_API_KEY", "sk-of-a-person")
