@@ -356,7 +356,7 @@ def test_a_long_text_is_cut_into_even_pieces(read, tokenizer):
 
 
 def test_replay_takes_pairs_conversations_and_texts(read, tokenizer):
-    """Of a conversation, the last turn is trained; it keeps its own system prompt, or none."""
+    """Of a conversation, the last turn is trained; rows keep their own system prompt, or none, and never get the expert's."""
     tokenizer.chat_template = TURNS
     messages = [
         {"role": "system", "content": "Old."}, {"role": "user", "content": "A?"}, {"role": "assistant", "content": "B."},
@@ -365,7 +365,7 @@ def test_replay_takes_pairs_conversations_and_texts(read, tokenizer):
     replay = [row("Who?", "Me."), {"messages": messages}, {"messages": messages[:2]}, {"text": "Once upon a time."}]
     streams = read(replay=replay, system="New.")
     assert [text_of(tokenizer, got) for got in streams.replay] == [
-        ("<|user|>New.<|user|>Who?<|user|>", "Me.<|end|>"),
+        ("<|user|>Who?<|user|>", "Me.<|end|>"),
         ("<|user|>Old.<|user|>A?<|user|>B.<|end|>\n<|user|>C?<|user|>", "D.<|end|>"),
         ("", "Once upon a time."),
     ]
@@ -379,8 +379,10 @@ def test_an_example_of_each_stream_is_shown(recipes, read, tokenizer, capsys):
     """With the tokens that are trained between marks, and nothing else between them."""
     streams = read([row("Why?", "So.")], texts=["The pump is checked. " * 400])
     capsys.readouterr()
-    recipes["rows"].show_examples(streams, tokenizer)
-    said = capsys.readouterr().out
+    told = []
+    recipes["rows"].show_examples(streams, tokenizer, say=told.append)
+    assert len(told) == 1  # who waits sees what is trained, once
+    said = told[0] + capsys.readouterr().out
     assert "an example (gold); the loss is taken on the 4 tokens between the marks:" in said
     assert "### Question:\nWhy?\n\n### Answer:\n>>>So.<|end|><<<" in said
     assert "an example (text)" in said

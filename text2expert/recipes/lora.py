@@ -78,7 +78,7 @@ def main(job: str) -> None:
     if not tokenizer.chat_template:
         tokenizer.chat_template = settings.default_chat_template
     streams = read_streams(settings, tokenizer, window_of(settings.base, settings.revision), say=stage.say)
-    show_examples(streams, tokenizer)
+    show_examples(streams, tokenizer, say=stage.say)
 
     fit = fit_to_train(settings, ranks.device, ranks.smallest(free_bytes(ranks.device)), stage.say)
     base = load_base(settings.base, settings.revision, fit.precision, ranks.device)

@@ -120,12 +120,16 @@ def read_streams(
     return Streams(gold=gold, text=text, replay=replay, refusal=refusals, validation=validation)
 
 
-def show_examples(streams: Streams, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Print the first row of each stream as the model sees it, so that anyone can check what is trained."""
+def show_examples(streams: Streams, tokenizer: PreTrainedTokenizerBase, say: Callable[[str], None] = print) -> None:
+    """Show the first row of each stream as the model sees it, so that anyone can check what is trained.
+
+    *say* is told that of the golden dataset; the others are for the log.
+    """
     for stream in STREAMS:
         for row in streams.of(stream)[:1]:
-            print(f"an example ({stream}); the loss is taken on the {row.trained} tokens between the marks:")
-            print(_marked(row, tokenizer), flush=True)
+            show = say if stream == "gold" else print
+            title = f"an example ({stream}); the loss is taken on the {row.trained} tokens between the marks:"
+            show(f"{title}\n{_marked(row, tokenizer)}")
 
 
 def wording(question: str) -> str:
@@ -219,10 +223,11 @@ class _Reader:
         self, record: dict[str, Any], where: str, number: str, stream: Stream, name: str, without: AbstractSet[str]
     ) -> tuple[dict[str, Any], str] | None:
         """The fields of a row and its completion as text; None where it is left out."""
-        system = self.settings.system
+        # What else the base knew, it knew without the expert's system prompt.
+        system = "" if stream == "replay" or _has_turns(record) else self.settings.system
         if _has_turns(record):
             # As it was written: with its own system prompt or with none.
-            turns, system = [{"role": turn["role"], "content": turn["content"]} for turn in record["messages"]], ""
+            turns = [{"role": turn["role"], "content": turn["content"]} for turn in record["messages"]]
         else:
             question = "\n".join(part for part in (record["instruction"], record.get("input") or "") if part).strip()
             answer = target_of(record, self.settings.reasoning, self.settings.short_answer)
