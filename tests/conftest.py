@@ -90,3 +90,15 @@ def recipes():
 
         torch.set_num_threads(1)
         yield {path.stem: importlib.import_module(path.stem) for path in folder.glob("*.py")}
+
+
+@pytest.fixture(scope="session")
+def base(recipes, tmp_path_factory):
+    """The folder of a base: a Llama of two layers with random weights, and its tokenizer."""
+    from tiny import llama, tokenizer_of
+
+    folder = tmp_path_factory.mktemp("base")
+    tokenizer = tokenizer_of(recipes)
+    llama(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

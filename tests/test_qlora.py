@@ -3,20 +3,10 @@
 import shutil
 
 import pytest
-from tiny import llama, settings_of, tokenizer_of
+from tiny import settings_of
 
 # PEFT reads an attribute of transformers that was renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-
-
-@pytest.fixture(scope="module")
-def base(recipes, tmp_path_factory):
-    """A folder with a Llama of two layers and its tokenizer."""
-    folder = tmp_path_factory.mktemp("base")
-    tokenizer = tokenizer_of(recipes)
-    llama(tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def adapted(recipes, base, *, dequantised=False):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from deck import gold
-from tiny import llama, settings_of, tokenizer_of
+from tiny import settings_of
 
 from text2expert.errors import InputError, RunnerError
 from text2expert.records import Job, Stage, write_jsonl
@@ -26,16 +26,6 @@ from text2expert.trainer import CHAT_TEMPLATE
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
 STAGE = Stage(name="train", argv=("lora.py", "stages/train/job.json"), outputs=("expert",))
-
-
-@pytest.fixture(scope="module")
-def base(recipes, tmp_path_factory):
-    """A Llama of two layers with random weights, and its tokenizer."""
-    folder = tmp_path_factory.mktemp("base")
-    tokenizer = tokenizer_of(recipes)
-    llama(tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def job_in(recipes, base, folder, **more):

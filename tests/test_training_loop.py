@@ -24,16 +24,6 @@ RECIPES = Path(local.__file__).parent.parent / "recipes"
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
 
-@pytest.fixture(scope="module")
-def base(recipes, tmp_path_factory):
-    """A Llama of two layers with random weights, and its tokenizer."""
-    folder = tmp_path_factory.mktemp("base")
-    tokenizer = tokenizer_of(recipes)
-    llama(tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
 def job(recipes, base, tmp_path):
     """Makes the folder of a training of thirty steps, or with other settings."""
