@@ -129,7 +129,7 @@ def show_examples(streams: Streams, tokenizer: PreTrainedTokenizerBase, say: Cal
         for row in streams.of(stream)[:1]:
             show = say if stream == "gold" else print
             title = f"an example ({stream}); the loss is taken on the {row.trained} tokens between the marks:"
-            show(f"{title}\n{_marked(row, tokenizer)}")
+            show(f"{title} {_marked(row, tokenizer)}")
 
 
 def wording(question: str) -> str:
