@@ -264,10 +264,12 @@ def test_progress_tells_all_that_is_shown_beside_the_bar(recipes, job):
     write_jsonl(folder / "validation.jsonl", gold()[::3])
     said = train(recipes, folder)
     lines = [json.loads(line) for line in (folder / "stages" / "train" / "progress.jsonl").read_text().splitlines()]
-    first, last = lines[0], lines[-1]
+    told, steps = [line["said"] for line in lines if "said" in line], [line for line in lines if "said" not in line]
+    assert ">>>every 2 hours<|end|><<<" in told[0]
+    first, last = steps[0], steps[-1]
     assert set(first) == {"done", "total", "loss", "tokens_per_second", "seconds_left", "memory_gb"}
     assert set(last) == {*first, "validation"}
-    assert [line["done"] for line in lines] == [1, 2, 3, 4]
+    assert [line["done"] for line in steps] == [1, 2, 3, 4]
     assert (last["seconds_left"], last["loss"]) == (0, round(said["loss"], 4))
     assert last["tokens_per_second"] == pytest.approx(said["tokens"] / said["training_seconds"], abs=0.1)
     assert 0.1 < last["memory_gb"] < 10
