@@ -61,4 +61,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-llamafactory $(VENV)-trl expert_model_* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* expert_model_* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from jinja2 import TemplateError
 from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
 from llamafactory.hparams import DataArguments, get_train_args
 from llamafactory.hparams.parser import _TRAIN_ARGS
@@ -80,7 +81,7 @@ def prompts(task: dict) -> list[str]:
     how = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
     try:
         own = tokenizer.apply_chat_template(turns, **how)
-    except Exception:  # noqa: BLE001 - a template that knows no system prompt; as recipes/chat.py does then
+    except TemplateError:  # it knows no system prompt; as recipes/chat.py does then
         own = tokenizer.apply_chat_template(
             [{"role": "user", "content": f"{task['system']}\n\n{task['question']}"}], **how
         )

@@ -298,7 +298,7 @@ def export(source: Path, to: str, out: Path, **flags: Any) -> None:
     training = exports.Training(**{name: given.pop(name) for name in _OF_TRAINING if name in given})
     gold = locate(source)
     texts = materials.text_rows(materials.beside(gold))
-    click.echo(str(exports.write(gold, out, to, texts=texts, training=training, **given)))  # type: ignore[arg-type]
+    click.echo(str(exports.write(gold, out, to, texts=texts, training=training, **given)))  # type: ignore[arg-type]  # click has checked the format
 
 
 _OF_TRAINING = ("precision", "epochs", "learning_rate", "batch_size", "max_steps", "seed")

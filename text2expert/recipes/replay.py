@@ -2,7 +2,7 @@
 
     python replay.py stages/replay/job.json
 
-A base that is trained on one document forgets others; a tenth of its own samples among the rows keeps most of it. A base
+A base that is trained on one document forgets others; its own samples among the rows keep most of it. A base
 with a chat template writes both turns: its template opens the user's turn, the base goes on as the user would, and then
 answers (Magpie: Xu et al., arXiv 2406.08464). As there, instructions are sampled and answers are greedy. A base without
 one, or one that cannot write such turns, goes on from the token that begins a text.
