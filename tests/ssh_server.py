@@ -79,7 +79,10 @@ class SSHServer:
         assert self.process is not None
         children = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False)
         for pid in children.stdout.split():
-            for grandchild in (*subprocess.run(["pgrep", "-P", pid], capture_output=True, text=True, check=False).stdout.split(), pid):
+            for grandchild in (
+                *subprocess.run(["pgrep", "-P", pid], capture_output=True, text=True, check=False).stdout.split(),
+                pid,
+            ):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(grandchild), signal.SIGKILL)
 

@@ -1,0 +1,39 @@
+"""Jobs without torch, for what carries jobs about; and the client that is killed in the middle of one.
+
+python boxes.py FOLDER    runs the job in FOLDER on a machine rented with the settings of FOLDER/vast.json
+"""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from text2expert import files
+from text2expert.records import Job, Stage
+from text2expert.runners import remote
+from text2expert.runners.vast import Pace, Vast
+
+RECIPES = Path(__file__).parent / "box_recipes"
+
+QUICK = Pace(poll=0.2, ready=12, lease=12, heartbeat=1, grace=4, destroy=15, look=1, settle=1.5)
+
+
+def job_in(folder: Path, name: str = "job", *, steps: int = 10, seconds: float = 0.1, **more: object) -> Job:
+    """A job of one stage."""
+    files.make_folder(folder / "stages" / "train")
+    settings = {"steps": steps, "seconds": seconds, "output": "expert", **more}
+    files.write_json(folder / "stages" / "train" / "job.json", settings)
+    stage = Stage(name="train", argv=("lora.py", "stages/train/job.json"), outputs=("expert",))
+    return Job(id=name, folder=str(folder), stages=(stage,))
+
+
+def client(folder: Path) -> None:
+    """Run the job that lies in *folder*."""
+    remote.RECIPES = RECIPES
+    settings = json.loads((folder / "vast.json").read_bytes())
+    vast = Vast(pace=QUICK, python=sys.executable, **settings["vast"])
+    asyncio.run(vast.run(job_in(folder, **settings["job"])))
+
+
+if __name__ == "__main__":
+    client(Path(sys.argv[1]))
