@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import boxes
@@ -66,9 +67,7 @@ def story(seed, tmp_path, outcome):
             spent = book.spent()
         outcome[seed] = {
             "living": [each.id for each in server.living()],
-            "overlaps": [
-                (a.id, b.id) for a, b in zip(machines, machines[1:], strict=False) if (a.ended or 0) > b.began
-            ],
+            "overlaps": [(a.id, b.id) for a, b in pairwise(machines) if (a.ended or 0) > b.began],
             "finished": client.returncode == 0 and (folder / "expert" / "adapter_config.json").exists(),
             "bill": server.bill(),
             "spent": float(spent.total),

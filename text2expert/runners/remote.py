@@ -171,9 +171,9 @@ class Remote:
                         raise RunnerError(f"{self.name} printed more than {MOST_WORDS >> 20} MB for one command")
                 await process.wait_closed()
                 code = process.exit_status
-                if code is None and process.exit_signal is None:
+                if code is None or code < 0:  # cut off, or killed with the connection
                     raise EOFError("the connection ended before the command did")
-                return (-1 if code is None else code), said.decode("utf-8", "replace")
+                return code, said.decode("utf-8", "replace")
 
         try:
             return await asyncio.wait_for(self._do(work), seconds + self._patience)

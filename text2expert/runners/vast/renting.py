@@ -392,7 +392,7 @@ class Renting:
         if remote is not None:
             await remote.command(deadman.renewal(place=f"~/{box.place}", lease_s=self.pace.lease))
         if box.rental.machine is not None:
-            with contextlib.suppress(Unclear, Gone, RunnerError):  # the journal and the machine know
+            with contextlib.suppress(Unclear, Gone, RunnerError, TimeoutError):  # the journal and the machine know
                 await asyncio.wait_for(self.account.rename(box.rental.machine, box.rental.label), self.pace.heartbeat)
 
     def is_over(self, box: Box) -> bool:
