@@ -54,6 +54,8 @@ class Pace:
     """For which destroying is tried before it is given up, loudly."""
     look: float = 5.0
     """Between the machine's own looks at its lease."""
+    patience: float = 300.0
+    """For which a lost connection is tried again."""
     settle: float = 30.0
     """For which a rental whose answer was lost is looked for by its label."""
 
@@ -321,7 +323,7 @@ class Renting:
                             lambda: self._connect(box, key),
                             box.place,
                             name=f"machine {machine}",
-                            patience=self.pace.ready / 4,
+                            patience=self.pace.patience,
                         )
                         remote.python = python or await _interpreter(remote)
                         return remote
