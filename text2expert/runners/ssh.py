@@ -71,6 +71,11 @@ class SSH:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
             raise InputError(f"{attribute.name} must be a number of seconds from 0, got {value!r}")
 
+    @property
+    def host(self) -> str:
+        """Whose machine it is, for plans."""
+        return self.destination
+
     def check(self) -> None:
         """Say now, not after an hour of teaching, what is missing here.
 

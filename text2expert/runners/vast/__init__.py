@@ -17,7 +17,7 @@ from text2expert.runners.remote import Work
 from text2expert.runners.ssh import check_installed as check_ssh
 from text2expert.runners.ssh import prepare
 from text2expert.runners.vast import offers
-from text2expert.runners.vast.account import Account, check_installed
+from text2expert.runners.vast.account import Account, Unclear, check_installed
 from text2expert.runners.vast.journal import Journal, now
 from text2expert.runners.vast.offers import Offer
 from text2expert.runners.vast.renting import Box, Lost, Pace, Renting
@@ -87,16 +87,32 @@ class Vast:
         check_installed()
         self._account()
 
+    @property
+    def host(self) -> str:
+        """Whose machine it is, for plans."""
+        return "a machine rented from Vast.ai"
+
     async def quote(self, job: Job) -> Quote:
-        """What *job* would cost and take on the best offer of this moment.
+        """What *job* would cost and take on the best offer of this moment, and at most, on the dearest ones.
 
         Raises:
             RunnerError: Nobody offers such a machine, or Vast.ai cannot be asked.
+            MissingExtraError: vastai-sdk is not installed.
+            AuthenticationFailed: There is no key.
         """
-        found = await self.offers(job, limit=1)
+        try:
+            found = await self.offers(job, limit=64)
+        except Unclear as error:
+            raise RunnerError(f"Vast.ai cannot be asked: {error}") from error
         if not found:
             raise RunnerError(f"nobody offers {self.gpus} x {self.gpu} now: {_WIDER}")
-        return Quote(usd=float(found[0].usd), seconds=found[0].hours * 3600)
+        most = self.tries * max(map(self._worst, found))
+        return Quote(usd=float(found[0].usd), seconds=found[0].hours * 3600, most=float(most))
+
+    def _worst(self, offer: Offer) -> Decimal:
+        """Dollars for a machine that is used up to the last of its hours and gives itself back."""
+        hours = Decimal(str(self.max_hours)) + Decimal(str((self.pace.grace + self.pace.lease) / 3600))
+        return offer.usd_per_hour * hours + offer.usd_per_gb * Decimal(str(offers.IMAGE_GB + offers.BASE_GB))
 
     async def offers(self, job: Job, *, limit: int = 10) -> list[Offer]:
         """The best offers for *job*, by dollars per expected finished job."""
