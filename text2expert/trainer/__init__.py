@@ -16,7 +16,7 @@ import attrs
 from text2expert import _sync, files
 from text2expert._progress import say
 from text2expert.errors import InputError, NoGPUError, StarvedRunError
-from text2expert.records import Adapter, ExamQuestion, GoldRecord, Job, read_jsonl, write_jsonl
+from text2expert.records import Adapter, ExamQuestion, GoldRecord, Job, Quote, read_jsonl, write_jsonl
 from text2expert.runners import Runner, gpus
 from text2expert.runners.local import Local
 from text2expert.trainer import arguments, bases, estimates, jobs, materials, stages
@@ -293,6 +293,17 @@ class Trainer:
         return estimates.estimate(
             self._chosen, records=records, characters=characters, facts=facts, text_row=estimates.TEXT_ROW
         )
+
+    async def aquote(self, plan: TrainingPlan) -> Quote | None:
+        """What the runner asks for the training of *plan*; None where it costs nothing. Errors are the runner's own."""
+        if not self._paid:
+            return None
+        quoted: Quote = await self.runner.quote(self.quoted(plan))  # type: ignore[attr-defined] # it has one: `_paid`
+        return quoted
+
+    def quoted(self, plan: TrainingPlan) -> Job:
+        """The job of *plan* as far as a quote needs it: what it asks of a machine, and no stages. Writes nothing."""
+        return Job(id="plan", folder=os.curdir, stages=(), needs=jobs.needs(plan, self._chosen.precision))
 
     def job(
         self,

@@ -71,7 +71,7 @@ class _Writer:
             id=digest(expert_key, asked)[:16],
             folder=str(self.folder),
             stages=tuple(self.made),
-            needs=_needs(plan, chosen.precision),
+            needs=needs(plan, chosen.precision),
         )
 
     def _digests(self, paths: Sequence[str]) -> dict[str, str]:
@@ -247,7 +247,8 @@ class _Data:
     plan: TrainingPlan
 
 
-def _needs(plan: TrainingPlan, precision: str) -> Needs:
+def needs(plan: TrainingPlan, precision: str) -> Needs:
+    """What a training of this *plan* asks of a machine."""
     if plan.parameters is None:
         return Needs(tokens=plan.tokens)
     vram = plan.memory_gb["bf16" if precision == "bf16" else "nf4"]
