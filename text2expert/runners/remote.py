@@ -487,7 +487,9 @@ def cargo(job: Job, waiting: Iterable[Stage]) -> dict[str, Path]:
     folder = Path(job.folder)
     waiting = list(waiting)
     sources = {f"recipes/{path.name}": path for path in sorted(RECIPES.glob("*.py"))}
-    names = [name for stage in waiting for name in (f"stages/{stage.name}/job.json", *stage.inputs)]
+    made = {output for stage in waiting for output in stage.outputs}  # there, by the time a later stage reads it
+    names = [f"stages/{stage.name}/job.json" for stage in waiting]
+    names += [name for stage in waiting for name in stage.inputs if name not in made]
     names += [
         name
         for stage in job.stages
