@@ -137,6 +137,8 @@ class Plan:
     """Of the machine that trains, where one is paid for."""
     machine: str = ""
     """The machine that trains, where it is not this one."""
+    holds: str = SEEN
+    """What lies there while it trains."""
     unknown: tuple[str, ...] = ()
     """Steps of somebody's own that do not say (by ``estimate``) what they cost and where they send the text."""
     budget: float | None = None
@@ -214,7 +216,7 @@ class Plan:
                 "(--train-budget), or nothing is rented"
             )
         if self.machine:
-            said.append(f"what {self.machine} holds, its owner could read: {SEEN}")
+            said.append(f"what {self.machine} holds, its owner could read: {self.holds}")
         if self.training is not None:
             said += self.training.notes if self.training.embedded else (*self.training.starved, *self.training.notes)
         if self._is_cut:

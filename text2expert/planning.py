@@ -6,6 +6,7 @@ of a run that was stopped), what those took stands in for what was assumed.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import attrs
 
 from text2expert.errors import LedgerError
-from text2expert.plan import Plan, Preview, RentPlan, Shown, StepPlan, Steps
+from text2expert.plan import SEEN, Plan, Preview, RentPlan, Shown, StepPlan, Steps
 from text2expert.records import Chunk, Document
 from text2expert.runners.local import Local
 from text2expert.teaching import Lesson, lessons, teach_and_judge
@@ -63,6 +64,7 @@ async def plan(steps: Steps, inputs: list[Document], folder: Path) -> Plan:
         steps=planned,
         rent=rent,
         machine=machine_of(steps.trainer),
+        holds=f"the base's folder, {SEEN}" if os.path.isdir(getattr(steps.trainer, "model", None) or "") else SEEN,
         unknown=tuple(
             type(step).__name__
             for step in (steps.teacher, steps.verifier)

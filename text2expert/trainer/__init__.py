@@ -357,8 +357,10 @@ class Trainer:
         job = self.job(folder, Path(gold), [Path(text) for text in texts], exam)
         await self.runner.run(job)
         done = json.loads((folder / "stages" / "train" / "done.json").read_bytes())
-        if self.embedded:
-            stages.record_base(folder)
+        if self.model is None:
+            stages.record_base(folder, (folder / "base").resolve())
+        elif os.path.isdir(self.model):
+            stages.record_base(folder, Path(self.model).absolute())
         return Adapter(
             path=str(folder / "expert"),
             base_model=self.model or str(folder / "base"),
