@@ -127,8 +127,9 @@ class VastServer:
         app.router.add_delete("/api/v0/instances/{id}/", self._destroy)
         app.router.add_post("/api/v0/instances/{id}/ssh/", self._attach)
 
+        runner = web.AppRunner(app, shutdown_timeout=0.5)
+
         async def start() -> None:
-            runner = web.AppRunner(app)
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
@@ -137,6 +138,8 @@ class VastServer:
 
         self._loop.run_until_complete(start())
         self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
+        self._loop.close()
 
     @web.middleware
     async def _middle(self, request: web.Request, handler: Any) -> web.StreamResponse:
