@@ -10,6 +10,8 @@ import pytest
 import text2expert
 
 HEAVY = (
+    "asyncssh",
+    "requests",
     "torch",
     "transformers",
     "peft",
