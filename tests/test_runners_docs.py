@@ -7,9 +7,15 @@ from pathlib import Path
 
 import boxes
 import pytest
+from click.testing import CliRunner
+from vast_server import VastServer
 
-from text2expert import Pipeline, RunnerError
+from text2expert import Pipeline, RunnerError, Trainer
+from text2expert.cli import main
+from text2expert.planning import CHARACTERS_PER_PAIR
 from text2expert.runners import local
+from text2expert.runners.vast import offers
+from text2expert.trainer import CLOUD_BASE
 
 PAGE = Path(__file__).parent.parent / "docs" / "runners.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
@@ -69,3 +75,44 @@ def test_it_says_how_a_stage_failed(names, tmp_path):
 def test_a_trainer_takes_it_and_a_plan_names_it(names, pumps):
     plan = Pipeline(trainer=names["trainer"]).plan(pumps)
     assert ("the cluster",) == plan.hosts
+
+
+RENTING = (PAGE.parent / "renting.md").read_text("utf-8")
+
+JOBS = {"900 pairs, one wording each": (900, 1), "1,000 questions in three wordings": (1000, 3)}
+JOBS["2,000 questions in three wordings"] = (2000, 3)
+
+
+def test_the_page_on_renting_shows_what_there_is():
+    """Its code, its commands with their flags, and the tests that it names."""
+    for block in re.findall(r"```python\n(.*?)```", RENTING, re.DOTALL):
+        exec(compile(block, "renting.md", "exec"), {})
+    commands = re.findall(r"^    text2expert ((?:vast )?\w+)(.*?)(?:  #.*)?$", RENTING, re.MULTILINE)
+    assert ["vast offers", "run", "vast sweep"] == [command for command, _ in commands]
+    for command, options in commands:
+        shown = CliRunner().invoke(main, [*command.split(), "--help"]).output
+        assert [flag for flag in re.findall(r"--[a-z-]+", options) if flag not in shown] == []
+    named = set(re.findall(r"`(test_\w+\.py)`", RENTING))
+    assert [name for name in named if not (Path(__file__).parent / name).is_file()] == []
+
+
+def test_its_table_of_costs_is_what_the_code_calculates():
+    """Whoever changes a formula writes the table anew: dollars at four prices, and minutes."""
+    prices = [
+        float(price) for price in re.findall(r"\$(\d\.\d+)", re.search(r"^\| dataset .*$", RENTING, re.MULTILINE)[0])
+    ]
+    assert prices == [0.31, 0.45, 0.7, 0.875]
+    trainer = Trainer(CLOUD_BASE)
+    for name, (questions, wordings) in JOBS.items():
+        pairs = questions * wordings
+        training = trainer.estimate(records=pairs, characters=pairs * CHARACTERS_PER_PAIR, facts=questions)
+        expected = [name, f"{training.tokens / 1e6:.1f} million"]
+        for price in prices:
+            offer = {
+                **VastServer._offer(1), "dph_total": price, "inet_down_cost": 0.003, "inet_up_cost": 0.003,
+            }  # fmt: skip
+            (ranked,) = offers.rank([offer], trainer.quoted(training).needs)
+            if price == prices[0]:
+                expected.append(f"{ranked.hours * 60:.0f} min")
+            expected.append(f"${ranked.usd:.2f}")
+        assert f"| {' | '.join(expected)} |" in RENTING
