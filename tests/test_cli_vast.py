@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import attrs
+import click
 import pytest
 from aiohttp import web
 from click.testing import CliRunner
@@ -24,6 +25,7 @@ from text2expert import (
     StarvedRunError,
     Trainer,
     Vast,
+    cli,
     doctor,
     planning,
     receipt,
@@ -204,7 +206,7 @@ def test_a_budget_below_what_is_expected_is_said(here):
 def test_a_plan_works_where_nobody_can_be_asked(here, problem):
     plan = plan_with(Priced(problem))
     assert "could not be asked for (no network)" in flat(plan)
-    assert "nothing limits the rent" in flat(plan)
+    assert "cost $0.00 and what the machine costs, and nothing limits the rent" in flat(plan)
     assert float("inf") == plan.most
     assert plan_with(Priced(problem, budget=3.0)).most == 3.0
 
@@ -256,6 +258,39 @@ def test_a_run_that_rents_asks_first_and_without_a_key_never_starts(here, monkey
     said = call("run", "-i", "pumps.txt", "--base", BASE, "--runner", "vast", code=1).stderr
     assert "VAST_API_KEY" in said
     assert ["pumps.txt"] == [path.name for path in here.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("runner", "question"),
+    [
+        (Priced(budget=3.0), "Start, for at most $3.00?"),
+        (Priced(), "Start, for at most $4.00?"),
+        (Priced(RunnerError("no network")), "nothing limits what the machine may cost (--train-budget)?"),
+    ],
+)
+def test_what_a_machine_may_cost_is_asked_first(here, monkeypatch, runner, question):
+    """Of a run on a text, and of one on a dataset; where nothing is trained, nothing is rented."""
+    asked = []
+
+    def confirm(text, *, abort):
+        asked.append(text)
+        raise click.Abort
+
+    monkeypatch.setattr(click, "confirm", confirm)
+    pipeline = Pipeline(trainer=Trainer(BASE, runner=runner))
+    with pytest.raises(click.Abort):
+        cli._before(pipeline, ["pumps.txt"], None, ask=True, trains=True)
+    Path("gold.jsonl").write_text('{"instruction": "Question?", "output": "Answer."}\n')
+    with pytest.raises(click.Abort):
+        cli._before_training(pipeline.trainer, "gold.jsonl")
+    cli._before(pipeline, ["pumps.txt"], None, ask=True, trains=False)
+    assert [question in text for text in asked] == [True, True]
+
+
+def test_llamafactory_is_not_rented_for(here):
+    trainer = Trainer(BASE, runner=Vast(api_key=KEY), backend="llamafactory")
+    with pytest.raises(InputError, match="not there on one that is rented"):
+        trainer.check()
 
 
 def test_a_starved_run_does_not_rent(vast):

@@ -59,6 +59,17 @@ def test_importing_the_pipeline_loads_nothing_heavy():
     assert shown.stdout.strip() == "[]"
 
 
+def test_a_runner_loads_nothing_heavy_before_it_runs():
+    """A laptop that trains elsewhere waits for no SDK to name where."""
+    code = (
+        "import sys\nfrom text2expert import SSH, Local, Trainer, Vast\n"
+        "for runner in (Local(), SSH('me@box'), Vast()):\n    Trainer('some/model-7B', runner=runner)\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
 def test_importing_the_pipeline_loads_no_step():
     """Their hundreds of regular expressions cost half a second; they are loaded when they are first needed."""
     code = f"import sys\nfrom text2expert import Pipeline\nprint([m for m in {STEPS!r} if m in sys.modules])"

@@ -31,7 +31,7 @@ KEYS = {
     "ANTHROPIC_API_KEY": "models anthropic/..., such as its verifier; goes to api.anthropic.com alone",
     "OPENAI_API_KEY": "models openai/...; goes to api.openai.com alone",
     "VAST_API_KEY": "renting: --runner vast, and --preset cloud without a GPU; goes to console.vast.ai alone",
-    "HF_TOKEN": "gated bases of the Hugging Face hub; goes to huggingface.co alone",
+    "HF_TOKEN": "gated bases of the Hugging Face hub; goes to huggingface.co alone, unless a runner is told send_hub_token=True",
 }
 
 
@@ -94,7 +94,7 @@ def _machine() -> Iterator[str]:
     gpus = _gpus()
     yield from (f"  GPU         {gpu}" for gpu in gpus)
     if not gpus:
-        yield "  GPU         none found: the embedded toy trains on the processor; a 7B base needs a CUDA GPU"
+        yield "  GPU         none found: the embedded toy trains on the processor; a 7B base needs a CUDA GPU, here, elsewhere (--runner ssh:user@host) or rented (--runner vast)"
 
 
 def _gpus() -> list[str]:

@@ -234,7 +234,12 @@ class Plan:
         most = f" for the whole text; the budgets allow ${self.most:,.2f}" if self._is_cut else ""
         if self.rent is not None and not most:
             most = ", and nothing limits the rent" if math.isinf(self.most) else f", ${self.most:,.2f} at most"
-        cost = [f"{dollars(self.usd_low, self.usd_high)}{most}"] if self.steps or self.rent or not self.unknown else []
+        renting = " and what the machine costs" if self.rent is not None and not quoted else ""
+        cost = (
+            [f"{dollars(self.usd_low, self.usd_high)}{renting}{most}"]
+            if self.steps or self.rent or not self.unknown
+            else []
+        )
         cost += [f"whatever {name} costs" for name in self.unknown]
         hosts = [*self.hosts, *(f"wherever {name} sends it" for name in self.unknown)]
         rows = [

@@ -61,7 +61,7 @@ class Trainer:
         packing: Rows one after another without padding; None: on a GPU, where that is faster.
         seed: Decides initial weights, order, draws and noise.
         system: A system prompt, trained and asked with.
-        runner: Where the stages run; None is this machine.
+        runner: Where the stages run: `Local`, `SSH`, `Vast`, or anything with their one method; None is this machine.
         train_anyway: Train also what is expected to be in vain: too little data on a machine that costs money, or a large
             base without a GPU.
         backend: "text2expert", or "llamafactory" to train with the command `llamafactory`.
@@ -236,6 +236,11 @@ class Trainer:
         check = getattr(self.runner, "check", None)
         if check is not None:
             check()
+        if self.backend == "llamafactory" and self._paid:
+            raise InputError(
+                "LLaMA-Factory is a command of this machine and not there on one that is rented: train there with "
+                "backend='text2expert' (--backend text2expert), or here with --runner local"
+            )
         if self.backend == "llamafactory" and isinstance(self.runner, Local) and not shutil.which(self.llamafactory):
             raise InputError(
                 f"there is no command {self.llamafactory!r}: install LLaMA-Factory in an environment of its own (python -m "
@@ -259,7 +264,8 @@ class Trainer:
             return ""
         return (
             f"{self.model} has {parameters / 1e9:.1f} billion parameters and this machine no CUDA GPU: training it on the "
-            "processor would take weeks. The ways out: teach here without training (fine_tune=False, --no-fine-tune; "
+            "processor would take weeks. The ways out: rent a GPU for it (runner=Vast(), --runner vast), or train on a machine of "
+            "yours (runner=SSH(...), --runner ssh:user@host); teach here without training (fine_tune=False, --no-fine-tune; "
             "preview and golden dataset need no GPU) and train on a machine that has one "
             f"(`text2expert run --gold {GOLD} --base {self.model}`); take a base of up to a billion parameters; the toy, "
             "which only proves that all works (Trainer(), --base none); or insist (train_anyway=True, --train-anyway)"
