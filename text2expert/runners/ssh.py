@@ -13,8 +13,9 @@ import attrs
 from text2expert._progress import say
 from text2expert.errors import InputError, MissingExtraError, RunnerError
 from text2expert.records import Job
-from text2expert.runners.local import NEEDED
-from text2expert.runners.remote import Remote, Work, printable
+from text2expert.runners.local import NEEDED, printable
+from text2expert.runners.machine import Remote
+from text2expert.runners.remote import Work
 
 if TYPE_CHECKING:
     import asyncssh
@@ -109,6 +110,7 @@ class SSH:
         if not work.waiting:
             return
         try:
+            await remote.open()
             await prepare(remote)
             await work.run()
             if not self.keep:
@@ -158,6 +160,13 @@ async def connect(host: str, name: str, **options: Any) -> "asyncssh.SSHClientCo
         raise RunnerError(
             f"{name} does not let this key in ({error!s:.200}): check user and key, for instance with ssh"
         ) from error
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+        raise RunnerError(
+            f"the key for {name} cannot be read ({error!s:.200}): a key with a passphrase goes into the agent (ssh-add), and "
+            "key= is left out"
+        ) from error
+    except asyncssh.ConfigParseError as error:
+        raise RunnerError(f"the SSH configuration cannot be read: {error!s:.300}") from error
 
 
 async def prepare(remote: Remote) -> None:
@@ -168,7 +177,7 @@ async def prepare(remote: Remote) -> None:
     """
     modules = (*NEEDED, "bitsandbytes")
     probe = f"import importlib.util as u, sys; assert sys.version_info >= (3, 11), sys.version; print(*[n for n in {modules!r} if u.find_spec(n) is None])"
-    python = shlex.quote(remote.python)
+    python = remote.interpreter
     code, said = await remote.command(f"{python} -c {shlex.quote(probe)}")
     words = printable(said).strip()
     if code != 0:
