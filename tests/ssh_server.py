@@ -3,11 +3,12 @@
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
+
+import psutil
 
 MISSING = "these tests talk to a real OpenSSH server: apt-get install -y --no-install-recommends openssh-server"
 
@@ -77,14 +78,11 @@ class SSHServer:
     def drop(self) -> None:
         """Cut every connection, as a lost network does."""
         assert self.process is not None
-        children = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False)
-        for pid in children.stdout.split():
-            for grandchild in (
-                *subprocess.run(["pgrep", "-P", pid], capture_output=True, text=True, check=False).stdout.split(),
-                pid,
-            ):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(grandchild), signal.SIGKILL)
+        for child in psutil.Process(self.process.pid).children():
+            # A connection's process and that of its user, not what was started through it.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for each in (*child.children(), child):
+                    each.kill()
 
     def known_hosts(self) -> str:
         """A line of a known_hosts file for this server."""
