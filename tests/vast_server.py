@@ -60,6 +60,10 @@ class Chaos:
     """500 without an effect."""
     lost: float = 0.0
     """The effect, and a 500 in its place."""
+    cut: float = 0.0
+    """The effect, and the connection is closed without an answer."""
+    twice: float = 0.0
+    """Carried out twice; the second answer comes."""
     slow: float = 0.0
     """An answer after a second."""
     never_ready: float = 0.0
@@ -72,6 +76,19 @@ class Chaos:
     """Goes offline some seconds after it runs."""
 
 
+@dataclass
+class Fault:
+    """What happens to the next calls of a kind."""
+
+    method: str
+    path: str
+    """A part of it."""
+    kind: str | int
+    """A field of `Chaos`, ``pretend`` (yes, and nothing is done), or a status that refuses."""
+    times: int = 1
+    words: str = "oops"
+
+
 class VastServer:
     """Runs in a thread; a context manager."""
 
@@ -82,7 +99,9 @@ class VastServer:
         self.calls: list[tuple[str, str]] = []
         self.instances: dict[int, Instance] = {}
         self.offers = [self._offer(number) for number in range(offers)]
-        self.foreign = 0
+        self.faults: list[Fault] = []
+        self.bad: dict[int, str] = {}
+        """What is wrong with the machine of an offer: ``never_ready``, ``dead`` or ``no_ssh``."""
         self._next = 1000
         self._guard = threading.RLock()
         self._loop = asyncio.new_event_loop()
@@ -144,15 +163,41 @@ class VastServer:
     @web.middleware
     async def _middle(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.calls.append((request.method, request.path))
-        draw, chaos = self.chaos.draw, self.chaos
-        if draw.random() < chaos.error:
+        fault = self._fault(request)
+        if fault is not None and fault.kind not in {"lost", "cut", "twice", "slow"}:
+            status = fault.kind if isinstance(fault.kind, int) else 200 if fault.kind == "pretend" else 500
+            body = {"success": status == 200, "error": "fault", "msg": fault.words}
+            return web.json_response(body, status=status)
+        kind = fault.kind if fault is not None else self._chance("twice", "slow", "cut", "lost", "error")
+        if kind == "error":
             return web.json_response({"success": False, "error": "internal", "msg": "oops"}, status=500)
+        if kind == "twice":
+            with contextlib.suppress(web.HTTPException):
+                await handler(request)
         answer = await handler(request)
-        if draw.random() < chaos.slow:
+        if kind == "slow":
             await asyncio.sleep(1)
-        if draw.random() < chaos.lost:
+        if kind == "cut" and request.transport is not None:
+            request.transport.close()
+        if kind == "lost":
             return web.json_response({"success": False, "error": "internal", "msg": "oops"}, status=500)
         return answer
+
+    def _fault(self, request: web.Request) -> Fault | None:
+        for fault in self.faults:
+            if fault.times and fault.method == request.method and fault.path in request.path:
+                fault.times -= 1
+                return fault
+        return None
+
+    def _chance(self, *kinds: str) -> str:
+        """One of *kinds*, or nothing."""
+        number = self.chaos.draw.random()
+        for kind in kinds:
+            number -= getattr(self.chaos, kind)
+            if number < 0:
+                return kind
+        return ""
 
     def _who(self, request: web.Request) -> str:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -263,9 +308,10 @@ class VastServer:
     def _boot(self, instance: Instance) -> None:
         draw, chaos = self.chaos.draw, self.chaos
         time.sleep(self.load_seconds)
-        if draw.random() < chaos.never_ready or instance.ended:
+        bad = self.bad.get(instance.offer["id"]) or self._chance("never_ready", "dead", "no_ssh")
+        if bad == "never_ready" or instance.ended:
             return
-        if draw.random() < chaos.dead:
+        if bad == "dead":
             instance.status = "exited"
             return
         environment = {
@@ -282,7 +328,7 @@ class VastServer:
             ["sh", "-c", instance.onstart], env={**os.environ, **environment}, check=False, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        if draw.random() >= chaos.no_ssh:
+        if bad != "no_ssh":
             server.let_in((instance.folder / "keys").read_text())
         instance.status = "running"
         instance.running_since = time.time()

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -13,21 +14,20 @@ from text2expert import _arguments, ledger
 from text2expert._progress import say
 from text2expert.errors import BudgetExhausted, InputError, RunnerError
 from text2expert.records import Job, Quote
+from text2expert.runners.machine import Remote
 from text2expert.runners.remote import Work
 from text2expert.runners.ssh import check_installed as check_ssh
 from text2expert.runners.ssh import prepare
 from text2expert.runners.vast import offers
-from text2expert.runners.vast.account import Account, Unclear, check_installed
+from text2expert.runners.vast.account import Account, Gone, Unclear, check_installed
+from text2expert.runners.vast.box import Box, Lost, Over, Pace
 from text2expert.runners.vast.journal import Journal, now
 from text2expert.runners.vast.offers import Offer
-from text2expert.runners.vast.renting import Box, Lost, Pace, Renting
+from text2expert.runners.vast.reaching import reach
+from text2expert.runners.vast.renting import Renting
 from text2expert.runners.vast.sweeping import Found, sweep, tidy
 
 __all__ = ["Found", "Offer", "Pace", "Vast", "sweep"]
-
-
-class _Over(Exception):  # noqa: N818
-    """Budget or hours are used up."""
 
 
 def _positive(_: Any, attribute: "attrs.Attribute[Any]", value: object) -> None:
@@ -130,62 +130,61 @@ class Vast:
         self.check()
         account, journal = self._account(), Journal()
         with _book(job) as book:
-            await tidy(account, journal, but=job.id)
             renting = Renting(
                 account, journal, book, job=job.id, folder=job.folder, image=self.image, disk_gb=self.disk_gb,
                 max_hours=self.max_hours, budget=None if self.budget is None else Decimal(str(self.budget)), pace=self.pace,
             )  # fmt: skip
-            excluded: set[int] = set()
-            for number in range(1, self.tries + 1):
-                try:
-                    async with renting.rented(await self._search(account, job, excluded)) as box:
-                        excluded.add(box.rental.host or 0)
-                        await self._work(renting, box, job)
-                        return
-                except Lost as error:
-                    say(f"{error}; machine {number} of at most {self.tries}")
-                    why = error
-            raise RunnerError(
-                f"{self.tries} machines were rented and none finished the job ({why}): all were given back; run again to go "
-                "on from the last checkpoint"
-            )
+            await tidy(account, journal, but=renting.takes_up)
+            try:
+                await self._rent(account, renting, job)
+            except (Unclear, Gone) as error:
+                raise RunnerError(f"Vast.ai does not answer as it should: {error}; run again to go on") from error
+
+    async def _rent(self, account: Account, renting: Renting, job: Job) -> None:
+        """Run *job* on one machine after another, until one has finished it or it is known that none will."""
+        excluded: set[int] = set()
+
+        async def search() -> list[Offer]:
+            return await self._search(account, job, excluded)
+
+        for number in range(1, self.tries + 1):
+            try:
+                async with renting.rented(search) as box:
+                    excluded.add(box.rental.host or 0)
+                    await self._work(renting, box, job)
+                    return
+            except Lost as error:
+                say(f"{error}; machine {number} of at most {self.tries}")
+                why = error
+        raise RunnerError(
+            f"{self.tries} machines were rented and none finished the job ({why}): all were given back; run again to go on "
+            "from the last checkpoint"
+        )
 
     async def _work(self, renting: Renting, box: Box, job: Job) -> None:
-        remote = await renting.ready(box, self.python)
-        beat = now()
-
-        async def on_poll() -> None:
-            nonlocal beat
-            if renting.is_over(box):
-                raise _Over
-            if now() - beat >= self.pace.heartbeat:
-                beat = now()
-                await renting.heartbeat(box, remote)
-
-        work = Work(
-            remote, job, hub_token=os.environ.get("HF_TOKEN", "") if self.send_hub_token else "", on_poll=on_poll
-        )
+        remote: Remote | None = None
+        keep: Callable[[float], Awaitable[None]] = _nothing
         try:
-            await renting.heartbeat(box, remote)
-            await prepare(remote)
-            await work.run()
-        except _Over:
-            with contextlib.suppress(RunnerError, TimeoutError):
-                await asyncio.wait_for(work.keep(), self.pace.grace)
+            remote = await reach(renting, box, self.python)
+            work = Work(remote, job, hub_token=os.environ.get("HF_TOKEN", "") if self.send_hub_token else "")
+            keep = functools.partial(_keep, Work(remote, job))  # one that has tried nothing yet
+            await renting.while_kept(box, remote, _stages(remote, work))
+        except Over:
+            await keep(self.pace.grace)
             raise BudgetExhausted(
                 f"renting has used up its budget or its {self.max_hours:g} hours (${box.cost(now()):.2f} for this machine): the "
                 "last checkpoint is here and the machine is given back; raise budget or max_hours and run again to go on"
             ) from None
         except RunnerError as error:
-            if await _is_gone(renting, box):
+            if remote is None or await _is_to_blame(renting, box, remote):
                 raise Lost(f"machine {box.rental.machine} is gone: {error!s:.300}") from error
             raise
         except asyncio.CancelledError:
-            with contextlib.suppress(RunnerError, TimeoutError, Exception):
-                await asyncio.wait_for(work.keep(), min(30.0, self.pace.grace))
+            await keep(min(30.0, self.pace.grace))
             raise
         finally:
-            await remote.close()
+            if remote is not None:
+                await remote.close()
 
     def _account(self) -> Account:
         return Account(self.api_key)
@@ -201,12 +200,33 @@ class Vast:
 _WIDER = "allow others (gpu=, max_usd_per_hour=, reliability=), or try again later"
 
 
-async def _is_gone(renting: Renting, box: Box) -> bool:
-    """Whether a failure was the machine's and not the job's."""
+async def _stages(remote: Remote, work: Work) -> None:
     try:
-        return box.rental.machine is None or not await renting._lives(box.rental.machine)  # noqa: SLF001
+        await prepare(remote)
+    except RunnerError as error:
+        raise Lost(f"{error}") from error
+    await work.run()
+
+
+async def _keep(work: Work, seconds: float) -> None:
+    """Bring the last checkpoint home, if that can be done in time."""
+    with contextlib.suppress(RunnerError, TimeoutError, OSError):
+        await asyncio.wait_for(work.keep(), seconds)
+
+
+async def _nothing(_: float) -> None:
+    """What can be kept of a machine that was never reached."""
+
+
+async def _is_to_blame(renting: Renting, box: Box, remote: Remote) -> bool:
+    """Whether a failure was the machine's and not the job's: it is gone, or nobody can talk to it any more."""
+    try:
+        if not await renting.lives(box):
+            return True
+        await asyncio.wait_for(remote.command("true"), renting.pace.heartbeat)
     except Exception:  # noqa: BLE001 - when even that cannot be said, another machine is worth a try
         return True
+    return False
 
 
 @contextlib.contextmanager

@@ -4,13 +4,21 @@ import asyncio
 import importlib.util
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import tenacity
 
-from text2expert.errors import AuthenticationFailed, InputError, MissingExtraError, RunnerError
+from text2expert.errors import (
+    AuthenticationFailed,
+    InputError,
+    MissingExtraError,
+    OutOfBalance,
+    ProviderError,
+    RunnerError,
+)
 
 T = TypeVar("T")
 
@@ -22,13 +30,24 @@ LABEL: Final = "text2expert"
 _LISTED: Final = 100
 """Machines asked for at once when they are listed."""
 
+_PAGES: Final = 1000
+"""Of a list, after which it is none."""
+
 
 class Unclear(Exception):  # noqa: N818 - neither yes nor no
     """A call failed in a way that does not say whether it had an effect: no answer, or one that cannot be read."""
 
 
+class TooOften(Unclear):
+    """It was not done, because calls came too fast: it may be sent again."""
+
+
 class Gone(Exception):  # noqa: N818
     """The offer or the machine does not exist (any more)."""
+
+
+UNANSWERED: Final = (Unclear, RunnerError, ProviderError)
+"""How a call fails that was not answered as it should be."""
 
 
 class Account:
@@ -48,9 +67,9 @@ class Account:
     def __init__(self, api_key: str | None = None, url: str | None = None, *, seconds: float = 120.0) -> None:
         check_installed()
         self.url = (url or os.environ.get("VAST_URL") or HOME).rstrip("/")
-        if api_key is None and urlsplit(self.url).hostname != urlsplit(HOME).hostname:
+        if api_key is None and urlsplit(self.url)[:2] != urlsplit(HOME)[:2]:
             raise InputError(
-                f"{self.url} is not Vast.ai's own address, so no key of the environment goes there: give api_key=..."
+                f"{self.url} is not {HOME}, Vast.ai's own address, so no key of the environment goes there: give api_key=..."
             )
         from vastai import VastAI  # noqa: PLC0415 - it takes seconds to import
 
@@ -73,22 +92,27 @@ class Account:
         return [each for each in _list(found) if isinstance(each, dict)]
 
     async def create(self, offer: int, *, label: str, image: str, disk_gb: float, onstart: str) -> int:
-        """Rent: the machine's id. Sent once.
+        """Rent: the machine's id. Sent once, but where it was refused because calls came too fast.
 
         Raises:
-            Gone: Somebody else was quicker.
+            Gone: Somebody else was quicker, or this was the second copy of a call that did rent: look for *label*.
             Unclear: Perhaps it was rented, perhaps not: look for *label*.
-            RunnerError: The account may not rent.
+            OutOfBalance: The account has no credit.
+            AuthenticationFailed: The key may not rent.
+            RunnerError: Any other refusal.
         """
-        answer = await self._once(
+        answer = await self._ask(
             lambda: self._sdk.create_instance(
                 offer, image=image, disk=disk_gb, label=label, onstart_cmd=onstart, ssh=True, direct=True,
                 cancel_unavail=True,
-            )
+            ),
+            TooOften,
         )  # fmt: skip
         id_ = answer.get("new_contract") if isinstance(answer, dict) else None
         if type(id_) is not int:
-            raise Unclear(f"the answer to renting names no machine: {answer!r:.200}")
+            # Not the whole answer: it may have the machine's own key.
+            words = {k: answer[k] for k in ("error", "msg") if k in answer} if isinstance(answer, dict) else {}
+            raise Unclear(f"the answer to renting names no machine: {words!r:.200}")
         return id_
 
     async def attach(self, id_: int, public_key: str) -> None:
@@ -111,17 +135,25 @@ class Account:
 
     async def listed(self) -> list[dict[str, Any]]:
         """All machines of the account that this package rented, whoever's run they belong to."""
-        machines, token = [], None
-        while True:
+        machines: list[dict[str, Any]] = []
+        token = None
+        for _ in range(_PAGES):
             asked: dict[str, Any] = {"select_filters": {}, "limit": _LISTED, "order_by": [{"col": "id", "dir": "asc"}]}
             if token:
                 asked["after_token"] = token
             answer = await self._ask(lambda asked=asked: self._sdk.show_instances_v1(asked))  # type: ignore[misc]
             page = _list(answer.get("instances") if isinstance(answer, dict) else answer)
-            machines += [each for each in page if str(each.get("label") or "").startswith(f"{LABEL}/")]
+            machines += [
+                each
+                for each in page
+                if isinstance(each, dict)
+                and type(each.get("id")) is int
+                and str(each.get("label") or "").startswith(f"{LABEL}/")
+            ]
             token = answer.get("next_token") if isinstance(answer, dict) else None
             if not token:
                 return machines
+        raise Unclear("the list of machines does not end")
 
     async def destroy(self, id_: int) -> None:
         """Give a machine back; one that is gone already is fine."""
@@ -130,10 +162,10 @@ class Account:
         except Gone:
             return
 
-    async def _ask(self, call: Callable[[], T]) -> T:
-        """*call*, which may be repeated, until it is answered or patience ends."""
+    async def _ask(self, call: Callable[[], T], again: type[Unclear] = Unclear) -> T:
+        """*call*, repeated after failures of the kind *again*, until it is answered or patience ends."""
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(Unclear),
+            retry=tenacity.retry_if_exception_type(again),
             stop=tenacity.stop_after_delay(self._seconds),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
             reraise=True,
@@ -164,7 +196,11 @@ def _meaning(error: Any) -> Exception:
         return Gone(words)
     if status in {401, 403}:
         return AuthenticationFailed(f"Vast.ai does not accept the key, or not for this ({status}): {words}")
-    if 400 <= status < 500 and status != 429:
+    if status == 429:
+        return TooOften(f"HTTP 429: {words}")
+    if status == 402 or (400 <= status < 500 and re.search(r"credit|balance", words, re.IGNORECASE)):
+        return OutOfBalance(f"the account at Vast.ai has no credit left ({status}): {words}; add some and run again")
+    if 400 <= status < 500:
         return RunnerError(f"Vast.ai refuses ({status}): {words}")
     return Unclear(f"HTTP {status}: {words}")
 

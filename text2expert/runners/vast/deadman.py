@@ -1,5 +1,6 @@
 """The timer on the rented machine itself, which gives it back when its owner is silent: whatever happens at home."""
 
+import shlex
 from typing import Final
 
 LONGEST: Final = 4096
@@ -44,7 +45,7 @@ def script(*, place: str, url: str, lease_s: float, limit_s: float, look_s: floa
         look_s: How often it looks at the time.
     """
     text = _SCRIPT.format(
-        place=place, url=url, lease=max(1, round(lease_s)), limit=max(1, round(limit_s)),
+        place=place, url=shlex.quote(url), lease=max(1, round(lease_s)), limit=max(1, round(limit_s)),
         look=max(1, round(look_s)), pause=max(1, round(4 * look_s)),
     )  # fmt: skip
     assert len(text) <= LONGEST, len(text)

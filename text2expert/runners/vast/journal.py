@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from text2expert.runners.vast.account import LABEL
 
 STATE: Final = "XDG_STATE_HOME"
 
+_OURS: Final = re.compile(LABEL + r"/([^/\s]{1,100})/([0-9a-f]{12})/([0-9]{1,12})")
+
 
 @attrs.frozen(kw_only=True)
 class Rental:
@@ -30,7 +33,7 @@ class Rental:
     job: str
     """`Job.id`."""
     folder: str
-    """The job's run folder."""
+    """The job's run folder, absolute: the same job may run in two."""
     url: str
     """Of the account."""
     begun: float
@@ -45,8 +48,12 @@ class Rental:
     """What it costs while it exists, as a decimal."""
     usd_per_gb: str = "0"
     """Of traffic."""
+    running_since: float | None = None
+    """Seconds since 1970, at the earliest; None: it was not seen running."""
+    ended: float | None = None
+    """Seconds since 1970, when somebody who cannot book it has given it back."""
     host_key: str = ""
-    """Of the machine's SSH server, as first seen."""
+    """Of the machine's SSH server, as it was at the first login."""
 
     @property
     def label(self) -> str:
@@ -61,10 +68,8 @@ def new_token() -> str:
 
 def token_of(label: str) -> tuple[str, str, float] | None:
     """Job, token and end of lease of a label; None where it is none of ours."""
-    parts = label.split("/")
-    if len(parts) != 4 or parts[0] != LABEL or not parts[3].isdigit():
-        return None
-    return parts[1], parts[2], float(parts[3])
+    found = _OURS.fullmatch(label)
+    return None if found is None else (found[1], found[2], float(found[3]))
 
 
 class Journal:
@@ -101,9 +106,7 @@ class Journal:
     def write_key(self, rental: Rental, private_key: str) -> None:
         """Keep the key for the machine, for its owner alone."""
         files.make_folder(self.folder)
-        handle = os.open(self.key(rental), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(handle, "w", encoding="ascii") as file:
-            file.write(private_key)
+        files.write_text(self.key(rental), private_key)  # mode 0600
 
     @contextlib.contextmanager
     def held(self, rental: Rental) -> Iterator[bool]:
@@ -118,6 +121,8 @@ class Journal:
                 return
             yield True
         finally:
+            with contextlib.suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_UN)  # closing alone would not do while a forked child has it open too
             os.close(handle)
 
     def _path(self, rental: Rental) -> Path:

@@ -1,94 +1,35 @@
-"""The life of a rented machine: written down, rented, waited for, kept alive, paid, and given back on every path out."""
+"""The life of a rental: written down, money set aside, rented once, kept alive, paid, and given back on every path out."""
 
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterable
-from decimal import ROUND_UP, Decimal
-from typing import TYPE_CHECKING, Any, Final
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from decimal import Decimal
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from text2expert import ledger
 from text2expert._progress import say
-from text2expert.errors import BudgetExhausted, RunnerError
+from text2expert.errors import AuthenticationFailed, BudgetExhausted, OutOfBalance, RunnerError
 from text2expert.exchange import Completion
-from text2expert.runners.remote import Remote, printable
-from text2expert.runners.ssh import connect
+from text2expert.runners.machine import Remote
 from text2expert.runners.vast import deadman
-from text2expert.runners.vast.account import Account, Gone, Unclear
+from text2expert.runners.vast.account import UNANSWERED, Account, Gone, Unclear
+from text2expert.runners.vast.box import DEAD, Box, Lost, Over, Pace, cents
 from text2expert.runners.vast.journal import Journal, Rental, new_token, now
 from text2expert.runners.vast.offers import BASE_GB, IMAGE_GB, Offer
+from text2expert.runners.vast.returning import destroy, named, still_there
 
-if TYPE_CHECKING:
-    import asyncssh
+T = TypeVar("T")
 
 SCOPE: Final = "training"
 """What rent is booked to."""
 
-DEAD: Final = frozenset({"exited", "unknown", "offline", "stopped", "frozen"})
-"""States of a machine that never becomes one that works (Vast's documentation)."""
-
-_HOUR: Final = Decimal(3600)
-
-
-class Lost(Exception):  # noqa: N818
-    """The machine is of no use (any more); another one may be."""
-
-
-@attrs.frozen(kw_only=True)
-class Pace:
-    """Seconds; tests have shorter ones."""
-
-    poll: float = 10.0
-    """Between looks at a machine that is starting."""
-    ready: float = 1200.0
-    """Until a machine that is not ready is given back."""
-    lease: float = 900.0
-    """Of silence after which the machine destroys itself."""
-    heartbeat: float = 60.0
-    """Between renewals of the lease."""
-    grace: float = 300.0
-    """Kept back of budget and hours, for the last checkpoint and for destroying."""
-    destroy: float = 600.0
-    """For which destroying is tried before it is given up, loudly."""
-    look: float = 5.0
-    """Between the machine's own looks at its lease."""
-    patience: float = 300.0
-    """For which a lost connection is tried again."""
-    settle: float = 30.0
-    """For which a rental whose answer was lost is looked for by its label."""
-
-
-@attrs.define(kw_only=True)
-class Box:
-    """A rented machine and its money."""
-
-    rental: Rental
-    hold: ledger.Hold
-    batch: int
-    """Number in the ledger: holds of a batch outlive this process."""
-    usd_per_hour: Decimal
-    storage_per_hour: Decimal = Decimal(0)
-    running_since: float | None = None
-    address: tuple[str, int] | None = None
-    host_key: Any = None
-    gigabytes: Decimal = Decimal(str(IMAGE_GB + BASE_GB))
-    kept: bool = False
-    """It could not be given back: nothing else is rented while it may be there."""
-
-    @property
-    def place(self) -> str:
-        """Our folder on the machine; unique, so that boxes never meet."""
-        return f".text2expert/{self.rental.token}"
-
-    def cost(self, until: float) -> Decimal:
-        """Dollars from renting it *until* then, rounded up to a thousandth of a cent."""
-        began, runs = self.rental.begun, self.running_since
-        loading = Decimal(str(max(0.0, (until if runs is None else runs) - began)))
-        running = Decimal(0) if runs is None else Decimal(str(max(0.0, until - runs)))
-        rent = (loading * self.storage_per_hour + running * self.usd_per_hour) / _HOUR
-        return _cents(rent + Decimal(self.rental.usd_per_gb) * self.gigabytes)
+_BUSY: Final = 5.0
+"""Seconds for which a lock of a rental of this very job is waited for: others take it for a moment when they look."""
 
 
 class Renting:
@@ -102,7 +43,7 @@ class Renting:
         self.journal = journal
         self.book = book
         self.job = job
-        self.folder = folder
+        self.folder = os.path.abspath(folder)
         self.image = image
         self.disk_gb = disk_gb
         self.max_hours = max_hours
@@ -112,12 +53,13 @@ class Renting:
     # -- renting -------------------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def rented(self, offers: Iterable[Offer]) -> AsyncIterator[Box]:
-        """One of *offers*, or the machine of an earlier run of this very job; given back when the block ends.
+    async def rented(self, search: Callable[[], Awaitable[Iterable[Offer]]]) -> AsyncIterator[Box]:
+        """The machine of an earlier run of this very job, or one that *search* finds; given back when the block ends.
 
         Raises:
-            RunnerError: None of them could be rented.
-            BudgetExhausted: The budget does not cover the worst case of any.
+            RunnerError: None could be rented, or one may still be there that cannot be given back.
+            BudgetExhausted: The budget does not cover what the job is expected to need.
+            Unclear: Vast.ai did not answer.
         """
         boxes: list[Box] = []
         try:
@@ -125,7 +67,7 @@ class Renting:
                 box = await self._adopted(stack, boxes)
                 if box is None:
                     self._check_none_kept(boxes)
-                    box = await self._first(offers, stack, boxes)
+                    box = await self._first(await search(), stack, boxes)
                 yield box
         except Lost:
             self._check_none_kept(boxes)
@@ -135,66 +77,110 @@ class Renting:
         """No second machine beside one that may still be there, and be paid."""
         for box in boxes:
             if box.kept:
-                raise RunnerError(
-                    f"machine {box.rental.machine} could not be given back, so no other one is rented for this job: run again "
-                    "later, or destroy it first (text2expert vast sweep)"
-                )
+                raise _still_paid(box.rental)
+
+    # -- what an earlier run has left ----------------------------------------------------------------------------------
+
+    def takes_up(self, rental: Rental) -> bool:
+        """Whether *rental* is this run folder's: its money is in this ledger, or it is the same job in the same place."""
+        if rental.url != self.account.url:
+            return False
+        return self._open_hold(rental.token) is not None or (rental.job == self.job and rental.folder == self.folder)
 
     async def _adopted(self, stack: contextlib.AsyncExitStack, boxes: list[Box]) -> Box | None:
-        """A living machine that an earlier process rented for this job; others of this job are given back."""
+        """A living machine that an earlier process rented for this job; all others of this run folder are given back."""
         found: Box | None = None
-        written = set()
         for rental in self.journal.rentals():
-            written.add(_remote_id(rental.token))
-            if rental.job != self.job or rental.url != self.account.url:
+            if not self.takes_up(rental) or not await self._locked(stack, rental):
                 continue
-            if not stack.enter_context(self.journal.held(rental)):
-                continue  # another living process is at work on it
             box = await self._taken_up(rental)
             if box is None:
                 await self._clear(rental)
                 continue
             boxes.append(box)
             stack.push_async_callback(self._give_back, box)
-            if found is None and box.rental.machine is not None and await self._lives(box.rental.machine):
+            if box.rental.machine is None:
+                found_by_label = await self._find(rental)
+                if found_by_label:
+                    await self._note(box, found_by_label)
+            if found is None and rental.job == self.job and await self._goes_on(box):
                 found = box
                 say(f"going on with machine {box.rental.machine}, which an earlier run has rented")
             else:
                 await self._give_back(box)
-        for batch in self.book.open_batches():
-            if (batch.remote_id or "").startswith(_remote_id("")) and batch.remote_id not in written:
-                self.book.close_batch(
-                    batch.id
-                )  # the journal is gone: nobody can say what it did cost, but the hold bounds it
+        self._close_unwritten()
         return found
+
+    async def _locked(self, stack: contextlib.AsyncExitStack, rental: Rental) -> bool:
+        """Hold *rental* until the stack is closed; False: another one at work in this folder has it."""
+        until = time.monotonic() + _BUSY
+        while not stack.enter_context(self.journal.held(rental)):
+            if rental.job != self.job:
+                return False
+            if time.monotonic() >= until:
+                raise RunnerError(
+                    f"another process is at work on this very job, on machine {rental.machine}: wait until it is done"
+                )
+            await asyncio.sleep(0.2)
+        return True
+
+    async def _goes_on(self, box: Box) -> bool:
+        """Whether the machine of *box* is there and can be worked on."""
+        if box.rental.machine is None:
+            return False
+        at = now()
+        shown = await self.account.show(box.rental.machine)
+        if shown is None:
+            return False
+        box.look(shown, at)
+        return shown.get("actual_status") not in DEAD and not self.is_over(box)
 
     async def _clear(self, rental: Rental) -> None:
         """What is left of a rental that this ledger has settled, or never held: a machine that came up late."""
-        machine = rental.machine if rental.machine is not None else await self._find(rental, patient=False)
-        if machine is not None:
-            rental = attrs.evolve(rental, machine=machine)
-            if not await destroy(self.account, rental, seconds=self.pace.destroy, poll=min(self.pace.poll, 5.0)):
-                return
-        elif now() < rental.lease_until:
+        found = await still_there(self.account, rental)
+        if found:
+            rental = attrs.evolve(rental, machine=min(found))
+            if not await destroy(self.account, rental, seconds=self.pace.destroy, poll=self._poll):
+                raise _still_paid(rental)
+            await self._book_late(rental)
+        elif now() < rental.lease_until and rental.machine is None:
             return
         self.journal.forget(rental)
 
-    async def _taken_up(self, rental: Rental) -> Box | None:
-        """The box of a rental that is in this ledger; None where it is in another one, or was settled."""
+    async def _book_late(self, rental: Rental) -> None:
+        """Book a machine for which nothing was held, as far as anybody can know."""
+        usd = cents(Decimal(rental.usd_per_hour) * Decimal(str(max(0.0, now() - rental.begun))) / 3600)
+        say(f"machine {rental.machine} had come up late and is given back: about ${usd}")
+        with ledger.budget(SCOPE, None):
+            hold = await self.book.hold(f"{_key(rental.token)}/late", Decimal(0))  # it was spent, room or not
+        self.book.settle(hold, _receipt(rental, usd), usd)
+
+    def _open_hold(self, token: str) -> tuple[int, ledger.Hold] | None:
+        """Batch and hold of a rental that is open in this ledger."""
         for batch in self.book.open_batches():
-            if batch.remote_id == _remote_id(rental.token) and batch.holds:
-                hold = await self.book.hold(batch.holds[0].key, batch.holds[0].usd, batch=True)
-                if rental.machine is None and (machine := await self._find(rental)) is not None:
-                    rental = attrs.evolve(rental, machine=machine)
-                    self.journal.write(rental)
-                rate = Decimal(rental.usd_per_hour)
-                # Nobody saw since when it runs: the dearer case.
-                return Box(rental=rental, hold=hold, batch=batch.id, usd_per_hour=rate, running_since=rental.begun)
+            for hold in batch.holds:
+                if hold.key == _key(token):
+                    return batch.id, hold
         return None
 
-    async def _lives(self, machine: int) -> bool:
-        shown = await self.account.show(machine)
-        return shown is not None and shown.get("actual_status") not in DEAD
+    async def _taken_up(self, rental: Rental) -> Box | None:
+        """The box of a rental that is open in this ledger; None where it was settled, or never held."""
+        opened = self._open_hold(rental.token)
+        if opened is None:
+            return None
+        hold = await self.book.hold(opened[1].key, opened[1].usd, batch=True)
+        return Box(rental=rental, hold=hold, batch=opened[0], idle_at=rental.begun)
+
+    def _close_unwritten(self) -> None:
+        """Rentals whose journal is gone: nobody can say what they did cost, but the hold bounds it."""
+        written = {rental.token for rental in self.journal.rentals()}
+        for batch in self.book.open_batches():
+            named_so = (batch.remote_id or "").startswith(_remote_id(""))
+            tokens = {hold.key.removeprefix(_key("")) for hold in batch.holds if hold.key.startswith(_key(""))}
+            if (named_so or tokens) and not tokens & written:
+                self.book.close_batch(batch.id)
+
+    # -- one rental ----------------------------------------------------------------------------------------------------
 
     async def _first(self, offers: Iterable[Offer], stack: contextlib.AsyncExitStack, boxes: list[Box]) -> Box:
         refused = "nobody offers such a machine now"
@@ -209,9 +195,8 @@ class Renting:
         )
 
     async def _rent(self, offer: Offer, stack: contextlib.AsyncExitStack, boxes: list[Box]) -> Box:
-        token = new_token()
         rental = Rental(
-            token=token, job=self.job, folder=self.folder, url=self.account.url, begun=now(),
+            token=new_token(), job=self.job, folder=self.folder, url=self.account.url, begun=now(),
             lease_until=now() + self.pace.lease, host=offer.machine, usd_per_hour=str(offer.usd_per_hour),
             usd_per_gb=str(offer.usd_per_gb),
         )  # fmt: skip
@@ -226,47 +211,70 @@ class Renting:
         # From here on there may be a machine, whatever happens.
         boxes.append(box)
         stack.push_async_callback(self._give_back, box)
+        await _to_its_end(self._create(box, offer))
+        say(f"rented {offer}; machine {box.rental.machine}")
+        return box
+
+    async def _create(self, box: Box, offer: Offer) -> None:
+        """Ask for the machine, once; what became of it is known when this returns or raises, else the hold stays open."""
         start = deadman.script(
             place=f"~/{box.place}", url=self.account.url, lease_s=self.pace.lease,
             limit_s=self.hours(box) * 3600 + self.pace.grace, look_s=self.pace.look,
         )  # fmt: skip
         try:
-            machine: int | None = await self.account.create(
-                offer.id, label=rental.label, image=self.image, disk_gb=self.disk_gb, onstart=start
+            machine = await self.account.create(
+                offer.id, label=box.rental.label, image=self.image, disk_gb=self.disk_gb, onstart=start
             )
-        except Unclear:
-            machine = await self._find(rental)
-            if machine is None:
-                await self._give_back(box)
-                raise Lost("the answer to renting was lost, and no machine of its label came up") from None
-        except (Gone, RunnerError):
-            await self._forget(box)
+        except AuthenticationFailed:
+            self._forget(box)
             raise
-        box.rental = attrs.evolve(rental, machine=machine)
+        except (Gone, RunnerError, OutOfBalance, Unclear) as error:
+            # Also a refusal may be the answer to the second copy of a call whose first one did rent.
+            found = await self._find(box.rental, patient=isinstance(error, Unclear))
+            if not found:
+                if not isinstance(error, Unclear):
+                    self._forget(box)
+                    raise
+                # Should it come up all the same, its timer destroys it; until then, the journal remembers it.
+                self._settle(box, Decimal(0))
+                raise Lost("the answer to renting was lost, and no machine of its label came up") from error
+            await self._note(box, found)
+            return
+        await self._note(box, [machine])
+        with contextlib.suppress(*UNANSWERED):  # giving it back looks again
+            await self._note(box, [machine, *await named(self.account, box.rental)])
+
+    async def _note(self, box: Box, machines: list[int]) -> None:
+        """Write down which machine it is; others, rented by the same call carried out twice, go back at once."""
+        box.rental = attrs.evolve(box.rental, machine=machines[0])
+        box.seen = True
         self.journal.write(box.rental)
-        say(f"rented {offer}; machine {machine}")
-        return box
+        for twin in sorted(set(machines) - {machines[0]}):
+            say(f"one call has rented machine {machines[0]} and {twin}: {twin} is given back")
+            box.more += box.usd_per_hour * Decimal(str(now() - box.rental.begun)) / 3600
+            with contextlib.suppress(*UNANSWERED):  # giving the other one back looks for it again
+                await self.account.destroy(twin)
 
     async def _set_aside(self, rental: Rental, offer: Offer) -> Box:
         """Hold the worst case, or what the budget leaves of it if that is enough for the job."""
         rate = offer.usd_per_hour
         traffic = offer.usd_per_gb * Decimal(str(IMAGE_GB + BASE_GB))
         reserve = Decimal(str((self.pace.grace + self.pace.lease) / 3600)) * rate
-        worst = _cents(rate * Decimal(str(self.max_hours)) + traffic + reserve)
-        least = _cents(rate * Decimal(str(offer.hours)) + traffic + reserve)
+        worst = cents(rate * Decimal(str(self.max_hours)) + traffic + reserve)
+        least = cents(rate * Decimal(str(offer.hours)) + traffic + reserve)
         with ledger.budget(SCOPE, self.budget):
             usd = min(worst, self._room(worst))
-            if usd < least:
+            if usd < min(least, worst):
                 raise BudgetExhausted(
                     f"${usd:.2f} of the training budget is left, and the job is expected to need ${least:.2f} on the best "
                     f"offer ({offer}), ${reserve:.2f} of it kept back for giving the machine back: raise the budget and "
                     "run again to go on"
                 )
-            key = f"rent/{rental.token}"
+            key = _key(rental.token)
             hold = await self.book.hold(key, usd, batch=True)
             batch = self.book.open_batch([key])
             self.book.name_batch(batch, _remote_id(rental.token))
-        return Box(rental=rental, hold=hold, batch=batch, usd_per_hour=rate)
+        return Box(rental=rental, hold=hold, batch=batch, idle_at=rental.begun)
 
     def _room(self, most: Decimal) -> Decimal:
         """What all budgets around leave, at most *most*."""
@@ -276,218 +284,183 @@ class Renting:
             left = min(left, cap - spent.total - spent.held)
         return max(Decimal(0), left)
 
-    def hours(self, box: Box) -> float:
-        """For how long the machine may be used: the hold, less what giving it back may take, at its price."""
-        reserve = Decimal(str((self.pace.grace + self.pace.lease) / 3600)) * box.usd_per_hour
-        traffic = Decimal(box.rental.usd_per_gb) * box.gigabytes
-        paid = float((box.hold.usd - traffic - reserve) / box.usd_per_hour) if box.usd_per_hour else self.max_hours
-        return min(self.max_hours, paid)
-
-    async def _find(self, rental: Rental, *, patient: bool = True) -> int | None:
-        """The machine of a rental whose answer was lost, by its label; it may come up a little later."""
-        until = now() + (self.pace.settle if patient else 0)
-        while True:
-            with contextlib.suppress(Unclear):
-                for each in await self.account.listed():
-                    if f"/{rental.token}/" in str(each.get("label")) and type(each.get("id")) is int:
-                        return int(each["id"])
-            if now() > until:
-                return None
-            await asyncio.sleep(min(self.pace.poll, 3.0))
-
-    # -- being ready ---------------------------------------------------------------------------------------------------
-
-    async def ready(self, box: Box, python: str | None) -> Remote:
-        """Wait until the machine lets us in; the way to it.
+    async def _find(self, rental: Rental, *, patient: bool = True) -> list[int]:
+        """The machines of a rental whose answer was lost, by its label; they may come up a little later.
 
         Raises:
-            Lost: It does not become ready in time, or never will.
+            Unclear: It could not be looked for.
+            RunnerError: The same.
+            ProviderError: The same.
         """
-        machine = box.rental.machine
-        assert machine is not None
-        key = await self._key(box)
-        until = now() + self.pace.ready
-        while now() < until:
-            await self.heartbeat(box)
-            shown = await self._shown(machine)
-            status = shown.get("actual_status")
-            words = printable(str(shown.get("status_msg") or ""))[:300]
-            if status in DEAD or (status == "created" and "OCI runtime create failed" in words):
-                raise Lost(f"machine {machine} is {status} and will not start: {words}")
-            if status == "running":
-                box.running_since = box.running_since or now()
-                box.storage_per_hour = Decimal(str(shown.get("storage_total_cost") or 0))
-                for address in _addresses(shown):
-                    if await self._handshake(box, address, key):
-                        remote = Remote(
-                            lambda: self._connect(box, key),
-                            box.place,
-                            name=f"machine {machine}",
-                            patience=self.pace.patience,
-                        )
-                        remote.python = python or await _interpreter(remote)
-                        return remote
-            await asyncio.sleep(self.pace.poll)
-        raise Lost(f"machine {machine} was not ready within {self.pace.ready / 60:.0f} minutes")
+        until = time.monotonic() + (self.pace.settle if patient else 0)
+        while True:
+            last = time.monotonic() >= until
+            try:
+                if found := await named(self.account, rental):
+                    return found
+                if last:
+                    return []
+            except Unclear:
+                if last:
+                    raise
+            await asyncio.sleep(min(self.pace.poll, 3.0))
 
-    async def _shown(self, machine: int) -> dict[str, Any]:
-        try:
-            shown = await self.account.show(machine)
-        except Unclear as error:
-            raise Lost(f"machine {machine} cannot be looked at: {error}") from error
-        if shown is None:
-            raise Lost(f"machine {machine} is gone")
-        return shown
+    # -- keeping -------------------------------------------------------------------------------------------------------
 
-    async def _key(self, box: Box) -> "asyncssh.SSHKey":
-        """The key for this machine alone, made for it and let in by Vast."""
-        import asyncssh  # noqa: PLC0415 - of an extra
-
-        path = self.journal.key(box.rental)
-        if path.exists():
-            key = asyncssh.read_private_key(path)
-        else:
-            key = asyncssh.generate_private_key("ssh-ed25519", comment=box.rental.label)
-            self.journal.write_key(box.rental, key.export_private_key().decode())
-        assert box.rental.machine is not None
-        try:
-            await self.account.attach(box.rental.machine, key.export_public_key().decode().strip())
-        except (Gone, Unclear) as error:
-            raise Lost(f"machine {box.rental.machine} takes no key: {error}") from error
-        return key
-
-    async def _handshake(self, box: Box, address: tuple[str, int], key: "asyncssh.SSHKey") -> bool:
-        """Whether a real login succeeds; the host key that is seen first is the only one from then on."""
-        import asyncssh  # noqa: PLC0415 - of an extra
-
-        try:
-            if not box.rental.host_key:
-                seen = await asyncio.wait_for(asyncssh.get_server_host_key(*address), 30)
-                if seen is None:
-                    return False
-                box.rental = attrs.evolve(box.rental, host_key=seen.export_public_key().decode().strip())
-            box.address = address
-            connection = await self._connect(box, key)
-        except (OSError, asyncssh.Error, TimeoutError, RunnerError):
-            return False  # keys arrive late on Vast
-        connection.close()
-        self.journal.write(box.rental)
-        return True
-
-    async def _connect(self, box: Box, key: "asyncssh.SSHKey") -> "asyncssh.SSHClientConnection":
-        import asyncssh  # noqa: PLC0415 - of an extra
-
-        assert box.address is not None
-        host, port = box.address
-        known = asyncssh.import_known_hosts(f"[{host}]:{port} {box.rental.host_key}\n")
-        return await connect(
-            host, f"machine {box.rental.machine}", port=port, username="root", client_keys=[key], known_hosts=known,
-            config=None, agent_path=None,
-        )  # fmt: skip
-
-    # -- keeping, paying, giving back --------------------------------------------------------------------------------
-
-    async def heartbeat(self, box: Box, remote: Remote | None = None) -> None:
-        """Renew the lease: in the journal, in the label that others read, and on the machine itself."""
-        box.rental = attrs.evolve(box.rental, lease_until=now() + self.pace.lease)
-        self.journal.write(box.rental)
-        if remote is not None:
-            await remote.command(deadman.renewal(place=f"~/{box.place}", lease_s=self.pace.lease))
-        if box.rental.machine is not None:
-            with contextlib.suppress(Unclear, Gone, RunnerError, TimeoutError):  # the journal and the machine know
-                await asyncio.wait_for(self.account.rename(box.rental.machine, box.rental.label), self.pace.heartbeat)
+    def hours(self, box: Box) -> float:
+        """For how long the machine may be used: the hold, less what giving it back may take, at its price."""
+        rate = box.usd_per_hour
+        reserve = Decimal(str((self.pace.grace + self.pace.lease) / 3600)) * rate
+        traffic = Decimal(box.rental.usd_per_gb) * box.gigabytes
+        paid = float((box.hold.usd - traffic - reserve - box.more) / rate) if rate else self.max_hours
+        return min(self.max_hours, paid)
 
     def is_over(self, box: Box) -> bool:
         """Whether giving it back has to begin, by the hold or by the hours."""
         return now() - box.rental.begun >= self.hours(box) * 3600
 
+    async def while_kept(self, box: Box, remote: Remote, work: Coroutine[Any, Any, None]) -> None:
+        """Do *work* while the lease is renewed beside it, whatever it is waiting for.
+
+        Raises:
+            Over: Budget or hours are used up; the work was stopped.
+            Lost: The machine is gone; the work was stopped.
+        """
+        working = asyncio.ensure_future(work)
+        beating = asyncio.ensure_future(self._beat(box, remote))
+        try:
+            done: set[asyncio.Future[None]] = set()
+            while not done:
+                if self.is_over(box):
+                    raise Over
+                done, _ = await asyncio.wait((working, beating), timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            (working if working in done else beating).result()
+        finally:
+            working.cancel()
+            beating.cancel()
+            await asyncio.gather(working, beating, return_exceptions=True)
+
+    async def _beat(self, box: Box, remote: Remote) -> None:
+        while True:
+            await self.heartbeat(box, remote)
+            await self._check_there(box)
+            await asyncio.sleep(self.pace.heartbeat)
+
+    async def heartbeat(self, box: Box, remote: Remote | None = None) -> None:
+        """Renew the lease: in the journal, on the machine itself, and in the label that others read."""
+        box.rental = attrs.evolve(box.rental, lease_until=now() + self.pace.lease)
+        self.journal.write(box.rental)
+        seconds = self.pace.lease / 3
+        if remote is not None:
+            with contextlib.suppress(RunnerError, TimeoutError):  # the work notices, too, when it is cut off
+                renewal = deadman.renewal(place=f"~/{box.place}", lease_s=self.pace.lease)
+                await asyncio.wait_for(remote.command(renewal), seconds)
+        if box.rental.machine is not None:
+            with contextlib.suppress(*UNANSWERED, Gone, TimeoutError):
+                await asyncio.wait_for(self.account.rename(box.rental.machine, box.rental.label), seconds)
+
+    async def _check_there(self, box: Box) -> None:
+        with contextlib.suppress(*UNANSWERED, TimeoutError):
+            if not await asyncio.wait_for(self.lives(box), self.pace.lease / 3):
+                raise Lost(f"machine {box.rental.machine} is gone, or will never run again")
+
+    async def lives(self, box: Box) -> bool:
+        """Whether the machine is there and not in a state that never becomes one that works."""
+        assert box.rental.machine is not None
+        shown = await self.account.show(box.rental.machine)
+        if shown is None:
+            return box.rental.machine in await named(self.account, box.rental)
+        return shown.get("actual_status") not in DEAD
+
+    # -- giving back, and paying ---------------------------------------------------------------------------------------
+
+    @property
+    def _poll(self) -> float:
+        return min(self.pace.poll, 5.0)
+
     async def _give_back(self, box: Box) -> None:
         """Destroy the machine, see that it is gone, and book what it did cost. Once; nothing stops it half-way."""
-        if box.batch == 0:
-            return
-        await asyncio.shield(asyncio.ensure_future(self._destroyed(box)))
+        if box.batch and not box.kept:
+            await _to_its_end(self._destroyed(box))
 
     async def _destroyed(self, box: Box) -> None:
         if box.rental.machine is None:
-            with contextlib.suppress(RunnerError, Gone):
-                machine = await self._find(box.rental)
-                box.rental = attrs.evolve(box.rental, machine=machine)
-        if box.rental.machine is None:
-            # Should it come up all the same, its timer destroys it; until its lease has ended, the journal remembers it.
-            self._settle(box, Decimal(0))
+            try:
+                found = await self._find(box.rental)
+            except UNANSWERED as error:
+                say(
+                    f"\n!!! IT IS NOT KNOWN WHETHER A MACHINE WAS RENTED, for ${box.usd_per_hour:.3f} an hour, under the label "
+                    f"{box.rental.label} ({error!s:.200}).\n!!! Look at {self.account.url}, or run again later. Its own timer "
+                    "destroys it when its lease ends.\n"
+                )
+                self._keep(box)
+                return
+            if not found:
+                # Not there: it never was, or has destroyed itself after its lease.
+                unseen = not box.seen and now() > box.rental.lease_until
+                self._settle(box, box.cost(box.rental.lease_until) if unseen else Decimal(0))
+                if unseen:
+                    self.journal.forget(box.rental)
+                return
+            await self._note(box, found)
+        if not await destroy(self.account, box.rental, seconds=self.pace.destroy, poll=self._poll):
+            self._keep(box)
             return
-        gone = await destroy(self.account, box.rental, seconds=self.pace.destroy, poll=min(self.pace.poll, 5.0))
-        if gone:
-            # One that was not seen for long has destroyed itself when its lease ended, or shortly after.
-            self._settle(box, box.cost(min(now(), box.rental.lease_until + self.pace.grace)))
-            self.journal.forget(box.rental)
-        else:  # the hold stays open, and the next start takes both up again
-            box.kept = True
+        # One that nobody saw alive has destroyed itself when its lease ended, or shortly after.
+        last = box.rental.ended or now()
+        self._settle(box, box.cost(last if box.seen else min(last, box.rental.lease_until + self.pace.grace)))
+        self.journal.forget(box.rental)
+
+    def _keep(self, box: Box) -> None:
+        """It may still be there: the hold stays open, and the next start takes both up again."""
+        box.kept = True
+        self.journal.write(box.rental)
+        self.book.lose(box.hold)
 
     def _settle(self, box: Box, usd: Decimal) -> None:
-        receipt = {**attrs.asdict(box.rental), "usd": str(usd), "until": now()}
-        words = json.dumps(receipt, sort_keys=True)
-        self.book.settle(
-            box.hold, Completion(text=words, reasoning="", usage=None, finish="stop", model="vast", raw=words), usd
-        )
+        self.book.settle(box.hold, _receipt(box.rental, usd), usd)
         self.book.close_batch(box.batch)
         box.batch = 0
 
-    async def _forget(self, box: Box) -> None:
+    def _forget(self, box: Box) -> None:
         """Nothing was rented: nothing is paid."""
         self._settle(box, Decimal(0))
         self.journal.forget(box.rental)
 
 
-async def destroy(account: Account, rental: Rental, *, seconds: float, poll: float) -> bool:
-    """Destroy a machine and look until it is gone; where that cannot be done, say so as loudly as can be: False."""
-    assert rental.machine is not None
-    until = now() + seconds
-    why: Exception | None = None
-    while now() < until:
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """*work*, which a cancellation does not stop: it is passed on when the work is done."""
+    task = asyncio.ensure_future(work)
+    stopped: asyncio.CancelledError | None = None
+    while not task.done():
         try:
-            await account.destroy(rental.machine)
-            if await account.show(rental.machine) is None:
-                return True
-        except (Unclear, RunnerError) as error:
-            why = error
-        await asyncio.sleep(poll)
-    say(
-        f"\n!!! MACHINE {rental.machine} COULD NOT BE GIVEN BACK and costs ${Decimal(rental.usd_per_hour):.2f} an hour"
-        f"{'' if why is None else f' ({why!s:.200})'}.\n!!! Destroy it yourself at {account.url}, or run: text2expert vast sweep\n"
-        f"!!! Its own timer does so when its lease ends, at the latest in {max(0, rental.lease_until - now()) / 60:.0f} min.\n"
+            await asyncio.wait((task,))
+        except asyncio.CancelledError as error:
+            stopped = error
+    if stopped is not None:
+        if not task.cancelled() and (failed := task.exception()) is not None:
+            raise stopped from failed
+        raise stopped
+    return task.result()
+
+
+def _still_paid(rental: Rental) -> RunnerError:
+    which = f"under the label {rental.label}" if rental.machine is None else str(rental.machine)
+    return RunnerError(
+        f"machine {which} may still be there and could not be given back, so no other one is rented for this job: run again "
+        "later, or destroy it first (text2expert vast sweep)"
     )
-    return False
 
 
-def _addresses(shown: dict[str, Any]) -> list[tuple[str, int]]:
-    """Where a machine's SSH server may be: its own port first, Vast's proxy second."""
-    found = []
-    with contextlib.suppress(KeyError, IndexError, TypeError, ValueError, AttributeError):
-        found.append((str(shown["public_ipaddr"]).strip(), int(shown["ports"]["22/tcp"][0]["HostPort"])))
-    with contextlib.suppress(KeyError, TypeError, ValueError):
-        found.append((str(shown["ssh_host"]), int(shown["ssh_port"])))
-    return [(host, port) for host, port in found if host and host != "None" and 0 < port < 65536]
+def _receipt(rental: Rental, usd: Decimal) -> Completion:
+    """What was rented and what it did cost, as the reply that a ledger keeps."""
+    words = json.dumps({**attrs.asdict(rental), "usd": str(usd), "until": now()}, sort_keys=True)
+    return Completion(text=words, reasoning="", usage=None, finish="stop", model="vast", raw=words)
 
 
-async def _interpreter(remote: Remote) -> str:
-    """The Python of the image that has torch: it is called differently from image to image."""
-    script = (
-        "for p in python3 python /venv/main/bin/python /opt/conda/bin/python /usr/bin/python3; do "
-        "$p -c 'import importlib.util as u, sys; sys.exit(not u.find_spec(\"torch\"))' 2>/dev/null && echo $p && exit 0; "
-        "done; exit 1"
-    )
-    code, said = await remote.command(script, seconds=300)
-    lines = said.split()
-    if code != 0 or not lines:
-        raise Lost(f"{remote.name} has no Python with torch: give another image, or python=...")
-    return lines[-1]
+def _key(token: str) -> str:
+    return f"rent/{token}"
 
 
 def _remote_id(token: str) -> str:
     return f"vast/{token}"
-
-
-def _cents(usd: Decimal) -> Decimal:
-    """Rounded up to a thousandth of a cent, which is what a ledger can add."""
-    return usd.quantize(Decimal("0.00001"), rounding=ROUND_UP)
