@@ -47,6 +47,8 @@ _HASHES: Final = """
 import hashlib, json, os, sys
 found = {}
 for name in json.load(sys.stdin):
+    if os.path.islink(name):
+        continue
     places = [name] if os.path.isfile(name) else sorted(
         os.path.join(at, each) for at, _, names in os.walk(name) for each in names
     )
@@ -60,25 +62,26 @@ print(json.dumps(found))
 
 _ALIVE: Final = """
 cd {folder}/{place} 2>/dev/null || exit 0
-alive() {{
-  [ -s pid ] && kill -s 0 -- -"$(cat pid)" 2>/dev/null || return 1
-  [ ! -r "/proc/$(cat pid)/cmdline" ] || grep -aqF "$(cat token)" "/proc/$(cat pid)/cmdline"
-}}
+alive() {{ [ -s pid ] && [ -e lock ] && ! flock -n lock true; }}
 """
-"""Whether the stage's session lives. Its command line has the token, because numbers of processes are given again."""
+"""Whether the stage runs: it holds a lock, which the kernel frees when the last of its processes has ended, however that
+came about. A process number alone is given to others after a while, and after a restart."""
 
 _START: Final = """
 cd {folder} || exit 90
 mkdir -p {place} || exit 91
 mkdir {place}/started-{token} 2>/dev/null || exit 0
 IFS= read -r line; [ -z "$line" ] || export HF_TOKEN="$line"
+exec 9>{place}/lock
+flock -n 9
+case $? in 0) ;; 1) exit 0 ;; *) exit 93 ;; esac
 rm -f {place}/exit {place}/pid {place}/progress.jsonl {place}/log.txt
-echo {token} > {place}/token
 setsid nohup sh -c {inner} </dev/null >/dev/null 2>&1 &
 for _ in 1 2 3 4 5 6 7 8 9 10; do [ -s {place}/pid ] && exit 0; sleep 1; done
 exit 92
 """
-"""Starts a stage in a session of its own. The token makes sure that a start whose answer was lost is not done twice."""
+"""Starts a stage in a session of its own. The token makes sure that a start whose answer was lost is not done twice, the
+lock that it does not run twice at a time."""
 
 _LOOK: Final = (
     _ALIVE
@@ -164,12 +167,13 @@ class Remote:
         Raises:
             RunnerError: The machine cannot be reached.
         """
+        import asyncssh  # noqa: PLC0415 - of an extra
+
         try:
             self._connection = await self._connect()
-        except OSError as error:
+        except (OSError, asyncssh.DisconnectError) as error:
             raise RunnerError(
-                f"{self.name} cannot be reached ({type(error).__name__}: {error!s:.200}): check its name and port, and that "
-                "it is on"
+                f"{self.name} cannot be reached ({_words(error)}): check its name and port, and that it is on"
             ) from error
 
     async def close(self) -> None:
@@ -182,7 +186,8 @@ class Remote:
             self._connection = self._sftp = None
         connection.close()
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(connection.wait_closed(), 5)
+            async with asyncio.timeout(5):  # not wait_for, which loses a cancellation now and then before Python 3.12
+                await connection.wait_closed()
 
     async def _living(self) -> "asyncssh.SSHClientConnection":
         async with self._guard:
@@ -214,13 +219,11 @@ class Remote:
                 if time.monotonic() + pause > until:
                     raise RunnerError(
                         f"the connection to {self.name} is lost and did not come back within {self._patience:.0f} s "
-                        f"({type(error).__name__}: {error!s:.200}); run again to go on"
+                        f"({_words(error)}); run again to go on"
                     ) from error
                 await asyncio.sleep(pause)
             except asyncssh.Error as error:
-                raise RunnerError(
-                    f"{self.name} cannot do it ({type(error).__name__}): {printable(str(error))[:300]}"
-                ) from error
+                raise RunnerError(f"{self.name} cannot do it: {_words(error)}") from error
 
     async def _with_files(self, work: "Callable[[asyncssh.SFTPClient], Awaitable[T]]") -> T:
         """*work* in the one SFTP session of a connection; as `_do`."""
@@ -228,7 +231,8 @@ class Remote:
         async def in_session(connection: "asyncssh.SSHClientConnection") -> T:
             async with self._guard:
                 if self._sftp is None or self._connection is not connection:
-                    self._sftp = await asyncio.wait_for(connection.start_sftp_client(), STALL_SECONDS)
+                    async with asyncio.timeout(STALL_SECONDS):
+                        self._sftp = await connection.start_sftp_client()
                 sftp = self._sftp
             return await work(sftp)
 
@@ -258,7 +262,8 @@ class Remote:
                 return code, said.decode("utf-8", "replace")
 
         try:
-            return await asyncio.wait_for(self._do(work), seconds + self._patience)
+            async with asyncio.timeout(seconds + self._patience):
+                return await self._do(work)
         except TimeoutError as error:
             raise RunnerError(f"{self.name} did not finish a command within {seconds:.0f} s") from error
 
@@ -394,7 +399,7 @@ class Remote:
         place, token = f"stages/{stage.name}", uuid.uuid4().hex
         run = f"{self.interpreter} -u {shlex.join([f'recipes/{recipe}', *arguments])}"
         inner = (
-            f": {token}; echo $$ > {place}/pid; {run} > {place}/log.txt 2>&1; echo $? > {place}/exit.part; "
+            f"echo $$ > {place}/pid; {run} > {place}/log.txt 2>&1; echo $? > {place}/exit.part; "
             f"mv {place}/exit.part {place}/exit"
         )
         script = _START.format(folder=shlex.quote(self.folder), place=place, token=token, inner=shlex.quote(inner))
@@ -432,6 +437,11 @@ class Remote:
 
     def _of(self, script: str, stage: Stage) -> str:
         return script.format(folder=shlex.quote(self.folder), place=f"stages/{stage.name}")
+
+
+def _words(error: Exception) -> str:
+    """What went wrong; the other side may have written it."""
+    return f"{type(error).__name__}: {printable(str(error))[:300]}"
 
 
 def _append(place: Path, block: bytes) -> int:

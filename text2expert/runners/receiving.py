@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from text2expert.errors import RunnerError
+from text2expert.runners.local import printable
 
 SUFFIXES: Final = frozenset({".safetensors", ".json", ".jsonl", ".jinja", ".txt", ".svg"})
 """Weights, text, and the picture of a training: nothing that a library would unpickle or execute."""
@@ -159,7 +160,7 @@ def check_content(path: Path, name: str) -> None:
     except (ValueError, RecursionError) as error:
         kind = name.rpartition(".")[2]
         raise RunnerError(
-            f"what the machine sent as {name} is no {kind} file ({error!s:.200}): nothing was kept"
+            f"what the machine sent as {name} is no {kind} file ({printable(str(error))[:200]}): nothing was kept"
         ) from error
 
 

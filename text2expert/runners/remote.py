@@ -104,15 +104,14 @@ class Work:
             await self._run()
             return
         # Beside the work, because carrying a base there, or an adapter home, may take longer than a lease.
-        tasks = {asyncio.ensure_future(self._run()), asyncio.ensure_future(self._poll(self._on_poll))}
+        work, poll = asyncio.ensure_future(self._run()), asyncio.ensure_future(self._poll(self._on_poll))
         try:
-            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                task.result()
+            await asyncio.wait({work, poll}, return_when=asyncio.FIRST_COMPLETED)
+            (work if work.done() else poll).result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            work.cancel()
+            poll.cancel()
+            await asyncio.gather(work, poll, return_exceptions=True)
 
     @staticmethod
     async def _poll(on_poll: Callable[[], Awaitable[None]]) -> None:

@@ -118,7 +118,8 @@ class SSH:
         except asyncio.CancelledError:
             # Who stops a run does not want it to go on elsewhere.
             with contextlib.suppress(RunnerError, TimeoutError):
-                await asyncio.wait_for(_stop(work), 60)
+                async with asyncio.timeout(60):
+                    await _stop(work)
             raise
         finally:
             await remote.close()
@@ -153,20 +154,20 @@ async def connect(host: str, name: str, **options: Any) -> "asyncssh.SSHClientCo
         )
     except asyncssh.HostKeyNotVerifiable as error:
         raise RunnerError(
-            f"the host key of {name} is not the one that is known ({error!s:.200}): nothing was sent. Connect with ssh "
+            f"the host key of {name} is not the one that is known ({printable(str(error))[:200]}): nothing was sent. Connect with ssh "
             "once, to see and store the key; a key that has changed may mean another machine in its place"
         ) from error
     except asyncssh.PermissionDenied as error:
         raise RunnerError(
-            f"{name} does not let this key in ({error!s:.200}): check user and key, for instance with ssh"
+            f"{name} does not let this key in ({printable(str(error))[:200]}): check user and key, for instance with ssh"
         ) from error
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
         raise RunnerError(
-            f"the key for {name} cannot be read ({error!s:.200}): a key with a passphrase goes into the agent (ssh-add), and "
+            f"the key for {name} cannot be read ({printable(str(error))[:200]}): a key with a passphrase goes into the agent (ssh-add), and "
             "key= is left out"
         ) from error
     except asyncssh.ConfigParseError as error:
-        raise RunnerError(f"the SSH configuration cannot be read: {error!s:.300}") from error
+        raise RunnerError(f"the SSH configuration cannot be read: {printable(str(error))[:300]}") from error
 
 
 async def prepare(remote: Remote) -> None:
