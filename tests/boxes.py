@@ -15,7 +15,7 @@ from text2expert.runners.vast import Pace, Vast
 
 RECIPES = Path(__file__).parent / "box_recipes"
 
-QUICK = Pace(poll=0.2, ready=20, lease=15, heartbeat=1, grace=4, destroy=15, look=1, settle=1.5, patience=8)
+QUICK = Pace(poll=0.2, ready=12, lease=15, heartbeat=1, grace=4, destroy=15, look=1, settle=1.5, patience=8)
 
 
 def job_in(folder: Path, name: str = "job", *, steps: int = 10, seconds: float = 0.1, **more: object) -> Job:

@@ -42,6 +42,8 @@ class Instance:
     ended: float | None = None
     destroyed_by: str = ""
     labels: list[str] = field(default_factory=list)
+    deaf: bool = False
+    """Lets nobody in."""
 
     def cost(self, now: float) -> float:
         """Dollars so far: storage from the beginning, the GPU while it runs; per second."""
@@ -280,7 +282,7 @@ class VastServer:
         key = (await request.json())["ssh_key"]
         keys = instance.folder / "keys"
         keys.write_text(f"{keys.read_text()}{key}\n")
-        if instance.server is not None and instance.status == "running":
+        if instance.server is not None and instance.status == "running" and not instance.deaf:
             instance.server.let_in(key)
         return web.json_response({"success": True, "msg": "ok"})
 
@@ -317,6 +319,7 @@ class VastServer:
         environment = {
             "CONTAINER_ID": str(instance.id), "CONTAINER_API_KEY": instance.key,
             "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+            "SHLVL": "2",  # else a bash that sshd starts reads the .bashrc of whoever runs the tests
         }  # fmt: skip
         server = SSHServer(instance.folder / "sshd", environment=environment)
         with self._guard:
@@ -328,7 +331,8 @@ class VastServer:
             ["sh", "-c", instance.onstart], env={**os.environ, **environment}, check=False, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        if bad != "no_ssh":
+        instance.deaf = bad == "no_ssh"
+        if not instance.deaf:
             server.let_in((instance.folder / "keys").read_text())
         instance.status = "running"
         instance.running_since = time.time()
