@@ -453,6 +453,24 @@ def test_escapes_in_a_log_are_made_visible(ssh, job, recipe):
     assert (Path(todo.folder) / "stages" / "train" / "log.txt").read_text() == f"one\n{expected}\n"
 
 
+def test_of_a_log_without_end_its_beginning_and_its_end_are_here(ssh, job, recipe, monkeypatch):
+    """A machine could print for ever; why a stage failed stands at the end."""
+    monkeypatch.setattr(remote, "MOST_WORDS", 1000)
+    monkeypatch.setattr(remote, "LAST_WORDS", 100)
+    recipe("""
+        import sys
+        for number in range(9999): print("line", number)
+        sys.exit("that was too much")
+    """)
+    todo = job()
+    with pytest.raises(RunnerError, match="that was too much"):
+        run(ssh(), todo)
+    lines = (Path(todo.folder) / "stages" / "train" / "log.txt").read_text().splitlines()
+    assert lines[:2] == ["line 0", "line 1"]
+    assert lines[-2:] == ["line 9998", "that was too much"]
+    assert len(lines) < 150
+
+
 @pytest.mark.parametrize(
     ("end", "words"),
     [

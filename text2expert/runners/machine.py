@@ -359,7 +359,7 @@ class Remote:
             at = _append(place, b"")
             while at < size:
                 async with asyncio.timeout(STALL_SECONDS):
-                    block = await source.read(min(BLOCK, size - at), at)
+                    block = await _whole(source.read(min(BLOCK, size - at), at))
                 assert isinstance(block, bytes)  # the file is open in binary
                 if not block:
                     break  # shorter than it was said to be: its checksum will tell
@@ -377,7 +377,7 @@ class Remote:
         async def work(sftp: "asyncssh.SFTPClient") -> bytes:
             try:
                 async with asyncio.timeout(STALL_SECONDS), sftp.open(f"{self.folder}/{name}", "rb") as file:
-                    block = await file.read(most, at)
+                    block = await _whole(file.read(most, at))
                     assert isinstance(block, bytes)  # the file is open in binary
                     return block[:most]
             except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
@@ -437,6 +437,15 @@ class Remote:
 
     def _of(self, script: str, stage: Stage) -> str:
         return script.format(folder=shlex.quote(self.folder), place=f"stages/{stage.name}")
+
+
+async def _whole(reading: Awaitable[T]) -> T:
+    """What *reading* gives; it is not stopped half-way, where asyncssh would leave its requests behind, each to complain."""
+    task = asyncio.ensure_future(reading)
+    task.add_done_callback(
+        lambda done: done.cancelled() or done.exception()
+    )  # it ends with the connection at the latest
+    return await asyncio.shield(task)
 
 
 def _words(error: Exception) -> str:

@@ -19,7 +19,7 @@ from text2expert._progress import say
 from text2expert.errors import RunnerError
 from text2expert.records import Job, Stage
 from text2expert.runners.local import RECIPES, ProgressBar, failure, is_done, printable, tail
-from text2expert.runners.machine import ARRIVING, MOST_WORDS, Remote, Seen
+from text2expert.runners.machine import ARRIVING, BLOCK, MOST_WORDS, Remote, Seen
 
 LARGEST_NUMBER: Final = 10**12
 """Of steps, tokens and seconds; NaN and infinity are no numbers here."""
@@ -45,10 +45,15 @@ class Mirror:
 
     async def update(self, size: int) -> None:
         """Append what is new in whole lines, of the *size* bytes that the machine says there are."""
-        while self._read < min(size, MOST_WORDS) and (block := await self._remote.read(self._name, self._read)):
-            self._read += len(block)
+        until = min(size, MOST_WORDS)
+        while self._read < until and (block := await self._block(until)):
             *lines, self._rest = (self._rest + block).split(b"\n")
             self._append(lines)
+
+    async def _block(self, until: int) -> bytes:
+        block = await self._remote.read(self._name, self._read, min(BLOCK, until - self._read))
+        self._read += len(block)
+        return block
 
     async def finish(self, size: int) -> None:
         """Append the rest of a file that grows no more; of one that is too long, its last words."""
@@ -56,7 +61,7 @@ class Mirror:
         if size > self._read:
             self._read = max(self._read, size - LAST_WORDS)
             self._append([self._rest, b"(and so on)"])
-            self._rest = await self._remote.read(self._name, self._read)
+            self._rest = await self._block(size)
         self._append(self._rest.split(b"\n") if self._rest else [])
         self._rest = b""
 
@@ -76,7 +81,8 @@ class Work:
         remote: Where.
         job: What.
         hub_token: For a gated base; goes there by the input of a shell, and only when it is given.
-        on_poll: Called about every second while a stage runs there: a lease is renewed, a budget is looked at.
+        on_poll: Called again and again, a second after it has returned, while `run` is at work, also while it carries files:
+            a lease is renewed, a budget is looked at. What it raises ends the work.
     """
 
     def __init__(
@@ -87,7 +93,7 @@ class Work:
         self.folder = Path(job.folder)
         self._hub_token = hub_token
         self._on_poll = on_poll
-        self._kept: set[str] = set()
+        self._refused: set[str] = set()
 
     @property
     def waiting(self) -> list[Stage]:
@@ -203,13 +209,13 @@ class Work:
     async def _keep_checkpoint(self, stage: Stage, seen: Seen) -> None:
         place = f"stages/{stage.name}"
         name = f"{place}/{seen.checkpoint}"
-        if not seen.checkpoint or name in self._kept or (self.folder / name).exists():
+        if not seen.checkpoint or name in self._refused or (self.folder / name).exists():
             return
-        self._kept.add(name)  # also where it fails: a newer one will come
         older = _checkpoints(self.folder, stage)
         try:
             await self.remote.fetch([name], self.folder)
         except RunnerError as error:
+            self._refused.add(name)  # not to be tried again every second: a newer one will come
             if (await self.remote.look(stage)).checkpoint == seen.checkpoint:  # else a newer one has taken its place
                 say(f"{name} was not brought home: {error}")
             return
