@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import attrs
 
-from text2expert._progress import bar
+from text2expert._progress import bar, say
 from text2expert.errors import InputError, MissingExtraError, RunnerError
 from text2expert.files import cannot_write
 from text2expert.records import Job, Stage
@@ -188,11 +188,14 @@ class ProgressBar:
         self._bar.close()
 
     def update(self) -> None:
-        """Show the last whole line that the stage has written."""
-        line: dict[str, Any] | None = None
-        for line in self._lines():  # noqa: B007 - the last one counts
-            pass
-        if line is None:
+        """Show the last whole line of numbers that the stage has written, and say what it has said."""
+        line: dict[str, Any] = {}
+        for one in self._lines():
+            if "said" in one:
+                say(printable(one["said"]))
+            else:
+                line = one  # the last one counts
+        if not line:
             return
         self._bar.total = line["total"]
         shown = {title: write(line[name]) for name, title, write in _SHOWN if name in line}

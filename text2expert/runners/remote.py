@@ -24,6 +24,9 @@ from text2expert.runners.machine import ARRIVING, BLOCK, MOST_WORDS, Remote, See
 LARGEST_NUMBER: Final = 10**12
 """Of steps, tokens and seconds; NaN and infinity are no numbers here."""
 
+LONGEST_SAID: Final = 500
+"""Characters of what a stage says while it runs."""
+
 LAST_WORDS: Final = 20_000
 """Bytes of the end of a log that is longer than that."""
 
@@ -62,7 +65,7 @@ class Mirror:
             self._read = max(self._read, size - LAST_WORDS)
             self._append([self._rest, b"(and so on)"])
             self._rest = await self._block(size)
-        self._append(self._rest.split(b"\n") if self._rest else [])
+        self._append(self._rest.removesuffix(b"\n").split(b"\n") if self._rest else [])
         self._rest = b""
 
     def _append(self, lines: list[bytes]) -> None:
@@ -224,9 +227,11 @@ class Work:
 
 
 def progress_line(line: str) -> str | None:
-    """A line of progress.jsonl as far as it is one: whole numbers of steps, and numbers beside them."""
+    """A line of progress.jsonl as far as it is one: words for whoever waits, or numbers of steps and numbers beside them."""
     try:
         value: Any = json.loads(line)
+        if type(value.get("said")) is str:
+            return json.dumps({"said": printable(value["said"])[:LONGEST_SAID]})
         done, total = value["done"], value["total"]
         more = {str(k)[:40]: v for k, v in value.items() if type(v) in (int, float) and abs(v) < LARGEST_NUMBER}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
