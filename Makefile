@@ -45,6 +45,7 @@ proof: $(INSTALLED)
 	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/reference_job.py
 	KILLS=20 $(BIN)/python -m pytest -q tests/test_kill.py
+	RENTALS=40 $(BIN)/python -m pytest -q tests/test_vast_chaos.py
 	$(BIN)/python -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install --quiet -r benchmarks/requirements-chunking.txt .
 	$(VENV)-bench/bin/python benchmarks/chunking.py

@@ -8,6 +8,8 @@ import json
 import sys
 from pathlib import Path
 
+import attrs
+
 from text2expert import files
 from text2expert.records import Job, Stage
 from text2expert.runners import remote
@@ -31,7 +33,8 @@ def client(folder: Path) -> None:
     """Run the job that lies in *folder*."""
     remote.RECIPES = RECIPES
     settings = json.loads((folder / "vast.json").read_bytes())
-    vast = Vast(pace=QUICK, python=sys.executable, **settings["vast"])
+    pace = attrs.evolve(QUICK, **settings.get("pace", {}))
+    vast = Vast(pace=pace, python=sys.executable, **settings["vast"])
     asyncio.run(vast.run(job_in(folder, **settings["job"])))
 
 

@@ -91,7 +91,9 @@ def client(folder, server, state, **settings):
     """The same in a process that can be killed."""
     job = {"name": "job", "steps": 2, **settings.pop("job", {})}
     folder.mkdir(exist_ok=True)
-    (folder / "vast.json").write_text(json.dumps({"vast": {"api_key": KEY, "budget": 1.0, **settings}, "job": job}))
+    pace = settings.pop("pace", {})
+    settings = {"vast": {"api_key": KEY, "budget": 1.0, **settings}, "job": job, "pace": pace}
+    (folder / "vast.json").write_text(json.dumps(settings))
     env = {**os.environ, "VAST_URL": server.url, "XDG_STATE_HOME": str(state)}
     env["PYTHONPATH"] = f"{Path(__file__).parent}:{Path(__file__).parent.parent}"
     with open(folder / "client.log", "ab") as log:
@@ -150,7 +152,7 @@ def test_no_key_of_ours_is_anywhere_but_in_the_headers(vast, tmp_path, capfd):
 def test_killed_and_started_again_it_goes_on_with_its_machine(vast, tmp_path):
     """kill -9 leaves the machine; the second client finds it by the journal, and the training has not stopped."""
     first = client(tmp_path / "run", vast, tmp_path / "state", job={"steps": 60})
-    wait(60, lambda: (tmp_path / "run" / "stages" / "train" / "progress.jsonl").exists())
+    wait(60, (tmp_path / "run" / "stages" / "train" / "progress.jsonl").exists)
     first.kill()
     first.wait()
     run(tmp_path / "run", steps=60)
@@ -162,41 +164,33 @@ def test_killed_and_started_again_it_goes_on_with_its_machine(vast, tmp_path):
 
 def test_when_the_client_is_gone_for_good_the_machine_destroys_itself(vast, tmp_path):
     """The timer on the machine, with the machine's own key; the next start books what that took and goes on elsewhere."""
-    runner = renter(pace={"lease": 5, "heartbeat": 0.5})
-    job = {"steps": 400}
-    (tmp_path / "run").mkdir()
-    task = threading.Thread(target=gone_for_good, args=(runner, tmp_path / "run", job, vast), daemon=True)
-    task.start()
-    wait(60, lambda: any(each.destroyed_by for each in vast.instances.values()))
+    gone = client(tmp_path / "run", vast, tmp_path / "state", job={"steps": 400}, pace={"lease": 6})
+    checkpoints = tmp_path / "run" / "stages" / "train"
+    wait(60, lambda: any(checkpoints.glob("checkpoint-*[0-9]")))
+    gone.kill()
+    gone.wait()
+    wait(60, lambda: not vast.living())
     (machine,) = vast.instances.values()
     assert f"machine {machine.id}" == machine.destroyed_by
-    renewed = max(token_of(label)[2] for label in machine.labels)
-    assert machine.ended < renewed + 6
-    task.join(60)
+    lease = rentals()[0].lease_until
+    assert lease - 2 <= machine.ended <= lease + 5
+    step = max(int(each.name.rpartition("-")[2]) for each in checkpoints.glob("checkpoint-*[0-9]"))
+    run(tmp_path / "run", steps=400, seconds=0.001)
+    assert (2, []) == (len(vast.instances), rentals())
+    usd, held = spent(tmp_path / "run")
+    assert (0, True) == (held, vast.bill() <= usd <= vast.bill() + 12 * SECOND)
+    assert begun(tmp_path / "run") == step
 
 
-def gone_for_good(runner, folder, job, server):
-    """Work for some time, then never call again: as a process that is killed, but without its start."""
-    alive = asyncio.new_event_loop()
-    working = alive.create_task(runner.run(job_in(folder, **job)))
+def test_the_lease_is_renewed_whatever_is_waited_for(vast, tmp_path, monkeypatch):
+    """Installing, or carrying a base there, may take longer than a lease."""
 
-    async def until():
-        while not (folder / "stages" / "train" / "progress.jsonl").exists():
-            if working.done():
-                working.result()
-            await asyncio.sleep(0.1)
+    async def slow(remote):
+        await asyncio.sleep(6)
 
-    alive.run_until_complete(until())
-    while server.living():
-        time.sleep(0.1)  # the loop stands still
-    with pytest.MonkeyPatch.context():
-        working.cancel()
-        try:
-            alive.run_until_complete(working)
-        except asyncio.CancelledError:
-            pass
-        finally:
-            alive.close()
+    monkeypatch.setattr("text2expert.runners.vast.prepare", slow)
+    run(tmp_path / "run", renter(pace={"lease": 4}))
+    assert ["owner"] == [each.destroyed_by for each in vast.instances.values()]
 
 
 # Money
@@ -282,6 +276,19 @@ def test_a_refusal_to_the_second_copy_of_a_call_that_did_rent_is_seen_through(va
     vast.faults.append(Fault(*CREATE, "twice"))
     run(tmp_path / "run")
     assert (1, 1, []) == (created(vast), len(vast.instances), vast.living())
+    assert vast.bill() <= spent(tmp_path / "run")[0]
+
+
+@pytest.mark.parametrize("kind", ["", "lost"])
+def test_of_two_machines_by_one_call_one_goes_back_at_once(vast, tmp_path, kind):
+    """Both have the label; both are paid."""
+    vast.twins = 1
+    if kind:
+        vast.faults.append(Fault(*CREATE, kind))
+    run(tmp_path / "run", steps=20)
+    one, two = vast.instances.values()
+    assert ["owner", "owner"] == [one.destroyed_by, two.destroyed_by]
+    assert two.ended < min(two.began + 3, one.ended)
     assert vast.bill() <= spent(tmp_path / "run")[0]
 
 

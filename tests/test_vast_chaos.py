@@ -5,8 +5,8 @@ import os
 import random
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from vast_server import KEY, Chaos, VastServer
 from text2expert.ledger import Ledger
 
 SEEDS = range(int(os.environ.get("RENTALS", "4")))
+
+SIDE_BY_SIDE = 4
 
 
 def start(folder, server, state):
@@ -32,7 +34,7 @@ def start(folder, server, state):
         )
 
 
-def story(seed, tmp_path, outcome):
+def story(seed, tmp_path):
     """One job, killed some times at random moments, then left to finish; what became of it."""
     draw = random.Random(seed)
     folder, state = tmp_path / "run", tmp_path / "state"
@@ -68,7 +70,7 @@ def story(seed, tmp_path, outcome):
         machines = sorted(server.instances.values(), key=lambda each: each.began)
         with Ledger(folder) as book:
             spent = book.spent()
-        outcome[seed] = {
+        return {
             "living": [each.id for each in server.living()],
             "overlaps": [(a.id, b.id) for a, b in combinations(machines, 2) if (a.ended or float("inf")) > b.began],
             "finished": client.returncode == 0 and (folder / "expert" / "adapter_config.json").exists(),
@@ -84,22 +86,15 @@ def story(seed, tmp_path, outcome):
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """All stories, side by side: most of their time they wait."""
-    outcome = {}
-    threads = [
-        threading.Thread(target=story, args=(seed, tmp_path_factory.mktemp(f"seed{seed}"), outcome)) for seed in SEEDS
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return outcome
+    """All stories, some side by side: most of their time they wait."""
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
+        yield {seed: threads.submit(story, seed, tmp_path_factory.mktemp(f"seed{seed}")) for seed in SEEDS}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_leaks_and_the_job_is_done(outcomes, seed):
     """No machine outlives its lease, no two at a time, the bill is the ledger's, and the job is finished."""
-    found = outcomes[seed]
+    found = outcomes[seed].result()
     assert found["living"] == [], found
     assert found["overlaps"] == [], found
     assert found["finished"], found

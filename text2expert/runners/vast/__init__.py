@@ -223,7 +223,7 @@ async def _is_to_blame(renting: Renting, box: Box, remote: Remote) -> bool:
     try:
         if not await renting.lives(box):
             return True
-        await asyncio.wait_for(remote.command("true"), renting.pace.heartbeat)
+        await asyncio.wait_for(remote.command("true"), renting.pace.lease / 3)
     except Exception:  # noqa: BLE001 - when even that cannot be said, another machine is worth a try
         return True
     return False

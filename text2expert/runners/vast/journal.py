@@ -58,7 +58,8 @@ class Rental:
     @property
     def label(self) -> str:
         """As the machine is called at Vast: whose it is, and until when."""
-        return f"{LABEL}/{self.job}/{self.token}/{int(self.lease_until)}"
+        job = re.sub(r"[^\w.-]", "-", self.job)[:100]
+        return f"{LABEL}/{job}/{self.token}/{int(self.lease_until)}"
 
 
 def new_token() -> str:
