@@ -544,6 +544,28 @@ def test_nothing_of_hostile_results_lands(ssh, job, recipe, monkeypatch, result,
     assert not (Path(todo.folder) / "stages" / "train" / "done.json").exists()
 
 
+@pytest.mark.parametrize("named", ['"evil/model"', "null", '"some/model", "x": 1}, {', '"/etc"'])
+def test_an_adapter_of_another_base_is_refused(ssh, job, recipe, named):
+    """Whoever opens it would fetch that other one."""
+    config = f'{{"base_model_name_or_path": {named}}}'
+    config = f"[{config}]" if "{" in named else config
+    recipe(DONE + f"(expert / 'adapter_config.json').write_text({config!r})")
+    todo = job(base="some/model")
+    with pytest.raises(RunnerError, match=r"the machine sent an adapter of .*, and some/model was to be trained"):
+        run(ssh(), todo)
+    assert not (Path(todo.folder) / "expert").exists()
+
+
+@pytest.mark.parametrize(("base", "named"), [("some/model", "some/model"), ("toy", "/there/job/toy")])
+def test_an_adapter_of_its_base_is_taken(ssh, job, recipe, base, named):
+    """A folder has another name there; the trainer writes the right one into it."""
+    recipe(DONE + f"(expert / 'adapter_config.json').write_text('{{\"base_model_name_or_path\": \"{named}\"}}')")
+    todo = job(base=base)
+    (Path(todo.folder) / "toy").mkdir()
+    run(ssh(), todo)
+    assert adapter(todo) == {"base_model_name_or_path": named}
+
+
 def test_results_take_the_place_of_older_ones(ssh, job, recipe):
     """A file of an earlier expert beside a new one's would be a third expert; what does not come back is said."""
     recipe(DONE + "(expert / 'README.md').write_text('a card')")

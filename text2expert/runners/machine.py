@@ -314,10 +314,17 @@ class Remote:
 
         await self._with_files(put)
 
-    async def fetch(self, names: Sequence[str], into: Path) -> None:
+    async def fetch(
+        self, names: Sequence[str], into: Path, *, check: Callable[[Path, str], None] = receiving.check_content
+    ) -> None:
         """Bring the files under *names* home into *into*, in place of what lies there: all of them, checked, or none.
 
         Files of kinds that do not come back are left there, and that is said.
+
+        Args:
+            names: Files and folders of the job's folder.
+            into: The job's folder here.
+            check: Raises RunnerError for a file, at a place of its own yet, that may not land under its name.
 
         Raises:
             RunnerError: A file is missing, is not what may come back (`receiving`), or did not arrive as it was.
@@ -339,7 +346,7 @@ class Remote:
                     await self._get(name, place, size, shown)
                     if await asyncio.to_thread(files.sha256_file, place) != sha256:
                         raise RunnerError(f"{name} did not arrive from {self.name} as it was there; run again to go on")
-                    await asyncio.to_thread(receiving.check_content, place, name)
+                    await asyncio.to_thread(check, place, name)
             for name in names:
                 target = into / name
                 files.make_folder(target.parent)

@@ -164,6 +164,22 @@ def check_content(path: Path, name: str) -> None:
         ) from error
 
 
+def check_base(path: Path, base: str) -> None:
+    """That the adapter_config.json at *path* names the model of the hub that was trained, *base*, or a folder.
+
+    Whoever opens the adapter fetches what it names. Where it should name a folder, its trainer writes that into it here.
+
+    Raises:
+        RunnerError: It names another model of the hub.
+    """
+    config = json.loads(path.read_bytes())
+    named = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    if named != base:
+        raise RunnerError(
+            f"the machine sent an adapter of {named!a:.120}, and {base} was to be trained: nothing was kept of it"
+        )
+
+
 def _check_weights(path: Path) -> None:
     """Opening validates: the header's form, and that it accounts for every byte of the file."""
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - of an extra

@@ -11,13 +11,15 @@ import os
 import shutil
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from text2expert import files
 from text2expert._progress import say
 from text2expert.errors import RunnerError
 from text2expert.records import Job, Stage
+from text2expert.runners import receiving
 from text2expert.runners.local import RECIPES, ProgressBar, failure, is_done, printable, tail
 from text2expert.runners.machine import ARRIVING, BLOCK, MOST_WORDS, Remote, Seen
 
@@ -201,13 +203,19 @@ class Work:
                 f"stage {stage.name!r} ended on {self.remote.name} without its results ({', '.join(stage.outputs)}); the "
                 f"end of its log:\n{tail(self.folder / place / 'log.txt')}"
             )
-        await self.remote.fetch(stage.outputs, self.folder)
+        await self.remote.fetch(stage.outputs, self.folder, check=partial(_check, base=self._base(stage)))
         # Last, because it says that all the rest is here.
         await self.remote.fetch([f"{place}/done.json"], self.folder)
         if not is_done(self.folder, stage):
             raise RunnerError(f"{self.remote.name} sent another {place}/done.json than it had a moment ago")
         for old in _checkpoints(self.folder, stage):
             shutil.rmtree(old, ignore_errors=True)
+
+    def _base(self, stage: Stage) -> str | None:
+        """The model of the hub that *stage* trains; None for a folder, and for a stage that has none."""
+        settings = json.loads((self.folder / "stages" / stage.name / "job.json").read_bytes())
+        base = settings.get("base")
+        return base if isinstance(base, str) and not (self.folder / base).is_dir() else None
 
     async def _keep_checkpoint(self, stage: Stage, seen: Seen) -> None:
         place = f"stages/{stage.name}"
@@ -224,6 +232,12 @@ class Work:
             return
         for old in older:
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _check(place: Path, name: str, *, base: str | None) -> None:
+    receiving.check_content(place, name)
+    if base is not None and PurePosixPath(name).name == "adapter_config.json":
+        receiving.check_base(place, base)
 
 
 def progress_line(line: str) -> str | None:
