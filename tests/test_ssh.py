@@ -321,38 +321,6 @@ def test_the_newest_checkpoint_is_here_while_the_stage_runs(ssh, job, there):
     assert json.loads((place / newest / "state.json").read_text()) == {"step": step}
 
 
-class OverError(Exception):
-    """What a caller raises to end the work."""
-
-
-@pytest.mark.parametrize("step", ["send", "fetch"])
-def test_whoever_watches_is_called_while_files_are_carried(server, ssh, job, monkeypatch, step):
-    """A lease is renewed, and a budget looked at, also while a machine takes for ever to take or to give a file."""
-    entered, calls = [], []
-
-    async def stalls(*_):
-        entered.append(step)
-        await asyncio.sleep(600)
-
-    async def on_poll():
-        calls.append(entered.copy())
-        if len(calls) > 3 and all(calls[-3:]):
-            raise OverError
-
-    monkeypatch.setattr(machine.Remote, step, stalls)
-
-    async def story():
-        there = machine.Remote(ssh()._connect, ssh().folder + "/job", python=sys.executable)
-        try:
-            await remote.Work(there, job(steps=1), on_poll=on_poll).run()
-        finally:
-            await there.close()
-
-    with pytest.raises(OverError):
-        asyncio.run(story())
-    assert entered == [step]
-
-
 def test_a_server_that_says_no_more_is_taken_for_lost(ssh, job, monkeypatch):
     """A block that never comes would hold the work up for ever; what has come is not fetched again."""
     monkeypatch.setattr(machine, "STALL_SECONDS", 0.5)

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -86,18 +86,13 @@ class Work:
         remote: Where.
         job: What.
         hub_token: For a gated base; goes there by the input of a shell, and only when it is given.
-        on_poll: Called again and again, a second after it has returned, while `run` is at work, also while it carries files:
-            a lease is renewed, a budget is looked at. What it raises ends the work.
     """
 
-    def __init__(
-        self, remote: Remote, job: Job, *, hub_token: str = "", on_poll: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
+    def __init__(self, remote: Remote, job: Job, *, hub_token: str = "") -> None:
         self.remote = remote
         self.job = job
         self.folder = Path(job.folder)
         self._hub_token = hub_token
-        self._on_poll = on_poll
         self._refused: set[str] = set()
 
     @property
@@ -111,26 +106,6 @@ class Work:
         Raises:
             RunnerError: A stage failed, or what came back is not what may come back.
         """
-        if self._on_poll is None:
-            await self._run()
-            return
-        # Beside the work, because carrying a base there, or an adapter home, may take longer than a lease.
-        work, poll = asyncio.ensure_future(self._run()), asyncio.ensure_future(self._poll(self._on_poll))
-        try:
-            await asyncio.wait({work, poll}, return_when=asyncio.FIRST_COMPLETED)
-            (work if work.done() else poll).result()
-        finally:
-            work.cancel()
-            poll.cancel()
-            await asyncio.gather(work, poll, return_exceptions=True)
-
-    @staticmethod
-    async def _poll(on_poll: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await on_poll()
-            await asyncio.sleep(POLL_SECONDS)
-
-    async def _run(self) -> None:
         waiting = self.waiting
         if not waiting:
             return
@@ -146,6 +121,7 @@ class Work:
 
     async def keep(self) -> None:
         """Bring home the newest checkpoint of whatever runs there, so that the next machine goes on from it."""
+        self._refused.clear()  # what a lost line has prevented is worth another try
         for stage in self.waiting:
             await self._keep_checkpoint(stage, await self.remote.look(stage))
 
