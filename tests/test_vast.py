@@ -333,22 +333,11 @@ def test_a_yes_that_is_none_is_not_believed(vast, tmp_path):
 
 def test_a_machine_that_is_not_shown_for_a_moment_is_not_taken_for_gone(vast, tmp_path):
     """Destroyed it says, shown it is not, and yet it is listed."""
-    vast.faults += [Fault(*DESTROY, "pretend"), Fault(*DESTROY, 404)]
-    seen = vast.faults
-
-    async def show(request, real=vast._show):
-        if not seen[0].times and seen[1].times:
-            raise_404()
-        return await real(request)
-
-    def raise_404():
-        from aiohttp import web
-
-        raise web.HTTPNotFound(text='{"success": false}')
-
-    vast._show = show
+    lie = Fault(*DESTROY, "pretend")
+    vast.faults += [lie, Fault(*SHOW, 404, after=lie)]
     run(tmp_path / "run")
     assert vast.living() == []
+    assert sum(method == "DELETE" for method, _ in vast.calls) == 2
 
 
 @pytest.mark.parametrize("kind", [500, 403])
@@ -374,6 +363,21 @@ def test_a_machine_that_cannot_be_given_back_is_said_loudly_and_taken_up_again(
     assert (2, [], 0) == (created(vast), rentals(), spent(tmp_path / "run")[1])
 
 
+def test_the_same_process_takes_up_what_it_could_not_give_back(vast, tmp_path, monkeypatch):
+    """Its hold is settled, and not held a second time."""
+    monkeypatch.setattr(Account.__init__, "__kwdefaults__", {"seconds": 0.5})
+    vast.faults.append(Fault(*DESTROY, 500, 999))
+    (tmp_path / "run").mkdir()
+    with Ledger(tmp_path / "run") as book:
+        with pytest.raises(RunnerError, match="the loss is nan"):
+            run(tmp_path / "run", renter(pace={"destroy": 0.5, "lease": 60}), fails=0)
+        assert (1, True) == (len(vast.living()), book.spent("training").held > 0)
+        vast.faults.clear()
+        run(tmp_path / "run")
+        assert ([], 0, 2) == (vast.living(), book.spent().held, book.spent().calls)
+        assert vast.bill() <= book.spent("training").total
+
+
 def test_a_stopped_run_gives_its_machine_back_first(vast, tmp_path):
     """And brings the last checkpoint home. A second interruption does not stop that half-way."""
 
@@ -390,6 +394,7 @@ def test_a_stopped_run_gives_its_machine_back_first(vast, tmp_path):
         with pytest.raises(asyncio.CancelledError):
             await task
 
+    vast.faults.append(Fault(*DESTROY, "late"))
     (tmp_path / "run").mkdir()
     asyncio.run(interrupted())
     assert ([], []) == (vast.living(), rentals())
@@ -405,7 +410,7 @@ def test_stopped_while_the_answer_to_renting_is_on_its_way_it_gives_back_what_wa
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    vast.faults.append(Fault(*CREATE, "slow"))
+    vast.faults.append(Fault(*CREATE, "late"))
     (tmp_path / "run").mkdir()
     asyncio.run(interrupted())
     assert (1, [], []) == (len(vast.instances), vast.living(), rentals())

@@ -86,9 +86,11 @@ class Fault:
     path: str
     """A part of it."""
     kind: str | int
-    """A field of `Chaos`, ``pretend`` (yes, and nothing is done), or a status that refuses."""
+    """A field of `Chaos`, ``pretend`` (yes, and nothing is done), ``late`` (done, after a while), or a status that refuses."""
     times: int = 1
     words: str = "oops"
+    after: "Fault | None" = None
+    """Begins when this one is over."""
 
 
 class VastServer:
@@ -168,13 +170,15 @@ class VastServer:
     async def _middle(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.calls.append((request.method, request.path))
         fault = self._fault(request)
-        if fault is not None and fault.kind not in {"lost", "cut", "twice", "slow"}:
+        if fault is not None and fault.kind not in {"lost", "cut", "twice", "slow", "late"}:
             status = fault.kind if isinstance(fault.kind, int) else 200 if fault.kind == "pretend" else 500
             body = {"success": status == 200, "error": "fault", "msg": fault.words}
             return web.json_response(body, status=status)
         kind = fault.kind if fault is not None else self._chance("twice", "slow", "cut", "lost", "error")
         if kind == "error":
             return web.json_response({"success": False, "error": "internal", "msg": "oops"}, status=500)
+        if kind == "late":
+            await asyncio.sleep(2.5)
         if kind == "twice":
             with contextlib.suppress(web.HTTPException):
                 await handler(request)
@@ -189,7 +193,8 @@ class VastServer:
 
     def _fault(self, request: web.Request) -> Fault | None:
         for fault in self.faults:
-            if fault.times and fault.method == request.method and fault.path in request.path:
+            waits = fault.after is not None and fault.after.times
+            if fault.times and not waits and fault.method == request.method and fault.path in request.path:
                 fault.times -= 1
                 return fault
         return None
