@@ -46,7 +46,7 @@ async def destroy(account: Account, rental: Rental, *, seconds: float, poll: flo
     ids = ", ".join(map(str, sorted(left)))
     minutes = max(0.0, rental.lease_until - now()) / 60
     say(
-        f"\n!!! MACHINE {ids} COULD NOT BE GIVEN BACK and costs ${Decimal(rental.usd_per_hour):.3f} an hour{_because(why)}.\n"
+        f"\n!!! MACHINE {ids} COULD NOT BE GIVEN BACK and costs ${Decimal(rental.usd_per_hour):.2f} an hour{_because(why)}.\n"
         f"!!! Destroy it yourself at {account.url}, or run: text2expert vast sweep\n"
         f"!!! Its own timer does so when its lease ends, in about {minutes:.0f} min; the next start here tries again.\n"
     )
