@@ -44,7 +44,7 @@ CREATE, LIST, SHOW, LABEL, DESTROY = (
 def vast(tmp_path, monkeypatch):
     """A server, and a state folder of its own."""
     monkeypatch.setattr(remote, "RECIPES", boxes.RECIPES)
-    monkeypatch.setattr(remote, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(remote, "POLL_SECONDS", 0.05)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with VastServer(tmp_path / "vast", load_seconds=0.1) as server:
         monkeypatch.setenv("VAST_URL", server.url)
