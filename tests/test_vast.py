@@ -429,6 +429,14 @@ def test_machines_that_never_get_ready_exit_or_refuse_lead_to_the_next_offer(vas
     assert vast.bill() <= spent(tmp_path / "run")[0]
 
 
+def test_a_machine_that_takes_no_files_is_left_for_another_one(vast, tmp_path):
+    """Its disk is full: that is no failure of the job."""
+    vast.bad[100] = "full"
+    run(tmp_path / "run")
+    assert [100, 101] == [each.offer["id"] for each in vast.instances.values()]
+    assert vast.living() == []
+
+
 def test_the_tries_end(vast, tmp_path):
     vast.bad.update(dict.fromkeys(range(100, 108), "dead"))
     with pytest.raises(RunnerError, match="2 machines were rented and none finished"):

@@ -51,6 +51,7 @@ def story(seed, tmp_path):
         never_ready=0.07,
         dead=0.1,
         no_ssh=0.07,
+        full=0.07,
         vanish=0.15,
     )
     with VastServer(tmp_path / "vast", offers=20, chaos=chaos) as server:

@@ -74,6 +74,8 @@ class Chaos:
     """Exits while it is loading."""
     no_ssh: float = 0.0
     """Runs, and lets nobody in."""
+    full: float = 0.0
+    """Takes no files."""
     vanish: float = 0.0
     """Goes offline some seconds after it runs."""
 
@@ -107,7 +109,7 @@ class VastServer:
         self.twins = 0
         """So many of the next calls to rent are carried out on two offers."""
         self.bad: dict[int, str] = {}
-        """What is wrong with the machine of an offer: ``never_ready``, ``dead`` or ``no_ssh``."""
+        """What is wrong with the machine of an offer: ``never_ready``, ``dead``, ``no_ssh`` or ``full``."""
         self._next = 1000
         self._guard = threading.RLock()
         self._loop = asyncio.new_event_loop()
@@ -320,7 +322,7 @@ class VastServer:
     def _boot(self, instance: Instance) -> None:
         draw, chaos = self.chaos.draw, self.chaos
         time.sleep(self.load_seconds)
-        bad = self.bad.get(instance.offer["id"]) or self._chance("never_ready", "dead", "no_ssh")
+        bad = self.bad.get(instance.offer["id"]) or self._chance("never_ready", "dead", "no_ssh", "full")
         if bad == "never_ready" or instance.ended:
             return
         if bad == "dead":
@@ -331,6 +333,10 @@ class VastServer:
             "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
             "SHLVL": "2",  # else a bash that sshd starts reads the .bashrc of whoever runs the tests
         }  # fmt: skip
+        if bad == "full":  # as good as: nobody can write there
+            for place in self._places(instance):
+                place.parent.mkdir(exist_ok=True)
+                place.symlink_to("/proc/self/fdinfo")
         server = SSHServer(instance.folder / "sshd", environment=environment)
         with self._guard:
             if instance.ended or self._stopping.is_set():
@@ -356,8 +362,15 @@ class VastServer:
             instance.ended = time.time()
             instance.destroyed_by = who
         self._stop(instance)
-        for place in set(re.findall(r"~/(\.text2expert/[0-9a-f]+)", instance.onstart)):
-            shutil.rmtree(Path.home() / place, ignore_errors=True)
+        for place in self._places(instance):
+            if place.is_symlink():
+                place.unlink()
+            shutil.rmtree(place, ignore_errors=True)
+
+    @staticmethod
+    def _places(instance: Instance) -> set[Path]:
+        """Folders of an instance in this computer's home."""
+        return {Path.home() / each for each in re.findall(r"~/(\.text2expert/[0-9a-f]+)", instance.onstart)}
 
     def _stop(self, instance: Instance) -> None:
         with self._guard:

@@ -197,6 +197,9 @@ class Vast:
         return offers.rank(await account.offers(query, disk_gb=self.disk_gb, limit=64), job.needs, excluded=excluded)
 
 
+_ROOM = "cd {folder} && head -c 1048576 /dev/zero > .room && rm .room"
+"""Whether a megabyte more can be written there."""
+
 _WIDER = "allow others (gpu=, max_usd_per_hour=, reliability=), or try again later"
 
 
@@ -219,14 +222,14 @@ async def _nothing(_: float) -> None:
 
 
 async def _is_to_blame(renting: Renting, box: Box, remote: Remote) -> bool:
-    """Whether a failure was the machine's and not the job's: it is gone, or nobody can talk to it any more."""
+    """Whether a failure was the machine's and not the job's: it is gone, mute, or takes no more files."""
     try:
         if not await renting.lives(box):
             return True
-        await asyncio.wait_for(remote.command("true"), renting.pace.lease / 3)
+        code, _ = await asyncio.wait_for(remote.command(_ROOM.format(folder=remote.folder)), renting.pace.lease / 3)
     except Exception:  # noqa: BLE001 - when even that cannot be said, another machine is worth a try
         return True
-    return False
+    return code != 0
 
 
 @contextlib.contextmanager
