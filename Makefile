@@ -18,7 +18,7 @@ INSTALLED := $(VENV)/.installed
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "text2expert needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,vast,dev]"
 	@touch $@
 
 demo: $(INSTALLED)
@@ -47,6 +47,7 @@ proof: $(INSTALLED)
 	$(BIN)/python benchmarks/reference_job.py
 	$(BIN)/python benchmarks/elsewhere.py --llamafactory $(VENV)-llamafactory --trl $(VENV)-trl
 	KILLS=20 $(BIN)/python -m pytest -q tests/test_kill.py
+	RENTALS=40 $(BIN)/python -m pytest -q tests/test_vast_chaos.py
 	$(BIN)/python -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install --quiet -r benchmarks/requirements-chunking.txt .
 	$(VENV)-bench/bin/python benchmarks/chunking.py

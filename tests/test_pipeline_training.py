@@ -325,4 +325,9 @@ def test_a_base_of_ones_own_is_trained_on_all_streams(tmp_path, pumps, recipes):
     assert {"gold", "text", "replay", "refusal"} == set(training["shares"])
     assert sum(training["shares"].values()) == pytest.approx(1, abs=1e-3)
     assert run.receipt["models"]["base"] == str(tmp_path / "base")
+    recorded = [
+        json.loads((run.folder / "expert" / name).read_bytes())
+        for name in ("adapter_config.json", "training_args.json")
+    ]
+    assert [recorded[0]["base_model_name_or_path"], recorded[1]["base"]] == [str(tmp_path / "base")] * 2
     assert run.exam.contestants == ("base", "lookup", "expert")

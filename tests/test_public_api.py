@@ -10,6 +10,8 @@ import pytest
 import text2expert
 
 HEAVY = (
+    "asyncssh",
+    "requests",
     "torch",
     "transformers",
     "peft",
@@ -52,6 +54,17 @@ def test_importing_the_pipeline_loads_nothing_heavy():
     """Promise 11: neither torch nor any of its company, nor a network library."""
     code = (
         f"import sys\nfrom text2expert import Pipeline\nPipeline()\nprint([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+def test_a_runner_loads_nothing_heavy_before_it_runs():
+    """A laptop that trains elsewhere waits for no SDK to name where."""
+    code = (
+        "import sys\nfrom text2expert import SSH, Local, Trainer, Vast\n"
+        "for runner in (Local(), SSH('me@box'), Vast()):\n    Trainer('some/model-7B', runner=runner)\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert shown.stdout.strip() == "[]"

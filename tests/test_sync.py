@@ -90,7 +90,9 @@ def test_a_forked_child_gets_a_loop_of_its_own():
     assert finished.returncode == 0
 
 
-def test_ctrl_c_cancels_the_coroutine_and_waits_for_its_clean_up(tmp_path):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_cancels_the_coroutine_and_waits_for_its_clean_up(tmp_path, sent, code):
+    expected = code
     mark = tmp_path / "cleaned"
     code = textwrap.dedent(
         f"""
@@ -112,8 +114,8 @@ def test_ctrl_c_cancels_the_coroutine_and_waits_for_its_clean_up(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "started\n"
     time.sleep(0.1)
-    os.kill(process.pid, signal.SIGINT)
-    assert process.wait(timeout=20) == 130
+    os.kill(process.pid, sent)
+    assert process.wait(timeout=20) == expected
     assert mark.exists()
     process.stdout.close()
 

@@ -13,6 +13,7 @@ import text2expert
 from text2expert.errors import InputError, MissingExtraError, RecordError, RunFolderLockedError, RunnerError
 from text2expert.files import locked
 from text2expert.records import Job, to_line, write_jsonl
+from text2expert.runners import remote
 from text2expert.trainer import Trainer, arguments
 from text2expert.trainer.profiles import REAL
 
@@ -95,8 +96,33 @@ def test_another_model_folder_is_another_key(tmp_path):
     _, one = job_of(tmp_path / "run", model=str(model))
     (model / "model.safetensors").write_text("weights")
     _, two = job_of(tmp_path / "run", model=str(model))
-    assert one["train"]["base"] == two["train"]["base"] == str(model)
+    assert one["train"]["base"] == two["train"]["base"] == "stages/inputs/base"
     assert one["train"]["inputs"] != two["train"]["inputs"]
+
+
+def test_a_model_folder_comes_with_the_job(tmp_path):
+    """Every stage finds it in the job's folder, and what carries jobs to other machines takes it along."""
+    model = tmp_path / "model"
+    (model / ".git").mkdir(parents=True)
+    (model / ".git" / "config").write_text("a history")
+    (model / "original").mkdir()
+    (model / "original" / "consolidated.pth").write_text("another form of the weights")
+    (model / "config.json").write_text('{"model_type": "llama"}')
+    job, settings = job_of(tmp_path / "run", questions=exam()[:1], model=str(model), replay="self")
+    assert ["before", "replay", "train", "after"] == [stage.name for stage in job.stages]
+    assert {"stages/inputs/base"} == {settings[stage.name]["base"] for stage in job.stages}
+    carried = remote.cargo(job, job.stages)
+    assert [name for name in carried if name.startswith("stages/inputs/base/")] == ["stages/inputs/base/config.json"]
+    assert carried["stages/inputs/base/config.json"].read_text() == '{"model_type": "llama"}'
+    assert str(model) not in json.dumps(settings)
+
+
+def test_what_an_earlier_stage_makes_is_not_sent_before_it_is_there(tmp_path):
+    """The base writes the replay where it is trained."""
+    job, _ = job_of(tmp_path / "run", model="some/model-7B", replay="self")
+    assert {"stages/replay/replay.jsonl"} == set(job.stages[0].outputs)
+    assert "stages/replay/replay.jsonl" in job.stages[1].inputs
+    assert "stages/replay/replay.jsonl" not in remote.cargo(job, job.stages)
 
 
 def test_a_file_edited_by_hand_trains(tmp_path):

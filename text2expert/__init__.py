@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from text2expert.run import Run
     from text2expert.runners import Runner
     from text2expert.runners.local import Local
+    from text2expert.runners.ssh import SSH
+    from text2expert.runners.vast import Vast
     from text2expert.teacher import Teacher
     from text2expert.teaching import SupportsTeach, SupportsVerify
     from text2expert.trainer import Trainer, TrainingPlan
@@ -131,6 +133,8 @@ _HOMES = {
     "run": ("Run",),
     "runners": ("Runner",),
     "runners.local": ("Local",),
+    "runners.ssh": ("SSH",),
+    "runners.vast": ("Vast",),
     "teacher": ("Teacher",),
     "teaching": (
         "SupportsTeach",
@@ -146,6 +150,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "LLM",
+    "SSH",
     "Adapter",
     "Answer",
     "AnswerLost",
@@ -198,6 +203,7 @@ __all__ = [
     "Trainer",
     "TrainingPlan",
     "Usage",
+    "Vast",
     "Verdict",
     "Verifier",
 ]

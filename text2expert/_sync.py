@@ -4,10 +4,12 @@ It serves scripts, pytest and a running event loop (Jupyter) alike, because the 
 """
 
 import asyncio
+import contextlib
 import contextvars
 import os
+import signal
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -33,7 +35,8 @@ def background_loop() -> asyncio.AbstractEventLoop:
 def run(coro: Coroutine[Any, Any, T]) -> T:
     """Run *coro* on the background loop, in a copy of the caller's context, and return its result.
 
-    An interrupt (Ctrl-C) cancels the coroutine and waits until its clean-up is done before it is raised again.
+    An interrupt (Ctrl-C) or SIGTERM cancels the coroutine and waits until its clean-up is done before it is raised again
+    (SIGTERM as `SystemExit`, and only where the program has no handler of its own).
     """
     loop = background_loop()
     if threading.current_thread() is _thread:
@@ -54,9 +57,28 @@ def run(coro: Coroutine[Any, Any, T]) -> T:
 
     loop.call_soon_threadsafe(start)
     try:
-        done.wait()
+        with _terminable():
+            done.wait()
     except BaseException:
         loop.call_soon_threadsafe(cancel)
         done.wait()
         raise
     return tasks[0].result()
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the block like an interrupt: who stops a service must not leave a rented machine behind."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not ours:
+        yield
+        return
+
+    def stop(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

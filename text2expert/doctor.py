@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 import text2expert
 from text2expert.chunker import Chunker
@@ -20,7 +21,7 @@ EXTRAS = {
 
 PURPOSES = {
     "train": "training and asking an expert on this machine",
-    "vast": "renting a GPU (comes with a later version)",
+    "vast": "renting a GPU from Vast.ai, and training on a machine of yours over SSH",
     "report": "plots and statistics (come with a later version)",
     "documents": "PDF, DOCX and HTML as input (comes with a later version)",
 }
@@ -29,8 +30,8 @@ KEYS = {
     "DEEPSEEK_API_KEY": "models deepseek/..., such as the teacher of --preset cloud; goes to api.deepseek.com alone",
     "ANTHROPIC_API_KEY": "models anthropic/..., such as its verifier; goes to api.anthropic.com alone",
     "OPENAI_API_KEY": "models openai/...; goes to api.openai.com alone",
-    "VAST_API_KEY": "a rented GPU (comes with a later version)",
-    "HF_TOKEN": "gated bases of the Hugging Face hub; goes to huggingface.co alone",
+    "VAST_API_KEY": "renting: --runner vast, and --preset cloud without a GPU; goes to console.vast.ai alone",
+    "HF_TOKEN": "gated bases of the Hugging Face hub; goes to huggingface.co alone, unless a runner is told send_hub_token=True",
 }
 
 
@@ -70,9 +71,18 @@ def _versions(distributions: tuple[str, ...]) -> tuple[str, str]:
 def _keys() -> Iterator[str]:
     for name, purpose in KEYS.items():
         yield f"  {name:<18} {'set' if os.environ.get(name) else 'not set':<8} {purpose}"
+    if not os.environ.get("VAST_API_KEY") and (stored := _stored_vast_key()):
+        yield f"  {'':<27} --runner vast takes the one that Vast's own command line stored ({stored})"
     yield f"  {'any other server':<27} needs --teacher-key-env or --verifier-key-env, LLM(api_key=...); on this machine none"
     if os.environ.get("HF_ENDPOINT"):
         yield f"  {'HF_ENDPOINT':<18} {'set':<8} another hub gets no HF_TOKEN: `hf auth login` stores a token for it"
+
+
+def _stored_vast_key() -> str:
+    """Where Vast's own command line keeps a key, in the order in which its SDK looks; empty where it keeps none."""
+    configuration = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    places = (configuration / "vastai" / "vast_api_key", Path.home() / ".vast_api_key")
+    return next((str(place) for place in places if place.is_file()), "")
 
 
 def _machine() -> Iterator[str]:
@@ -84,7 +94,7 @@ def _machine() -> Iterator[str]:
     gpus = _gpus()
     yield from (f"  GPU         {gpu}" for gpu in gpus)
     if not gpus:
-        yield "  GPU         none found: the embedded toy trains on the processor; a 7B base needs a CUDA GPU"
+        yield "  GPU         none found: the embedded toy trains on the processor; a 7B base needs a CUDA GPU, here, elsewhere (--runner ssh:user@host) or rented (--runner vast)"
 
 
 def _gpus() -> list[str]:

@@ -49,6 +49,7 @@ from text2expert.run import (
     Run,
     RunFolder,
 )
+from text2expert.runners.named import at_hand
 from text2expert.teaching import (
     WINDOW,
     Lesson,
@@ -155,17 +156,20 @@ class Pipeline:
     def cloud(cls, *, budget: Decimal | float | None = None, **steps: Any) -> "Pipeline":
         """DeepSeek teaches, Claude verifies, a 7B instruct model is trained (`text2expert.trainer.CLOUD_BASE`).
 
-        Teacher and verifier need a key (DEEPSEEK_API_KEY, ANTHROPIC_API_KEY) and cost money; training needs a CUDA GPU on
-        this machine. `run` says so before anything is paid; ``fine_tune=False`` stops before training.
+        Teacher and verifier need a key (DEEPSEEK_API_KEY, ANTHROPIC_API_KEY) and cost money. Training is done on the CUDA
+        GPU of this machine; without one, on an RTX 4090 that is rented from Vast.ai if VAST_API_KEY is set
+        (`text2expert.runners.vast.Vast`, within the run's budget). Where there is neither, `run` says so before anything
+        is paid; ``fine_tune=False`` stops before training.
 
         Args:
-            budget: US dollars for everything; teacher and verifier share it.
+            budget: US dollars for everything; teacher, verifier and renting share it.
             steps: Any argument of `Pipeline`, instead of the preset's.
         """
         from text2expert.teacher import Teacher
         from text2expert.verifier import Verifier
 
-        steps.setdefault("trainer", Trainer(CLOUD_BASE, seed=steps.get("seed", 0)))
+        if "trainer" not in steps:
+            steps["trainer"] = Trainer(CLOUD_BASE, seed=steps.get("seed", 0), runner=at_hand())
         steps.setdefault("teacher", Teacher())
         steps.setdefault("verifier", Verifier())
         return cls(budget=budget, **steps)
@@ -248,6 +252,8 @@ class Pipeline:
             StarvedRunError: Training would cost money and teach next to nothing; what was taught is kept.
             RunFolderError: *out* is something else than a run folder, cannot be written, or is in use.
             RunnerError: Training failed, or its base is a large one and no GPU is here.
+            BudgetExhausted: The budget does not cover renting a machine, or ended while it trained; its last checkpoint is
+                kept.
             MissingExtraError: torch and its companions are not installed.
         """
         return _sync.run(self.arun(source, gold=gold, out=out, exam=exam, fine_tune=fine_tune))

@@ -1,6 +1,7 @@
 """Plan and preview: what a run would do, take and cost, before it does it."""
 
 import html
+import math
 import textwrap
 from collections.abc import Iterator
 from decimal import Decimal
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from text2expert.records import Chunk, Document, QAPair, Status, Verdict
+from text2expert.records import Chunk, Document, QAPair, Quote, Status, Verdict
 from text2expert.trainer import Trainer, TrainingPlan
 
 if TYPE_CHECKING:
@@ -83,6 +84,40 @@ class StepPlan:
 
 
 @attrs.frozen(kw_only=True)
+class RentPlan:
+    """What a machine would cost on which the training is paid for."""
+
+    quote: Quote | None
+    """None: it could not be asked for."""
+    problem: str = ""
+    """Why not."""
+    budget: float | None = None
+    """US dollars that it may cost; None: as much as the run's budget leaves."""
+
+    @property
+    def usd(self) -> float:
+        """US dollars that are expected; 0 where nobody could be asked."""
+        return 0.0 if self.quote is None else self.quote.usd
+
+    @property
+    def most(self) -> float:
+        """US dollars at most; infinite where nothing is known to limit it."""
+        quoted = float("inf") if self.quote is None else max(self.quote.usd, self.quote.most or 0.0)
+        return min(quoted, float("inf") if self.budget is None else self.budget)
+
+    def __str__(self) -> str:
+        capped = "" if self.budget is None else f", with a budget of ${self.budget:,.2f}"
+        if self.quote is None:
+            return f"could not be asked for ({self.problem}){capped}"
+        most = f", ${self.most:,.2f} at most" if self.most > self.usd else ""
+        return f"about ${self.usd:,.2f} for about {duration(self.quote.seconds)}{capped}{most}"
+
+
+SEEN = "the golden dataset, the text, the exam's questions without their answers, and the expert"
+"""What lies on the machine that trains."""
+
+
+@attrs.frozen(kw_only=True)
 class Plan:
     """What a run would do, before it does it."""
 
@@ -98,6 +133,12 @@ class Plan:
     training: TrainingPlan | None
     steps: tuple[StepPlan, ...] = ()
     """The paid steps."""
+    rent: RentPlan | None = None
+    """Of the machine that trains, where one is paid for."""
+    machine: str = ""
+    """The machine that trains, where it is not this one."""
+    holds: str = SEEN
+    """What lies there while it trains."""
     unknown: tuple[str, ...] = ()
     """Steps of somebody's own that do not say (by ``estimate``) what they cost and where they send the text."""
     budget: float | None = None
@@ -109,26 +150,48 @@ class Plan:
     @property
     def usd_low(self) -> float:
         """US dollars for the whole text, at the cheapest."""
-        return sum(float(step.estimate.usd_low) for step in self.steps)
+        return sum(float(step.estimate.usd_low) for step in self.steps) + self._rent
 
     @property
     def usd_high(self) -> float:
-        """US dollars for the whole text, at the dearest."""
-        return sum(float(step.estimate.usd_high) for step in self.steps)
+        """US dollars for the whole text, at the dearest; of a machine what is expected."""
+        return self._steps + self._rent
 
     @property
     def most(self) -> float:
-        """US dollars that the run may spend at most: its estimate, or its budgets where they are less."""
-        steps = sum(
+        """US dollars that the run may spend at most: its estimate, or its budgets where they are less.
+
+        Infinite where a machine is paid for, nobody could be asked what it costs, and no budget limits it.
+        """
+        rent = 0.0 if self.rent is None else self.rent.most
+        return min(self._capped + rent, self.budget if self.budget is not None else float("inf"))
+
+    @property
+    def _steps(self) -> float:
+        return sum(float(step.estimate.usd_high) for step in self.steps)
+
+    @property
+    def _capped(self) -> float:
+        """Of the steps, as far as their own budgets go."""
+        return sum(
             min(float(step.estimate.usd_high), step.budget if step.budget is not None else float("inf"))
             for step in self.steps
         )
-        return min(steps, self.budget if self.budget is not None else float("inf"))
+
+    @property
+    def _rent(self) -> float:
+        return 0.0 if self.rent is None else self.rent.usd
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether the budgets may end teaching or judging before the whole text is covered."""
+        return min(self._capped, self.budget if self.budget is not None else float("inf")) < self._steps
 
     @property
     def hosts(self) -> tuple[str, ...]:
         """Who will see the text, as far as it is known; empty, with nothing `unknown`: it stays on this machine."""
-        return tuple(dict.fromkeys(step.estimate.host for step in self.steps if step.estimate.host))
+        named = [step.estimate.host for step in self.steps]
+        return tuple(dict.fromkeys(host for host in (*named, self.machine) if host))
 
     @property
     def advice(self) -> tuple[str, ...]:
@@ -147,9 +210,16 @@ class Plan:
                 f"the run's budget of ${self.budget:,.2f} (--budget) may end it before the text is covered "
                 f"(up to ${self.usd_high:,.2f})"
             )
+        if self.rent is not None and self.rent.most < self.rent.usd:
+            said.append(
+                f"the machine is expected to cost ${self.rent.usd:,.2f}, and its budget is ${self.rent.most:,.2f}: raise it "
+                "(--train-budget), or nothing is rented"
+            )
+        if self.machine:
+            said.append(f"what {self.machine} holds, its owner could read: {self.holds}")
         if self.training is not None:
             said += self.training.notes if self.training.embedded else (*self.training.starved, *self.training.notes)
-        if self.most < self.usd_high:
+        if self._is_cut:
             said.append("calls, questions, pairs, training and time above are those of the whole text")
         if self.steps and not any(step.measured for step in self.steps):
             said.append(
@@ -159,9 +229,17 @@ class Plan:
 
     def __str__(self) -> str:
         about = "about " if self.estimated else ""
-        known = self.training is None or self.training.seconds is not None
-        most = f" for the whole text; the budgets allow ${self.most:,.2f}" if self.most < self.usd_high else ""
-        cost = [f"{dollars(self.usd_low, self.usd_high)}{most}"] if self.steps or not self.unknown else []
+        quoted = self.rent is not None and self.rent.quote is not None
+        known = self.training is None or self.training.seconds is not None or quoted
+        most = f" for the whole text; the budgets allow ${self.most:,.2f}" if self._is_cut else ""
+        if self.rent is not None and not most:
+            most = ", and nothing limits the rent" if math.isinf(self.most) else f", ${self.most:,.2f} at most"
+        renting = " and what the machine costs" if self.rent is not None and not quoted else ""
+        cost = (
+            [f"{dollars(self.usd_low, self.usd_high)}{renting}{most}"]
+            if self.steps or self.rent or not self.unknown
+            else []
+        )
         cost += [f"whatever {name} costs" for name in self.unknown]
         hosts = [*self.hosts, *(f"wherever {name} sends it" for name in self.unknown)]
         rows = [
@@ -171,6 +249,7 @@ class Plan:
             *([] if self.items is None else [("questions", f"{self.items:,}")]),
             ("training pairs", f"{about}{self.pairs:,}"),
             ("training", str(self.training) if self.training else "unknown before the pairs are there"),
+            *([] if self.rent is None else [("machine", f"{self.machine}: {self.rent}")]),
             ("cost", "; ".join(cost)),
             ("time", f"about {duration(self.seconds)}{_as_on_a_gpu(self)}" if known else "depends on your hardware"),
             ("your text goes to", ", ".join(hosts) or "nobody: it stays on this machine"),
@@ -243,7 +322,9 @@ class Preview:
 
 
 def _as_on_a_gpu(plan: Plan) -> str:
-    """Training of a real base is known for one card alone."""
+    """Training of a real base is known for one card alone, unless a machine was found."""
+    if plan.rent is not None and plan.rent.quote is not None:
+        return ", training on that machine"
     real = plan.training is not None and not plan.training.embedded and plan.training.seconds is not None
     return ", training as on that card" if real else ""
 

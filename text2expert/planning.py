@@ -4,7 +4,9 @@ Estimates of paid steps come from the steps themselves; where the run's ledger a
 of a run that was stopped), what those took stands in for what was assumed.
 """
 
+import asyncio
 import contextlib
+import os
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -13,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import attrs
 
 from text2expert.errors import LedgerError
-from text2expert.plan import Plan, Preview, Shown, StepPlan, Steps
+from text2expert.plan import SEEN, Plan, Preview, RentPlan, Shown, StepPlan, Steps
 from text2expert.records import Chunk, Document
+from text2expert.runners.local import Local
 from text2expert.teaching import Lesson, lessons, teach_and_judge
 
 if TYPE_CHECKING:
@@ -26,6 +29,9 @@ SAMPLE_CHUNKS = 200
 
 CHUNKS_PER_SECOND = 45.0
 """That the offline teacher and verifier get through on one core (benchmarks/yield_offline.py)."""
+
+QUOTE_SECONDS = 30.0
+"""For which a plan waits to be told what a machine costs."""
 
 SPREAD = 1.25
 """The factor to each side of what replies took so far, within which the rest is expected."""
@@ -44,6 +50,8 @@ async def plan(steps: Steps, inputs: list[Document], folder: Path) -> Plan:
     work = await _taught_free(steps, inputs, chunks) if free else _asked_for(steps, chunks)
     planned = step_plans(steps, folder, chunks, characters, items=work.items)
     training = _with_notes(work.training, steps.trainer)
+    rent = await rent_plan(steps.trainer, work.training)
+    trains = rent.quote.seconds if rent is not None and rent.quote is not None else work.training.seconds or 0.0
     waiting = max((step.estimate.seconds for step in planned), default=0.0)  # teacher and verifier work side by side
     return Plan(
         documents=tuple(inputs),
@@ -54,13 +62,16 @@ async def plan(steps: Steps, inputs: list[Document], folder: Path) -> Plan:
         estimated=work.estimated,
         training=training,
         steps=planned,
+        rent=rent,
+        machine=machine_of(steps.trainer),
+        holds=f"the base's folder, {SEEN}" if os.path.isdir(getattr(steps.trainer, "model", None) or "") else SEEN,
         unknown=tuple(
             type(step).__name__
             for step in (steps.teacher, steps.verifier)
             if not hasattr(step, "estimate") and not is_free(step)
         ),
         budget=_float(steps.budget),
-        seconds=(chunks / CHUNKS_PER_SECOND if free else 0.0) + waiting + (work.training.seconds or 0.0),
+        seconds=(chunks / CHUNKS_PER_SECOND if free else 0.0) + waiting + trains,
         folder=str(folder),
     )
 
@@ -69,6 +80,28 @@ def _with_notes(training: "TrainingPlan", trainer: "Trainer") -> "TrainingPlan":
     """*training* with what keeps the base from being trained where the runner is."""
     problem = trainer.problem() if hasattr(trainer, "problem") else ""
     return attrs.evolve(training, notes=(*training.notes, problem)) if problem else training
+
+
+async def rent_plan(trainer: "Trainer", training: "TrainingPlan") -> RentPlan | None:
+    """What the machine costs that *trainer* trains on; None where it costs nothing. Its owner is asked, and sees no text."""
+    runner = getattr(trainer, "runner", None)
+    if not hasattr(runner, "quote"):
+        return None
+    budget = _float(getattr(runner, "budget", None))
+    try:
+        return RentPlan(quote=await asyncio.wait_for(trainer.aquote(training), QUOTE_SECONDS), budget=budget)
+    except TimeoutError:
+        return RentPlan(quote=None, problem=f"no answer within {QUOTE_SECONDS:.0f} s", budget=budget)
+    except Exception as error:  # noqa: BLE001 - a plan can do without, whatever somebody's own runner raises
+        return RentPlan(quote=None, problem=f"{error!s:.300}" or type(error).__name__, budget=budget)
+
+
+def machine_of(trainer: Any) -> str:
+    """The machine that *trainer* trains on, where it is not this one."""
+    runner = getattr(trainer, "runner", None)
+    if runner is None or isinstance(runner, Local):
+        return ""
+    return str(getattr(runner, "host", "") or f"wherever {type(runner).__name__} runs it")
 
 
 class _Work(NamedTuple):

@@ -108,13 +108,16 @@ def spent() -> dict[str, Any]:
     book = ledger.opened()
     if book is None or not (everything := book.spent()).calls:
         return {"cost_usd": "0"}
+    rent = book.spent("training")
     return {
         "cost_usd": f"{everything.settled:f}",
         "lost_usd_at_most": f"{everything.lost:f}",
-        "requests": everything.calls,
+        **({"rent_held_usd_at_most": f"{rent.held:f}"} if rent.held else {}),
+        "requests": everything.calls - rent.calls,
+        **({"machines": rent.calls} if rent.calls else {}),
         "costs": {
             scope: {"settled_usd": f"{part.settled:f}", "lost_usd_at_most": f"{part.lost:f}", "replies": part.replies}
-            for scope in ("teacher", "verifier")
+            for scope in ("teacher", "verifier", "training")
             if (part := book.spent(scope)).calls
         },
     }
@@ -244,9 +247,14 @@ def _closing(steps: Steps, made: Made, result: ExamResult | None, folder: RunFol
 def _cost() -> str:
     costs = spent()
     lost = float(costs.get("lost_usd_at_most", 0))
-    return f"${float(costs['cost_usd']):,.2f}" + (
-        f" (and at most ${lost:,.2f} for answers that were lost)" if lost else ""
+    rent, held = (
+        float(costs.get("costs", {}).get("training", {}).get("settled_usd", 0)),
+        float(costs.get("rent_held_usd_at_most", 0)),
     )
+    more = [f"${rent:,.2f} of it for renting"] if rent else []
+    more += [f"and at most ${lost:,.2f} for answers that were lost"] if lost else []
+    more += [f"and at most ${held:,.2f} for a machine that is not known to be gone: run it again"] if held else []
+    return f"${float(costs['cost_usd']):,.2f}" + (f" ({', '.join(more)})" if more else "")
 
 
 def _how_far(made: Made) -> list[str]:

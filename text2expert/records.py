@@ -257,6 +257,8 @@ class Quote:
 
     usd: float
     seconds: float
+    most: float | None = None
+    """US dollars that it may come to at most; None: not more than *usd*."""
 
 
 @attrs.frozen(kw_only=True)

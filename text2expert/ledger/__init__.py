@@ -18,7 +18,7 @@ Money is `Decimal` throughout, added without rounding and stored as it is writte
 from text2expert.ledger.book import DEFAULT_FOLDER, Averages, Batch, Ledger, Spent, current, opened
 from text2expert.ledger.file import FILE_NAME
 from text2expert.ledger.room import Hold
-from text2expert.ledger.scopes import budget
+from text2expert.ledger.scopes import budget, caps
 
 __all__ = [
     "DEFAULT_FOLDER",
@@ -29,6 +29,7 @@ __all__ = [
     "Ledger",
     "Spent",
     "budget",
+    "caps",
     "current",
     "opened",
 ]

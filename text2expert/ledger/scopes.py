@@ -57,6 +57,11 @@ def here() -> Scope:
     return _scope.get()
 
 
+def caps() -> Caps:
+    """Scope and dollars of each budget around that has a cap, from outside in; see `budget`."""
+    return here().caps
+
+
 @contextlib.contextmanager
 def budget(scope: str, usd: Decimal | float | None) -> Iterator[None]:
     """Book what the block spends to *scope*, and never let the scope's total go over *usd*.

@@ -8,7 +8,13 @@ from text2expert.records import Job
 class Runner(Protocol):
     """Runs the stages of a job, one after another, on some machine.
 
-    A runner may also have ``async quote(job) -> Quote``, which plans use when it is there.
+    What a runner may have besides:
+
+    - ``check()`` raises what is missing here, before anything is paid for.
+    - ``async quote(job) -> Quote``: it costs money. Plans show what it says (the job that they ask for has needs and no
+      stages), and too little data does not start it.
+    - ``budget``: US dollars that it may cost in one run folder.
+    - ``host``: what plans call the machine that will see the data; without it they say that they do not know.
     """
 
     async def run(self, job: Job) -> None:

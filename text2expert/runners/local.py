@@ -130,7 +130,7 @@ class Local:
             )  # fmt: skip
         ended = asyncio.ensure_future(process.wait())
         try:
-            with _Bar(stage.name, progress) as shown:
+            with ProgressBar(stage.name, progress) as shown:
                 while not (await asyncio.wait({ended}, timeout=POLL_SECONDS))[0]:
                     shown.update()
                 shown.update()
@@ -141,7 +141,7 @@ class Local:
                 process.stdin.close()  # processes that were launched lead groups of their own: each feels its leash
             await asyncio.shield(ended)
         if process.returncode != 0:
-            raise RunnerError(_failure(stage.name, process.returncode or 0, log))
+            raise RunnerError(failure(stage.name, process.returncode or 0, log))
         if not is_done(folder, stage):
             raise RunnerError(
                 f"stage {stage.name!r} ended without an error and without its results "
@@ -168,8 +168,13 @@ class Local:
         return [*launch, *leashed], {**threads, **environment, "PYTHONSAFEPATH": "1"}
 
 
-class _Bar:
-    """A progress bar that reads what a stage writes about itself."""
+class ProgressBar:
+    """A progress bar that reads what a stage writes about itself.
+
+    Args:
+        name: Of the stage.
+        progress: Its progress.jsonl on this machine, which may not be there yet.
+    """
 
     def __init__(self, name: str, progress: Path) -> None:
         self._progress = progress
@@ -183,10 +188,11 @@ class _Bar:
         self._bar.close()
 
     def update(self) -> None:
+        """Show the last whole line of numbers that the stage has written, and say what it has said."""
         line: dict[str, Any] = {}
         for one in self._lines():
             if "said" in one:
-                say(_visible(one["said"]))
+                say(printable(one["said"]))
             else:
                 line = one  # the last one counts
         if not line:
@@ -238,9 +244,9 @@ def is_done(folder: Path, stage: Stage) -> bool:
     try:
         done = json.loads((place / "done.json").read_bytes())
         job_sha256 = hashlib.sha256((place / "job.json").read_bytes()).hexdigest()
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, RecursionError):
         return False
-    except ValueError:
+    if not isinstance(done, dict):  # it may come from a machine that is not ours
         return False
     return done.get("job_sha256") == job_sha256 and all((folder / output).exists() for output in stage.outputs)
 
@@ -299,11 +305,12 @@ def tail(log: Path) -> str:
     if failed:
         text = text[: failed.end()]
     lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
-    return "\n".join("    " + _visible(line) for line in lines[-LOG_LINES:]) or "    (it is empty)"
+    return "\n".join("    " + printable(line) for line in lines[-LOG_LINES:]) or "    (it is empty)"
 
 
-def _visible(line: str) -> str:
-    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
+def printable(text: str) -> str:
+    """*text* with whatever could move a terminal's cursor, or hide words, spelled out; lines and tabs stay."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 _ADVICE = {
@@ -323,7 +330,8 @@ _ADVICE = {
 """Signs in a log of what a person has to mend, in the words of Python and of the libraries, and what to do."""
 
 
-def _failure(name: str, code: int, log: Path) -> str:
+def failure(name: str, code: int, log: Path) -> str:
+    """What is said of stage *name*, which ended with *code* (a signal is minus its number): its log's end, and what to do."""
     how = f"failed with exit code {code}"
     if code < 0:
         how = f"was ended by {signal.Signals(-code).name}"

@@ -16,7 +16,7 @@ import attrs
 from text2expert import _sync, files
 from text2expert._progress import say
 from text2expert.errors import InputError, NoGPUError, StarvedRunError
-from text2expert.records import Adapter, ExamQuestion, GoldRecord, Job, read_jsonl, write_jsonl
+from text2expert.records import Adapter, ExamQuestion, GoldRecord, Job, Quote, read_jsonl, write_jsonl
 from text2expert.runners import Runner, gpus
 from text2expert.runners.local import Local
 from text2expert.trainer import arguments, bases, estimates, jobs, materials, stages
@@ -65,7 +65,7 @@ class Trainer:
         packing: Rows one after another without padding; None: wherever the base keeps such rows apart, which is measured.
         seed: Decides initial weights, order, draws and noise.
         system: A system prompt, trained and asked with.
-        runner: Where the stages run; None is this machine.
+        runner: Where the stages run: `Local`, `SSH`, `Vast`, or anything with their one method; None is this machine.
         train_anyway: Train also what is expected to be in vain: too little data on a machine that costs money, or a large
             base without a GPU.
         backend: "text2expert", or "llamafactory" to train with the command `llamafactory`.
@@ -261,6 +261,11 @@ class Trainer:
         check = getattr(self.runner, "check", None)
         if check is not None:
             check()
+        if self.backend == "llamafactory" and self._paid:
+            raise InputError(
+                "LLaMA-Factory is a command of this machine and not there on one that is rented: train there with "
+                "backend='text2expert' (--backend text2expert), or here with --runner local"
+            )
         if self.backend == "llamafactory" and isinstance(self.runner, Local) and not shutil.which(self.llamafactory):
             raise InputError(
                 f"there is no command {self.llamafactory!r}: install LLaMA-Factory in an environment of its own (python -m "
@@ -298,7 +303,8 @@ class Trainer:
             return ""
         return (
             f"{self.model} has {parameters / 1e9:.1f} billion parameters and this machine no CUDA GPU: training it on the "
-            "processor would take weeks. The ways out: teach here without training (fine_tune=False, --no-fine-tune; "
+            "processor would take weeks. The ways out: rent a GPU for it (runner=Vast(), --runner vast), or train on a machine of "
+            "yours (runner=SSH(...), --runner ssh:user@host); teach here without training (fine_tune=False, --no-fine-tune; "
             "preview and golden dataset need no GPU) and train on a machine that has one "
             f"(`text2expert run --gold {GOLD} --base {self.model}`); take a base of up to a billion parameters; the toy, "
             "which only proves that all works (Trainer(), --base none); or insist (train_anyway=True, --train-anyway)"
@@ -338,6 +344,17 @@ class Trainer:
         return estimates.estimate(
             self._chosen, records=records, characters=characters, facts=facts, text_row=estimates.TEXT_ROW
         )
+
+    async def aquote(self, plan: TrainingPlan) -> Quote | None:
+        """What the runner asks for the training of *plan*; None where it costs nothing. Errors are the runner's own."""
+        if not self._paid:
+            return None
+        quoted: Quote = await self.runner.quote(self.quoted(plan))  # type: ignore[attr-defined] # it has one: `_paid`
+        return quoted
+
+    def quoted(self, plan: TrainingPlan) -> Job:
+        """The job of *plan* as far as a quote needs it: what it asks of a machine, and no stages. Writes nothing."""
+        return Job(id="plan", folder=os.curdir, stages=(), needs=jobs.needs(plan, self._chosen))
 
     def job(
         self,
@@ -392,8 +409,10 @@ class Trainer:
         job = self.job(folder, Path(gold), [Path(text) for text in texts], exam)
         await self.runner.run(job)
         done = json.loads((folder / "stages" / "train" / "done.json").read_bytes())
-        if self.embedded:
-            stages.record_base(folder)
+        if self.model is None:
+            stages.record_base(folder, (folder / "base").resolve())
+        elif os.path.isdir(self.model):
+            stages.record_base(folder, Path(self.model).absolute())
         return Adapter(
             path=str(folder / "expert"),
             base_model=self.model or str(folder / "base"),

@@ -54,7 +54,10 @@ class _Writer:
         if chosen.model is None:
             base_key = self._base(texts)
         elif os.path.isdir(base):
-            base, base_key = os.path.abspath(base), bases.key(Path(base))
+            base_key = bases.key(Path(base))
+            # LLaMA-Factory is a command of this machine and writes the path that it is given into what it makes.
+            outside = chosen.backend == "llamafactory"
+            base = os.path.abspath(base) if outside else stages.link_base(self.folder, Path(base))
         common = {"base": base, "revision": chosen.revision, "precision": chosen.precision}
         asked = ""
         if questions:
@@ -71,7 +74,7 @@ class _Writer:
             id=digest(expert_key, asked)[:16],
             folder=str(self.folder),
             stages=tuple(self.made),
-            needs=_needs(plan, chosen),
+            needs=needs(plan, chosen),
         )
 
     def _digests(self, paths: Sequence[str]) -> dict[str, str]:
@@ -100,7 +103,8 @@ class _Writer:
             "inputs": dict(inputs),
         }
         stages.write(self.folder, name, {**settings, **more})
-        self.made.append(stages.stage(name, "answer.py", inputs=(stages.PROMPTS,), outputs=(answers,)))
+        read = (stages.PROMPTS, *_folder_of(settings["base"]))
+        self.made.append(stages.stage(name, "answer.py", inputs=read, outputs=(answers,)))
 
     def _train(
         self, common: Mapping[str, Any], base_key: str, texts: Sequence[Path], asked: Sequence[str]
@@ -108,7 +112,7 @@ class _Writer:
         """The stage that trains, after that of the replay, if the base writes it; its key, and what it will be."""
         data = self._data(texts, asked)
         inputs = {"base": base_key, **self._digests([self.gold, *data.written])}
-        read = [self.gold, *data.written]
+        read = [self.gold, *data.written, *_folder_of(common["base"])]
         if self.chosen.replay == "self":
             inputs[REPLAY] = self._replay(common, base_key, data.plan)
             read.append(REPLAY)
@@ -171,7 +175,8 @@ class _Writer:
             "default_chat_template": CHAT_TEMPLATE,
             "inputs": {"base": base_key},
         }
-        self.made.append(stages.stage("replay", "replay.py", inputs=(), outputs=(REPLAY,)))
+        read = _folder_of(common["base"])
+        self.made.append(stages.stage("replay", "replay.py", inputs=read, outputs=(REPLAY,)))
         return stages.write(self.folder, "replay", settings)
 
     def _data(self, texts: Sequence[Path], asked: Sequence[str]) -> "_Data":
@@ -252,7 +257,13 @@ class _Data:
     plan: TrainingPlan
 
 
-def _needs(plan: TrainingPlan, chosen: Chosen) -> Needs:
+def _folder_of(base: str) -> tuple[str, ...]:
+    """What a stage reads of a *base* that comes with the job; the toy is made by a stage, others are fetched."""
+    return (base,) if base == stages.BASE else ()
+
+
+def needs(plan: TrainingPlan, chosen: Chosen) -> Needs:
+    """What a training of this *plan* asks of a machine."""
     if plan.parameters is None:
         return Needs(tokens=plan.tokens)
     least = "nf4" if chosen.precision == "auto" else chosen.precision

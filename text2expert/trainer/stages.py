@@ -14,6 +14,9 @@ from text2expert.records import ExamQuestion, Stage
 INPUTS = "stages/inputs"
 PROMPTS = "stages/prompts.jsonl"
 
+BASE = f"{INPUTS}/base"
+"""Where stages find a base that is a folder of this machine."""
+
 
 def bring(folder: Path, path: Path, kind: str) -> str:
     """*path* relative to *folder*; a file from elsewhere is copied in first, so that the job can be carried.
@@ -31,6 +34,25 @@ def bring(folder: Path, path: Path, kind: str) -> str:
     except OSError as error:
         raise files.cannot_write(folder / copy, error) from error
     return copy
+
+
+def link_base(folder: Path, base: Path) -> str:
+    """The model in *base* relative to *folder*: links to its files, so that the job can be carried without a copy here.
+
+    What lies deeper, and what is hidden, is no part of a model: a clone's history, other formats of the weights.
+    """
+    own(folder, "inputs")
+    linked = folder / BASE
+    files.make_folder(linked)
+    try:
+        for old in linked.iterdir():
+            old.unlink()
+        for path in sorted(base.absolute().iterdir()):
+            if path.is_file() and not path.name.startswith("."):
+                (linked / path.name).symlink_to(path)
+    except OSError as error:
+        raise files.cannot_write(linked, error) from error
+    return BASE
 
 
 def place(folder: Path, name: str) -> str:
@@ -66,10 +88,13 @@ def stage(name: str, recipe: str, *, inputs: Sequence[str], outputs: Sequence[st
     return Stage(name=name, argv=(recipe, f"stages/{name}/job.json"), inputs=tuple(inputs), outputs=tuple(outputs))
 
 
-def record_base(folder: Path) -> None:
-    """Write where the toy base lies into the adapter: trained on another machine, it names a folder of that one."""
+def record_base(folder: Path, base: Path) -> None:
+    """Write where the *base* lies into the adapter, which names a folder of the job, or of the machine that trained it."""
     path = folder / "expert" / "adapter_config.json"
     config = json.loads(path.read_bytes())
-    base = str((folder / "base").resolve())
-    if config["base_model_name_or_path"] != base:
-        files.write_json(path, {**config, "base_model_name_or_path": base})
+    if config["base_model_name_or_path"] != str(base):
+        files.write_json(path, {**config, "base_model_name_or_path": str(base)})
+    path = folder / "expert" / "training_args.json"
+    arguments = json.loads(path.read_bytes()) if path.is_file() else {}
+    if arguments.get("base") == BASE:
+        files.write_json(path, {**arguments, "base": str(base)})

@@ -1,0 +1,243 @@
+"""Renting a GPU from Vast.ai for one job: searched for, rented, used, paid, and given back on every path out."""
+
+import asyncio
+import contextlib
+import functools
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from text2expert import _arguments, ledger
+from text2expert._progress import say
+from text2expert.errors import BudgetExhausted, InputError, RunnerError
+from text2expert.records import Job, Quote
+from text2expert.runners.machine import Remote
+from text2expert.runners.remote import Work
+from text2expert.runners.ssh import check_installed as check_ssh
+from text2expert.runners.ssh import prepare
+from text2expert.runners.vast import offers
+from text2expert.runners.vast.account import Account, Gone, Unclear, check_installed
+from text2expert.runners.vast.box import Box, Lost, Over, Pace
+from text2expert.runners.vast.journal import Journal, now
+from text2expert.runners.vast.offers import Offer
+from text2expert.runners.vast.reaching import reach
+from text2expert.runners.vast.renting import Renting
+from text2expert.runners.vast.sweeping import Found, sweep, tidy
+
+__all__ = ["Found", "Offer", "Pace", "Vast", "sweep"]
+
+
+def _positive(_: Any, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise InputError(f"{attribute.name} must be a finite number above 0, got {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Vast:
+    """Rents a machine of Vast.ai, runs the stages of a job on it, and gives it back.
+
+    The machine destroys itself when nobody has renewed its lease for a quarter of an hour, so that a computer that dies
+    here leaves no bill. Run again, the same call goes on with the machine if it is still there, else with the last
+    checkpoint on another one. What was spent stands in the run's ledger.
+
+    The machine belongs to a stranger, who could read what is on it: the golden dataset, the text that is trained on,
+    and the expert. No key of yours goes there.
+
+    Args:
+        gpu: As Vast calls it, e.g. ``RTX_4090``.
+        gpus: How many on one machine.
+        budget: US dollars that renting may ever cost in one run folder. None: no limit but the run's and *max_hours*.
+        max_hours: After which a machine is given back whatever it does.
+        max_usd_per_hour: Dearer offers are not taken.
+        reliability: The least share of time, 0 to 1, in which a machine was there.
+        disk_gb: Room for image, base and checkpoints; it cannot grow later.
+        image: Container image with torch and CUDA.
+        python: The interpreter in it; None looks for the one that has torch.
+        tries: Machines that may be rented, one after another, for one call.
+        api_key: None takes VAST_API_KEY, or the key that Vast's own command line has stored.
+        send_hub_token: Let HF_TOKEN of this environment go to the stranger's machine, for a gated base.
+        pace: Intervals and limits, in seconds.
+    """
+
+    gpu: str = attrs.field(default="RTX_4090", validator=attrs.validators.instance_of(str))
+    gpus: int = attrs.field(default=1, validator=_arguments.whole(1))
+    budget: Decimal | float | None = attrs.field(default=None, validator=_arguments.dollars)
+    max_hours: float = attrs.field(default=6.0, validator=_positive)
+    max_usd_per_hour: float | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
+    reliability: float = attrs.field(default=0.97, validator=_positive)
+    disk_gb: float = attrs.field(default=80.0, validator=_positive)
+    image: str = "vastai/pytorch"
+    python: str | None = None
+    tries: int = attrs.field(default=3, validator=_arguments.whole(1))
+    api_key: str | None = attrs.field(default=None, repr=False)
+    send_hub_token: bool = False
+    pace: Pace = attrs.field(factory=Pace, repr=False)
+
+    def check(self) -> None:
+        """Say now, not after an hour of teaching, what is missing here.
+
+        Raises:
+            MissingExtraError: vastai-sdk or asyncssh is not installed.
+            AuthenticationFailed: There is no key.
+        """
+        check_ssh()
+        check_installed()
+        self._account()
+
+    @property
+    def host(self) -> str:
+        """Whose machine it is, for plans."""
+        return "a machine rented from Vast.ai"
+
+    async def quote(self, job: Job) -> Quote:
+        """What *job* would cost and take on the best offer of this moment, and at most, on the dearest ones.
+
+        Raises:
+            RunnerError: Nobody offers such a machine, or Vast.ai cannot be asked.
+            MissingExtraError: vastai-sdk is not installed.
+            AuthenticationFailed: There is no key.
+        """
+        try:
+            found = await self.offers(job, limit=64)
+        except Unclear as error:
+            raise RunnerError(f"Vast.ai cannot be asked: {error}") from error
+        if not found:
+            raise RunnerError(f"nobody offers {self.gpus} x {self.gpu} now: {_WIDER}")
+        most = self.tries * max(map(self._worst, found))
+        return Quote(usd=float(found[0].usd), seconds=found[0].hours * 3600, most=float(most))
+
+    def _worst(self, offer: Offer) -> Decimal:
+        """Dollars for a machine that is used up to the last of its hours and gives itself back."""
+        hours = Decimal(str(self.max_hours)) + Decimal(str((self.pace.grace + self.pace.lease) / 3600))
+        return offer.usd_per_hour * hours + offer.usd_per_gb * Decimal(str(offers.IMAGE_GB + offers.BASE_GB))
+
+    async def offers(self, job: Job, *, limit: int = 10) -> list[Offer]:
+        """The best offers for *job*, by dollars per expected finished job."""
+        return (await self._search(self._account(), job, set()))[:limit]
+
+    async def run(self, job: Job) -> None:
+        """Run *job*; see `text2expert.runners.Runner`.
+
+        Raises:
+            RunnerError: No machine could be rented, each one failed, a stage failed, or what came back may not.
+            BudgetExhausted: The budget or the hours are used up; the last checkpoint is here, and the same call with a
+                larger one goes on from it.
+            MissingExtraError: vastai-sdk or asyncssh is not installed; nothing was rented.
+        """
+        self.check()
+        account, journal = self._account(), Journal()
+        with _book(job) as book:
+            renting = Renting(
+                account, journal, book, job=job.id, folder=job.folder, image=self.image, disk_gb=self.disk_gb,
+                max_hours=self.max_hours, budget=None if self.budget is None else Decimal(str(self.budget)), pace=self.pace,
+            )  # fmt: skip
+            await tidy(account, journal, but=renting.takes_up)
+            try:
+                await self._rent(account, renting, job)
+            except (Unclear, Gone) as error:
+                raise RunnerError(f"Vast.ai does not answer as it should: {error}; run again to go on") from error
+
+    async def _rent(self, account: Account, renting: Renting, job: Job) -> None:
+        """Run *job* on one machine after another, until one has finished it or it is known that none will."""
+        excluded: set[int] = set()
+
+        async def search() -> list[Offer]:
+            return await self._search(account, job, excluded)
+
+        for number in range(1, self.tries + 1):
+            try:
+                async with renting.rented(search) as box:
+                    excluded.add(box.rental.host or 0)
+                    await self._work(renting, box, job)
+                    return
+            except Lost as error:
+                say(f"{error}; machine {number} of at most {self.tries}")
+                why = error
+        raise RunnerError(
+            f"{self.tries} machines were rented and none finished the job ({why}): all were given back; run again to go on "
+            "from the last checkpoint"
+        )
+
+    async def _work(self, renting: Renting, box: Box, job: Job) -> None:
+        remote: Remote | None = None
+        keep: Callable[[float], Awaitable[None]] = _nothing
+        try:
+            remote = await reach(renting, box, self.python)
+            work = Work(remote, job, hub_token=os.environ.get("HF_TOKEN", "") if self.send_hub_token else "")
+            keep = functools.partial(_keep, Work(remote, job))  # one that has tried nothing yet
+            await renting.while_kept(box, remote, _stages(remote, work))
+        except Over:
+            await keep(self.pace.grace)
+            raise BudgetExhausted(
+                f"renting has used up its budget or its {self.max_hours:g} hours (${box.cost(now()):.2f} for this machine): the "
+                "last checkpoint is here and the machine is given back; raise budget or max_hours and run again to go on"
+            ) from None
+        except RunnerError as error:
+            if remote is None or await _is_to_blame(renting, box, remote):
+                raise Lost(f"machine {box.rental.machine} is gone: {error!s:.300}") from error
+            raise
+        except asyncio.CancelledError:
+            await keep(min(30.0, self.pace.grace))
+            raise
+        finally:
+            if remote is not None:
+                await remote.close()
+
+    def _account(self) -> Account:
+        return Account(self.api_key)
+
+    async def _search(self, account: Account, job: Job, excluded: set[int]) -> list[Offer]:
+        query = offers.query(
+            gpu=self.gpu, gpus=self.gpus, usd_per_hour=self.max_usd_per_hour, disk_gb=self.disk_gb,
+            reliability=self.reliability, vram_gb=job.needs.vram_gb,
+        )  # fmt: skip
+        return offers.rank(await account.offers(query, disk_gb=self.disk_gb, limit=64), job.needs, excluded=excluded)
+
+
+_ROOM = "cd {folder} && head -c 1048576 /dev/zero > .room && rm .room"
+"""Whether a megabyte more can be written there."""
+
+_WIDER = "allow others (gpu=, max_usd_per_hour=, reliability=), or try again later"
+
+
+async def _stages(remote: Remote, work: Work) -> None:
+    try:
+        await prepare(remote)
+    except RunnerError as error:
+        raise Lost(f"{error}") from error
+    await work.run()
+
+
+async def _keep(work: Work, seconds: float) -> None:
+    """Bring the last checkpoint home, if that can be done in time."""
+    with contextlib.suppress(RunnerError, TimeoutError, OSError):
+        await asyncio.wait_for(work.keep(), seconds)
+
+
+async def _nothing(_: float) -> None:
+    """What can be kept of a machine that was never reached."""
+
+
+async def _is_to_blame(renting: Renting, box: Box, remote: Remote) -> bool:
+    """Whether a failure was the machine's and not the job's: it is gone, mute, or takes no more files."""
+    try:
+        if not await renting.lives(box):
+            return True
+        code, _ = await asyncio.wait_for(remote.command(_ROOM.format(folder=remote.folder)), renting.pace.lease / 3)
+    except Exception:  # noqa: BLE001 - when even that cannot be said, another machine is worth a try
+        return True
+    return code != 0
+
+
+@contextlib.contextmanager
+def _book(job: Job) -> Iterator[ledger.Ledger]:
+    """The ledger that is open, else that of the job's folder."""
+    opened = ledger.opened()
+    if opened is not None:
+        yield opened
+        return
+    with ledger.Ledger(job.folder) as book:
+        yield book

@@ -1,0 +1,221 @@
+"""A Vast.ai account, through Vast's own SDK: what we ask of it, and what its answers mean."""
+
+import asyncio
+import importlib.util
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import tenacity
+
+from text2expert.errors import (
+    AuthenticationFailed,
+    InputError,
+    MissingExtraError,
+    OutOfBalance,
+    ProviderError,
+    RunnerError,
+)
+
+T = TypeVar("T")
+
+HOME: Final = "https://console.vast.ai"
+
+LABEL: Final = "text2expert"
+"""How the labels of machines begin that this package rents."""
+
+_LISTED: Final = 100
+"""Machines asked for at once when they are listed."""
+
+_PAGES: Final = 1000
+"""Of a list, after which it is none."""
+
+
+class Unclear(Exception):  # noqa: N818 - neither yes nor no
+    """A call failed in a way that does not say whether it had an effect: no answer, or one that cannot be read."""
+
+
+class TooOften(Unclear):
+    """It was not done, because calls came too fast: it may be sent again."""
+
+
+class Gone(Exception):  # noqa: N818
+    """The offer or the machine does not exist (any more)."""
+
+
+UNANSWERED: Final = (Unclear, RunnerError, ProviderError)
+"""How a call fails that was not answered as it should be."""
+
+
+class Account:
+    """The account that a key leads to. Calls run in threads, because the SDK blocks.
+
+    Args:
+        api_key: None takes VAST_API_KEY, or the key that Vast's own command line has stored.
+        url: None is the SDK's own, which VAST_URL may move.
+        seconds: How often failed questions are asked again, in all; whatever creates something is never sent twice.
+
+    Raises:
+        MissingExtraError: vastai-sdk is not installed.
+        InputError: A key of the environment would go to another host than Vast's.
+        AuthenticationFailed: There is no key.
+    """
+
+    def __init__(self, api_key: str | None = None, url: str | None = None, *, seconds: float = 120.0) -> None:
+        check_installed()
+        self.url = (url or os.environ.get("VAST_URL") or HOME).rstrip("/")
+        if api_key is None and urlsplit(self.url)[:2] != urlsplit(HOME)[:2]:
+            raise InputError(
+                f"{self.url} is not {HOME}, Vast.ai's own address, so no key of the environment goes there: give api_key=..."
+            )
+        from vastai import VastAI  # noqa: PLC0415 - it takes seconds to import
+
+        logging.getLogger("vastai").setLevel(logging.ERROR)
+        try:
+            # One try: the SDK would send a lost "create" again, and rent twice.
+            self._sdk = VastAI(api_key=api_key, server_url=self.url, retry=1, quiet=True)
+        except RuntimeError as error:
+            raise AuthenticationFailed(
+                "there is no key for Vast.ai: set VAST_API_KEY (its page: cloud.vast.ai, Account; the rights to read and "
+                "write instances are enough)"
+            ) from error
+        self._seconds = seconds
+
+    async def offers(self, query: Mapping[str, Any], *, disk_gb: float, limit: int) -> list[dict[str, Any]]:
+        """Machines that may be rented now, cheapest first."""
+        found = await self._ask(
+            lambda: self._sdk.search_offers(query=dict(query), order="dph_total", storage=disk_gb, limit=limit)
+        )
+        return [each for each in _list(found) if isinstance(each, dict)]
+
+    async def create(self, offer: int, *, label: str, image: str, disk_gb: float, onstart: str) -> int:
+        """Rent: the machine's id. Sent once, but where it was refused because calls came too fast.
+
+        Raises:
+            Gone: Somebody else was quicker, or this was the second copy of a call that did rent: look for *label*.
+            Unclear: Perhaps it was rented, perhaps not: look for *label*.
+            OutOfBalance: The account has no credit.
+            AuthenticationFailed: The key may not rent.
+            RunnerError: Any other refusal.
+        """
+        answer = await self._ask(
+            lambda: self._sdk.create_instance(
+                offer, image=image, disk=disk_gb, label=label, onstart_cmd=onstart, ssh=True, direct=True,
+                cancel_unavail=True,
+            ),
+            TooOften,
+        )  # fmt: skip
+        id_ = answer.get("new_contract") if isinstance(answer, dict) else None
+        if type(id_) is not int:
+            # Not the whole answer: it may have the machine's own key.
+            words = {k: answer[k] for k in ("error", "msg") if k in answer} if isinstance(answer, dict) else {}
+            raise Unclear(f"the answer to renting names no machine: {words!r:.200}")
+        return id_
+
+    async def attach(self, id_: int, public_key: str) -> None:
+        """Let *public_key* into a machine."""
+        await self._ask(lambda: self._sdk.attach_ssh(id_, public_key))
+
+    async def show(self, id_: int) -> dict[str, Any] | None:
+        """A machine as it stands; None: it is gone."""
+        try:
+            shown = await self._ask(lambda: self._sdk.show_instance(id_))
+        except Gone:
+            return None
+        if shown is not None and not isinstance(shown, dict):
+            raise Unclear(f"machine {id_} is shown as {shown!r:.100}")
+        return shown
+
+    async def rename(self, id_: int, label: str) -> None:
+        """Give a machine another label."""
+        await self._ask(lambda: self._sdk.label_instance(id_, label))
+
+    async def listed(self) -> list[dict[str, Any]]:
+        """All machines of the account that this package rented, whoever's run they belong to."""
+        machines: list[dict[str, Any]] = []
+        token = None
+        for _ in range(_PAGES):
+            asked: dict[str, Any] = {"select_filters": {}, "limit": _LISTED, "order_by": [{"col": "id", "dir": "asc"}]}
+            if token:
+                asked["after_token"] = token
+            answer = await self._ask(lambda asked=asked: self._sdk.show_instances_v1(asked))  # type: ignore[misc]
+            page = _list(answer.get("instances") if isinstance(answer, dict) else answer)
+            machines += [
+                each
+                for each in page
+                if isinstance(each, dict)
+                and type(each.get("id")) is int
+                and str(each.get("label") or "").startswith(f"{LABEL}/")
+            ]
+            token = answer.get("next_token") if isinstance(answer, dict) else None
+            if not token:
+                return machines
+        raise Unclear("the list of machines does not end")
+
+    async def destroy(self, id_: int) -> None:
+        """Give a machine back; one that is gone already is fine."""
+        try:
+            await self._ask(lambda: self._sdk.destroy_instance(id_))
+        except Gone:
+            return
+
+    async def _ask(self, call: Callable[[], T], again: type[Unclear] = Unclear) -> T:
+        """*call*, repeated after failures of the kind *again*, until it is answered or patience ends."""
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(again),
+            stop=tenacity.stop_after_delay(self._seconds),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
+            reraise=True,
+        )
+        async for attempt in retrying:
+            with attempt:
+                return await self._once(call)
+        raise AssertionError("unreachable")
+
+    async def _once(self, call: Callable[[], T]) -> T:
+        """*call*, with its failures told apart."""
+        import requests  # noqa: PLC0415 - of the SDK
+
+        try:
+            return await asyncio.to_thread(call)
+        except requests.HTTPError as error:
+            raise _meaning(error) from error
+        except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            # The SDK trips over answers that it did not expect.
+            raise Unclear(f"{type(error).__name__}: {error!s:.200}") from error
+
+
+def _meaning(error: Any) -> Exception:
+    response = error.response
+    status = 0 if response is None else response.status_code
+    words = "" if response is None else response.text[:300]
+    if status in {404, 410}:
+        return Gone(words)
+    if status in {401, 403}:
+        return AuthenticationFailed(f"Vast.ai does not accept the key, or not for this ({status}): {words}")
+    if status == 429:
+        return TooOften(f"HTTP 429: {words}")
+    if status == 402 or (400 <= status < 500 and re.search(r"credit|balance", words, re.IGNORECASE)):
+        return OutOfBalance(f"the account at Vast.ai has no credit left ({status}): {words}; add some and run again")
+    if 400 <= status < 500:
+        return RunnerError(f"Vast.ai refuses ({status}): {words}")
+    return Unclear(f"HTTP {status}: {words}")
+
+
+def _list(value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list):
+        raise Unclear(f"a list was expected, and {value!r:.100} came")
+    return value
+
+
+def check_installed() -> None:
+    """Look for the SDK, without importing it.
+
+    Raises:
+        MissingExtraError: It is not there.
+    """
+    if importlib.util.find_spec("vastai") is None:
+        raise MissingExtraError('renting needs vastai-sdk: pip install "text2expert[vast]"')

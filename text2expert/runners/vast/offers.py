@@ -1,0 +1,129 @@
+"""Which machine to rent: what a job would cost and take on each offer, by the time it is expected to be finished."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import attrs
+
+from text2expert.records import Needs
+
+SETUP_SECONDS: Final = 240.0
+"""From renting to the first stage: start of the container, SSH, packages. An estimate, not measured."""
+
+IMAGE_GB: Final = 9.0
+"""Of a container image with torch and CUDA, compressed."""
+
+BASE_GB: Final = 16.0
+"""Downloaded for a base of 7 to 8 billion parameters in bf16."""
+
+EXAM_SECONDS: Final = 300.0
+"""Loading the base twice and answering, before and after training. An estimate, not measured."""
+
+TOKENS_PER_SECOND: Final = 2_400.0
+"""Trained on an RTX 4090 with a base of 8 billion parameters in 4 bit: published by torchtune's README, not measured
+here."""
+
+TFLOPS: Final[Mapping[str, float]] = {
+    "RTX 3090": 71, "RTX 4090": 165, "RTX 5090": 209, "RTX A6000": 155, "RTX 6000Ada": 364, "L40S": 362,
+    "A100 PCIE": 312, "A100 SXM4": 312, "H100 PCIE": 756, "H100 SXM": 989, "H200": 989,
+}  # fmt: skip
+"""Dense bf16 with fp32 accumulation, by Vast's names, from the vendor's data sheets: speeds are scaled by it."""
+
+
+@attrs.frozen(kw_only=True)
+class Offer:
+    """A machine that can be rented, and what the job would be on it."""
+
+    id: int
+    machine: int
+    """Vast's id of the hardware."""
+    gpu: str
+    gpus: int
+    gpu_gb: float
+    """Memory of one GPU."""
+    usd_per_hour: Decimal
+    """With the disk that was asked for."""
+    usd_per_gb: Decimal
+    """Of traffic, the dearer direction."""
+    reliability: float
+    """Share of the time in which the machine was there, 0 to 1."""
+    mbit_down: float
+    where: str
+    hours: float
+    """Expected, from renting to the end."""
+    usd: Decimal
+    """For those hours and the traffic."""
+    expected_usd: Decimal
+    """Per finished job: a machine that vanishes is paid and another one begins."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.gpus} x {self.gpu} ({self.gpu_gb:.0f} GB), ${self.usd_per_hour:.2f} an hour, {self.where or 'somewhere'}: "
+            f"about ${self.usd:.2f} in {max(1, round(self.hours * 60))} min"
+        )
+
+
+def query(
+    *, gpu: str, gpus: int, usd_per_hour: float | None, disk_gb: float, reliability: float, vram_gb: float
+) -> dict[str, Any]:
+    """The search of Vast for machines that can do it: names as its SDK takes them, numbers as numbers."""
+    wanted: dict[str, Any] = {
+        "gpu_name": {"eq": gpu.replace("_", " ")},
+        "num_gpus": {"eq": gpus},
+        "verified": {"eq": True},
+        "external": {"eq": False},
+        "rentable": {"eq": True},
+        "rented": {"eq": False},
+        "reliability2": {"gte": reliability},
+        "inet_down": {"gte": 200},
+        "disk_space": {"gte": disk_gb},
+        "cuda_max_good": {"gte": 12.8},
+        "direct_port_count": {"gte": 1},
+    }
+    if usd_per_hour is not None:
+        wanted["dph_total"] = {"lte": usd_per_hour}
+    if vram_gb:
+        wanted["gpu_ram"] = {"gte": round(vram_gb * 1024)}
+    return wanted
+
+
+def rank(found: Iterable[Mapping[str, Any]], needs: Needs, *, excluded: Iterable[int] = ()) -> list[Offer]:
+    """Offers by dollars per expected finished job, the cheapest first.
+
+    Expected hours are the download of image and base at the offer's own line, the set-up, the exam, and the job's tokens
+    at the GPU's speed. A machine is there with its reliability r; one that vanishes costs what was spent and another one
+    begins, so a finished job costs 1/r of one.
+    """
+    skipped = set(excluded)
+    offers = [offer for each in found if (offer := _offer(each, needs)) is not None and offer.machine not in skipped]
+    return sorted(offers, key=lambda offer: (offer.expected_usd, offer.id))
+
+
+def _offer(found: Mapping[str, Any], needs: Needs) -> Offer | None:
+    try:
+        gpu = str(found["gpu_name"])
+        mbit = max(1.0, float(found["inet_down"]))
+        rate, gigabytes = Decimal(str(found["dph_total"])), IMAGE_GB + BASE_GB
+        per_gb = max(Decimal(str(found.get(name) or 0)) for name in ("inet_down_cost", "inet_up_cost"))
+        reliability = min(1.0, max(0.05, float(found.get("reliability2") or found.get("reliability") or 0.5)))
+        speed = TOKENS_PER_SECOND * TFLOPS.get(gpu, 100.0) / TFLOPS["RTX 4090"] * int(found["num_gpus"])
+        seconds = SETUP_SECONDS + EXAM_SECONDS + gigabytes * 8e3 / mbit + needs.tokens / speed
+        usd = rate * Decimal(str(round(seconds / 3600, 6))) + per_gb * Decimal(str(gigabytes))
+        return Offer(
+            id=int(found["id"]),
+            machine=int(found["machine_id"]),
+            gpu=gpu,
+            gpus=int(found["num_gpus"]),
+            gpu_gb=float(found.get("gpu_ram") or 0) / 1024,
+            usd_per_hour=rate,
+            usd_per_gb=per_gb,
+            reliability=reliability,
+            mbit_down=mbit,
+            where=str(found.get("geolocation") or ""),
+            hours=seconds / 3600,
+            usd=usd,
+            expected_usd=usd / Decimal(str(reliability)),
+        )
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        return None  # an offer that does not say what it is

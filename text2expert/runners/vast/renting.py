@@ -1,0 +1,466 @@
+"""The life of a rental: written down, money set aside, rented once, kept alive, paid, and given back on every path out."""
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from text2expert import ledger
+from text2expert._progress import say
+from text2expert.errors import AuthenticationFailed, BudgetExhausted, OutOfBalance, RunnerError
+from text2expert.exchange import Completion
+from text2expert.runners.machine import Remote
+from text2expert.runners.vast import deadman
+from text2expert.runners.vast.account import UNANSWERED, Account, Gone, Unclear
+from text2expert.runners.vast.box import DEAD, Box, Lost, Over, Pace, cents
+from text2expert.runners.vast.journal import Journal, Rental, new_token, now
+from text2expert.runners.vast.offers import BASE_GB, IMAGE_GB, Offer
+from text2expert.runners.vast.returning import destroy, named, still_there
+
+T = TypeVar("T")
+
+SCOPE: Final = "training"
+"""What rent is booked to."""
+
+_BUSY: Final = 5.0
+"""Seconds for which a lock of a rental of this very job is waited for: others take it for a moment when they look."""
+
+
+class Renting:
+    """Rents for one job, books to one ledger, and writes to one journal."""
+
+    def __init__(
+        self, account: Account, journal: Journal, book: ledger.Ledger, *, job: str, folder: str, image: str,
+        disk_gb: float, max_hours: float, budget: Decimal | None, pace: Pace,
+    ) -> None:  # fmt: skip
+        self.account = account
+        self.journal = journal
+        self.book = book
+        self.job = job
+        self.folder = os.path.abspath(folder)
+        self.image = image
+        self.disk_gb = disk_gb
+        self.max_hours = max_hours
+        self.budget = budget
+        self.pace = pace
+
+    # -- renting -------------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def rented(self, search: Callable[[], Awaitable[Iterable[Offer]]]) -> AsyncIterator[Box]:
+        """The machine of an earlier run of this very job, or one that *search* finds; given back when the block ends.
+
+        Raises:
+            RunnerError: None could be rented, or one may still be there that cannot be given back.
+            BudgetExhausted: The budget does not cover what the job is expected to need.
+            Unclear: Vast.ai did not answer.
+        """
+        boxes: list[Box] = []
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                box = await self._adopted(stack, boxes)
+                if box is None:
+                    self._check_none_kept(boxes)
+                    box = await self._first(await search(), stack, boxes)
+                yield box
+        except Lost:
+            self._check_none_kept(boxes)
+            raise
+
+    def _check_none_kept(self, boxes: list[Box]) -> None:
+        """No second machine beside one that may still be there, and be paid."""
+        for box in boxes:
+            if box.kept:
+                raise _still_paid(box.rental)
+
+    # -- what an earlier run has left ----------------------------------------------------------------------------------
+
+    def takes_up(self, rental: Rental) -> bool:
+        """Whether *rental* is this run folder's: its money is in this ledger, or it is the same job in the same place."""
+        if rental.url != self.account.url:
+            return False
+        return self._open_hold(rental.token) is not None or (rental.job == self.job and rental.folder == self.folder)
+
+    async def _adopted(self, stack: contextlib.AsyncExitStack, boxes: list[Box]) -> Box | None:
+        """A living machine that an earlier process rented for this job; all others of this run folder are given back."""
+        found: Box | None = None
+        for rental in self.journal.rentals():
+            if not self.takes_up(rental) or not await self._locked(stack, rental):
+                continue
+            box = await self._taken_up(rental)
+            if box is None:
+                await self._clear(rental)
+                continue
+            boxes.append(box)
+            stack.push_async_callback(self._give_back, box)
+            if box.rental.machine is None:
+                found_by_label = await self._find(rental)
+                if found_by_label:
+                    await self._note(box, found_by_label)
+            if found is None and rental.job == self.job and await self._goes_on(box):
+                found = box
+                say(f"going on with machine {box.rental.machine}, which an earlier run has rented")
+            else:
+                await self._give_back(box)
+        self._close_unwritten()
+        return found
+
+    async def _locked(self, stack: contextlib.AsyncExitStack, rental: Rental) -> bool:
+        """Hold *rental* until the stack is closed; False: another one at work in this folder has it."""
+        until = time.monotonic() + _BUSY
+        while not stack.enter_context(self.journal.held(rental)):
+            if rental.job != self.job:
+                return False
+            if time.monotonic() >= until:
+                raise RunnerError(
+                    f"another process is at work on this very job, on machine {rental.machine}: wait until it is done"
+                )
+            await asyncio.sleep(0.2)
+        return True
+
+    async def _goes_on(self, box: Box) -> bool:
+        """Whether the machine of *box* is there and can be worked on."""
+        if box.rental.machine is None:
+            return False
+        at = now()
+        shown = await self.account.show(box.rental.machine)
+        if shown is None:
+            return False
+        box.look(shown, at)
+        return shown.get("actual_status") not in DEAD and not self.is_over(box)
+
+    async def _clear(self, rental: Rental) -> None:
+        """What is left of a rental that this ledger has settled, or never held: a machine that came up late."""
+        found = await still_there(self.account, rental)
+        if found:
+            rental = attrs.evolve(rental, machine=min(found))
+            if not await destroy(self.account, rental, seconds=self.pace.destroy, poll=self._poll):
+                raise _still_paid(rental)
+            await self._book_late(rental)
+        elif now() < rental.lease_until and rental.machine is None:
+            return
+        self.journal.forget(rental)
+
+    async def _book_late(self, rental: Rental) -> None:
+        """Book a machine for which nothing was held, as far as anybody can know."""
+        usd = cents(Decimal(rental.usd_per_hour) * Decimal(str(max(0.0, now() - rental.begun))) / 3600)
+        say(f"machine {rental.machine} had come up late and is given back: about ${usd}")
+        with ledger.budget(SCOPE, None):
+            hold = await self.book.hold(f"{_key(rental.token)}/late", Decimal(0))  # it was spent, room or not
+        self.book.settle(hold, _receipt(rental, usd), usd)
+
+    def _open_hold(self, token: str) -> tuple[int, ledger.Hold] | None:
+        """Batch and hold of a rental that is open in this ledger."""
+        for batch in self.book.open_batches():
+            for hold in batch.holds:
+                if hold.key == _key(token):
+                    return batch.id, hold
+        return None
+
+    async def _taken_up(self, rental: Rental) -> Box | None:
+        """The box of a rental that is open in this ledger; None where it was settled, or never held."""
+        opened = self._open_hold(rental.token)
+        if opened is None:
+            return None
+        hold = await self.book.hold(opened[1].key, opened[1].usd, batch=True)
+        return Box(rental=rental, hold=hold, batch=opened[0], idle_at=rental.begun)
+
+    def _close_unwritten(self) -> None:
+        """Rentals whose journal is gone: nobody can say what they did cost, but the hold bounds it."""
+        written = {rental.token for rental in self.journal.rentals()}
+        for batch in self.book.open_batches():
+            named_so = (batch.remote_id or "").startswith(_remote_id(""))
+            tokens = {hold.key.removeprefix(_key("")) for hold in batch.holds if hold.key.startswith(_key(""))}
+            if (named_so or tokens) and not tokens & written:
+                self.book.close_batch(batch.id)
+
+    # -- one rental ----------------------------------------------------------------------------------------------------
+
+    async def _first(self, offers: Iterable[Offer], stack: contextlib.AsyncExitStack, boxes: list[Box]) -> Box:
+        refused = "nobody offers such a machine now"
+        for offer in offers:
+            try:
+                return await self._rent(offer, stack, boxes)
+            except (Gone, Lost) as error:
+                self._check_none_kept(boxes)
+                refused = str(error) or "it was just rented by somebody else"
+        raise RunnerError(
+            f"no machine could be rented ({refused}): try again later, or allow others (gpu, max_usd_per_hour, reliability)"
+        )
+
+    async def _rent(self, offer: Offer, stack: contextlib.AsyncExitStack, boxes: list[Box]) -> Box:
+        rental = Rental(
+            token=new_token(), job=self.job, folder=self.folder, url=self.account.url, begun=now(),
+            lease_until=now() + self.pace.lease, host=offer.machine, usd_per_hour=str(offer.usd_per_hour),
+            usd_per_gb=str(offer.usd_per_gb),
+        )  # fmt: skip
+        if not stack.enter_context(self.journal.held(rental)):
+            raise AssertionError(rental.token)  # a new token is nobody's
+        self.journal.write(rental)  # before the hold: a hold without a line here could only be booked whole
+        try:
+            box = await self._set_aside(rental, offer)
+        except BaseException:
+            self.journal.forget(rental)
+            raise
+        # From here on there may be a machine, whatever happens.
+        boxes.append(box)
+        stack.push_async_callback(self._give_back, box)
+        await _to_its_end(self._create(box, offer))
+        say(f"rented {offer}; machine {box.rental.machine}")
+        return box
+
+    async def _create(self, box: Box, offer: Offer) -> None:
+        """Ask for the machine, once; what became of it is known when this returns or raises, else the hold stays open."""
+        start = deadman.script(
+            place=f"~/{box.place}", url=self.account.url, lease_s=self.pace.lease,
+            limit_s=self.hours(box) * 3600 + self.pace.grace, look_s=self.pace.look,
+        )  # fmt: skip
+        try:
+            machine = await self.account.create(
+                offer.id, label=box.rental.label, image=self.image, disk_gb=self.disk_gb, onstart=start
+            )
+        except AuthenticationFailed:
+            self._forget(box)
+            raise
+        except (Gone, RunnerError, OutOfBalance, Unclear) as error:
+            # Also a refusal may be the answer to the second copy of a call whose first one did rent.
+            found = await self._find(box.rental, patient=isinstance(error, Unclear))
+            if not found:
+                if not isinstance(error, Unclear):
+                    self._forget(box)
+                    raise
+                # Should it come up all the same, its timer destroys it; until then, the journal remembers it.
+                self._settle(box, Decimal(0))
+                raise Lost("the answer to renting was lost, and no machine of its label came up") from error
+            await self._note(box, found)
+            return
+        await self._note(box, [machine])
+        with contextlib.suppress(*UNANSWERED):  # giving it back looks again
+            await self._note(box, [machine, *await named(self.account, box.rental)])
+
+    async def _note(self, box: Box, machines: list[int]) -> None:
+        """Write down which machine it is; others, rented by the same call carried out twice, go back at once."""
+        box.rental = attrs.evolve(box.rental, machine=machines[0])
+        box.seen = True
+        self.journal.write(box.rental)
+        for twin in sorted(set(machines) - {machines[0]}):
+            say(f"one call has rented machine {machines[0]} and {twin}: {twin} is given back")
+            box.more += box.usd_per_hour * Decimal(str(now() - box.rental.begun)) / 3600
+            with contextlib.suppress(*UNANSWERED):  # giving the other one back looks for it again
+                await self.account.destroy(twin)
+
+    async def _set_aside(self, rental: Rental, offer: Offer) -> Box:
+        """Hold the worst case, or what the budget leaves of it if that is enough for the job."""
+        rate = offer.usd_per_hour
+        traffic = offer.usd_per_gb * Decimal(str(IMAGE_GB + BASE_GB))
+        reserve = Decimal(str((self.pace.grace + self.pace.lease) / 3600)) * rate
+        worst = cents(rate * Decimal(str(self.max_hours)) + traffic + reserve)
+        least = cents(rate * Decimal(str(offer.hours)) + traffic + reserve)
+        with ledger.budget(SCOPE, self.budget):
+            usd = min(worst, self._room(worst))
+            if usd < min(least, worst):
+                raise BudgetExhausted(
+                    f"${usd:.2f} of the training budget is left, and the job is expected to need ${least:.2f} on the best "
+                    f"offer ({offer}), ${reserve:.2f} of it kept back for giving the machine back: raise the budget and "
+                    "run again to go on"
+                )
+            key = _key(rental.token)
+            hold = await self.book.hold(key, usd, batch=True)
+            batch = self.book.open_batch([key])
+            self.book.name_batch(batch, _remote_id(rental.token))
+        return Box(rental=rental, hold=hold, batch=batch, idle_at=rental.begun)
+
+    def _room(self, most: Decimal) -> Decimal:
+        """What all budgets around leave, at most *most*."""
+        left = most
+        for scope, cap in ledger.caps():
+            spent = self.book.spent(scope)
+            left = min(left, cap - spent.total - spent.held)
+        return max(Decimal(0), left)
+
+    async def _find(self, rental: Rental, *, patient: bool = True) -> list[int]:
+        """The machines of a rental whose answer was lost, by its label; they may come up a little later.
+
+        Raises:
+            Unclear: It could not be looked for.
+            RunnerError: The same.
+            ProviderError: The same.
+        """
+        until = time.monotonic() + (self.pace.settle if patient else 0)
+        while True:
+            last = time.monotonic() >= until
+            try:
+                if found := await named(self.account, rental):
+                    return found
+                if last:
+                    return []
+            except Unclear:
+                if last:
+                    raise
+            await asyncio.sleep(min(self.pace.poll, 3.0))
+
+    # -- keeping -------------------------------------------------------------------------------------------------------
+
+    def hours(self, box: Box) -> float:
+        """For how long the machine may be used: the hold, less what giving it back may take, at its price."""
+        rate = box.usd_per_hour
+        reserve = Decimal(str((self.pace.grace + self.pace.lease) / 3600)) * rate
+        traffic = Decimal(box.rental.usd_per_gb) * box.gigabytes
+        paid = float((box.hold.usd - traffic - reserve - box.more) / rate) if rate else self.max_hours
+        return min(self.max_hours, paid)
+
+    def is_over(self, box: Box) -> bool:
+        """Whether giving it back has to begin, by the hold or by the hours."""
+        return now() - box.rental.begun >= self.hours(box) * 3600
+
+    async def while_kept(self, box: Box, remote: Remote, work: Coroutine[Any, Any, None]) -> None:
+        """Do *work* while the lease is renewed beside it, whatever it is waiting for.
+
+        Raises:
+            Over: Budget or hours are used up; the work was stopped.
+            Lost: The machine is gone; the work was stopped.
+        """
+        working = asyncio.ensure_future(work)
+        beating = asyncio.ensure_future(self._beat(box, remote))
+        try:
+            done: set[asyncio.Future[None]] = set()
+            while not done:
+                if self.is_over(box):
+                    raise Over
+                done, _ = await asyncio.wait((working, beating), timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            (working if working in done else beating).result()
+        finally:
+            working.cancel()
+            beating.cancel()
+            await asyncio.gather(working, beating, return_exceptions=True)
+
+    async def _beat(self, box: Box, remote: Remote) -> None:
+        while True:
+            await self.heartbeat(box, remote)
+            await self._check_there(box)
+            await asyncio.sleep(self.pace.heartbeat)
+
+    async def heartbeat(self, box: Box, remote: Remote | None = None) -> None:
+        """Renew the lease: in the journal, on the machine itself, and in the label that others read."""
+        box.rental = attrs.evolve(box.rental, lease_until=now() + self.pace.lease)
+        self.journal.write(box.rental)
+        seconds = self.pace.lease / 3
+        if remote is not None:
+            with contextlib.suppress(RunnerError, TimeoutError):  # the work notices, too, when it is cut off
+                renewal = deadman.renewal(place=f"~/{box.place}", lease_s=self.pace.lease)
+                await asyncio.wait_for(remote.command(renewal), seconds)
+        if box.rental.machine is not None:
+            with contextlib.suppress(*UNANSWERED, Gone, TimeoutError):
+                await asyncio.wait_for(self.account.rename(box.rental.machine, box.rental.label), seconds)
+
+    async def _check_there(self, box: Box) -> None:
+        with contextlib.suppress(*UNANSWERED, TimeoutError):
+            if not await asyncio.wait_for(self.lives(box), self.pace.lease / 3):
+                raise Lost(f"machine {box.rental.machine} is gone, or will never run again")
+
+    async def lives(self, box: Box) -> bool:
+        """Whether the machine is there and not in a state that never becomes one that works."""
+        assert box.rental.machine is not None
+        shown = await self.account.show(box.rental.machine)
+        if shown is None:
+            return box.rental.machine in await named(self.account, box.rental)
+        return shown.get("actual_status") not in DEAD
+
+    # -- giving back, and paying ---------------------------------------------------------------------------------------
+
+    @property
+    def _poll(self) -> float:
+        return min(self.pace.poll, 5.0)
+
+    async def _give_back(self, box: Box) -> None:
+        """Destroy the machine, see that it is gone, and book what it did cost. Once; nothing stops it half-way."""
+        if box.batch and not box.kept:
+            await _to_its_end(self._destroyed(box))
+
+    async def _destroyed(self, box: Box) -> None:
+        if box.rental.machine is None:
+            try:
+                found = await self._find(box.rental)
+            except UNANSWERED as error:
+                say(
+                    f"\n!!! IT IS NOT KNOWN WHETHER A MACHINE WAS RENTED, for ${box.usd_per_hour:.3f} an hour, under the label "
+                    f"{box.rental.label} ({error!s:.200}).\n!!! Look at {self.account.url}, or run again later. Its own timer "
+                    "destroys it when its lease ends.\n"
+                )
+                self._keep(box)
+                return
+            if not found:
+                # Not there: it never was, or has destroyed itself after its lease.
+                unseen = not box.seen and now() > box.rental.lease_until
+                self._settle(box, box.cost(box.rental.lease_until) if unseen else Decimal(0))
+                if unseen:
+                    self.journal.forget(box.rental)
+                return
+            await self._note(box, found)
+        if not await destroy(self.account, box.rental, seconds=self.pace.destroy, poll=self._poll):
+            self._keep(box)
+            return
+        # One that nobody saw alive has destroyed itself when its lease ended, or shortly after.
+        last = box.rental.ended or now()
+        self._settle(box, box.cost(last if box.seen else min(last, box.rental.lease_until + self.pace.grace)))
+        self.journal.forget(box.rental)
+
+    def _keep(self, box: Box) -> None:
+        """It may still be there: the hold stays open, and the next start takes both up again."""
+        box.kept = True
+        self.journal.write(box.rental)
+        self.book.lose(box.hold)
+
+    def _settle(self, box: Box, usd: Decimal) -> None:
+        self.book.settle(box.hold, _receipt(box.rental, usd), usd)
+        self.book.close_batch(box.batch)
+        box.batch = 0
+
+    def _forget(self, box: Box) -> None:
+        """Nothing was rented: nothing is paid."""
+        self._settle(box, Decimal(0))
+        self.journal.forget(box.rental)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """*work*, which a cancellation does not stop: it is passed on when the work is done."""
+    task = asyncio.ensure_future(work)
+    stopped: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError as error:
+            stopped = error
+    if stopped is not None:
+        if not task.cancelled() and (failed := task.exception()) is not None:
+            raise stopped from failed
+        raise stopped
+    return task.result()
+
+
+def _still_paid(rental: Rental) -> RunnerError:
+    which = f"under the label {rental.label}" if rental.machine is None else str(rental.machine)
+    return RunnerError(
+        f"machine {which} may still be there and could not be given back, so no other one is rented for this job: run again "
+        "later, or destroy it first (text2expert vast sweep)"
+    )
+
+
+def _receipt(rental: Rental, usd: Decimal) -> Completion:
+    """What was rented and what it did cost, as the reply that a ledger keeps."""
+    words = json.dumps({**attrs.asdict(rental), "usd": str(usd), "until": now()}, sort_keys=True)
+    return Completion(text=words, reasoning="", usage=None, finish="stop", model="vast", raw=words)
+
+
+def _key(token: str) -> str:
+    return f"rent/{token}"
+
+
+def _remote_id(token: str) -> str:
+    return f"vast/{token}"

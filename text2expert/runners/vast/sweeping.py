@@ -1,0 +1,115 @@
+"""Leftovers: machines of ours whose run is over, and whose lease has ended, are destroyed; all others are let be."""
+
+from collections.abc import Callable
+
+import attrs
+
+from text2expert._progress import say
+from text2expert.errors import ProviderError, RunnerError
+from text2expert.runners.vast.account import Account, Unclear
+from text2expert.runners.vast.journal import Journal, Rental, now, token_of
+from text2expert.runners.vast.returning import destroy
+
+
+@attrs.frozen(kw_only=True)
+class Found:
+    """A machine of this package in the account."""
+
+    machine: int
+    label: str
+    usd_per_hour: float
+    lease_until: float
+    """Seconds since 1970."""
+    at_work: bool
+    """A living process of this computer has it."""
+    here: bool
+    """It was rented from this computer."""
+
+    @property
+    def is_left_over(self) -> bool:
+        """Nobody is at work on it, and its lease has ended."""
+        return not self.at_work and self.lease_until < now()
+
+
+async def sweep(account: Account, journal: Journal) -> list[Found]:
+    """All machines of this package in the account, and how they stand. Destroys nothing.
+
+    Raises:
+        RunnerError: Vast.ai cannot be asked.
+    """
+    try:
+        machines = await account.listed()
+    except Unclear as error:
+        raise RunnerError(f"Vast.ai cannot be asked for the machines of the account: {error}") from error
+    rentals = {rental.token: rental for rental in journal.rentals()}
+    found = []
+    for each in machines:
+        known = token_of(str(each.get("label")))
+        if known is None:
+            continue
+        rental = rentals.get(known[1])
+        found.append(
+            Found(
+                machine=each["id"],
+                label=str(each["label"]),
+                usd_per_hour=float(each.get("dph_total") or 0),
+                lease_until=max(known[2], rental.lease_until if rental else 0.0),
+                at_work=rental is not None and _is_held(journal, rental),
+                here=rental is not None,
+            )
+        )
+    return found
+
+
+async def remove(
+    account: Account, found: Found, *, journal: Journal | None = None, seconds: float = 120.0, poll: float = 3.0
+) -> bool:
+    """Destroy a machine that was found, unless somebody has gone to work on it since; False: it could not be, which was said."""
+    journal = journal or Journal()
+    known = token_of(found.label)
+    rental = next((each for each in journal.rentals() if known is not None and each.token == known[1]), None)
+    if rental is None:
+        return await destroy(account, _stand_in(account, found), seconds=seconds, poll=poll)
+    with journal.held(rental) as ours:
+        if not ours:
+            say(f"machine {found.machine} is at work again: let be")
+            return True
+        gone = await destroy(account, attrs.evolve(rental, machine=found.machine), seconds=seconds, poll=poll)
+        if gone:  # the ledger that has its money is another run's, and books it at that run's next start
+            journal.write(attrs.evolve(rental, machine=found.machine, ended=now()))
+        return gone
+
+
+def _stand_in(account: Account, found: Found) -> Rental:
+    """Of a machine that was rented from elsewhere, or of which the journal is lost."""
+    return Rental(
+        token="", job="", folder="", url=account.url, begun=0.0, lease_until=found.lease_until, machine=found.machine,
+        usd_per_hour=str(found.usd_per_hour),
+    )  # fmt: skip
+
+
+async def tidy(account: Account, journal: Journal, *, but: Callable[[Rental], bool]) -> None:
+    """Before renting: destroy what is left over, list what is not; *but* tells rentals that will be taken up."""
+    try:
+        found = await sweep(account, journal)
+    except (RunnerError, ProviderError) as error:
+        say(f"leftovers were not looked for: {error}")
+        return
+    own = {rental.token for rental in journal.rentals() if but(rental)}
+    for each in found:
+        known = token_of(each.label)
+        if known is not None and known[1] in own:
+            continue
+        if each.is_left_over:
+            say(f"machine {each.machine} is left over (its lease has ended): destroying it")
+            await remove(account, each, journal=journal, seconds=20.0)
+        elif not each.at_work:
+            minutes = (each.lease_until - now()) / 60
+            say(
+                f"machine {each.machine} of another run costs ${each.usd_per_hour:.2f} an hour; its lease ends in {minutes:.0f} min"
+            )
+
+
+def _is_held(journal: Journal, rental: Rental) -> bool:
+    with journal.held(rental) as ours:
+        return not ours

@@ -1,0 +1,163 @@
+"""``text2expert vast offers | sweep``: what renting would cost, and what of ours is rented."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from text2expert import _sync
+from text2expert.errors import InputError, RunnerError
+from text2expert.flags import MONEY, REST, TRAINING, Sectioned, key_in, option, pipeline_of, sources_of, with_settings
+
+if TYPE_CHECKING:
+    from text2expert.records import Job
+    from text2expert.runners.vast import Found, Offer, Vast
+    from text2expert.runners.vast.account import Account
+    from text2expert.trainer import Trainer, TrainingPlan
+
+_KEY = (
+    "Environment variable that holds the key for Vast.ai.  [default: VAST_API_KEY, then the key that Vast's own command "
+    "line stored]"
+)
+
+
+@click.group()
+def vast() -> None:
+    """Rented machines of Vast.ai: what training would cost on them (offers), and what is left over (sweep)."""
+
+
+@vast.command(cls=Sectioned)
+@with_settings
+@option(TRAINING, "--gold", metavar="FILE", help="A golden dataset to train on, instead of texts.")
+@option(TRAINING, "--gpu", metavar="NAME", help="As Vast calls it, such as RTX_5090.  [default: RTX_4090]")
+@option(MONEY, "--key-env", metavar="VARIABLE", help=_KEY)
+@option(REST, "--limit", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="Offers to show.")
+def offers(
+    inputs: tuple[str, ...], more: tuple[str, ...], out: Path | None, gold: str | None, gpu: str | None,
+    key_env: str | None, limit: int, **settings: Any,
+) -> None:  # fmt: skip
+    """Say what training would cost and take on the best offers, and on a GPU of your own. Rents nothing.
+
+    The flags are those of `run`. Vast.ai is told which machine is looked for, and sees nothing of the text.
+    """
+    runner, budget = settings.pop("runner") or "vast", settings.pop("train_budget")
+    kind, _, of_runner = runner.partition(":")
+    if kind != "vast":
+        raise InputError(f"--runner {runner}: the offers are those of Vast.ai; leave it out, or give --runner vast")
+    from text2expert.runners.vast import Vast  # noqa: PLC0415 - each command loads what it needs
+
+    gpu = gpu or of_runner or "RTX_4090"
+    rents = Vast(gpu=gpu, budget=budget, api_key=None if key_env is None else key_in("--key-env", key_env))
+    pipeline = pipeline_of(runner="local", train_budget=None, **settings)
+    trainer, training = pipeline.trainer, _training(pipeline, inputs, more, gold, out)
+    click.echo(f"training: {training}")
+    click.echo(f"on this machine: {_here(trainer, training)}")
+    found = _sync.run(_offers(rents, trainer.quoted(training), limit))
+    click.echo("\n".join(_table(rents, found)))
+
+
+def _training(
+    pipeline: Any, inputs: tuple[str, ...], more: tuple[str, ...], gold: str | None, out: Path | None
+) -> "TrainingPlan":
+    if gold is None:
+        coming = pipeline.plan(sources_of(inputs, more), out=out)
+        training: TrainingPlan = coming.training
+        return training
+    if inputs or more:
+        raise InputError(f"--gold is what would be trained on: leave out {', '.join([*inputs, *more])}, or --gold")
+    of_gold: TrainingPlan = pipeline.trainer.plan(gold)
+    return of_gold
+
+
+def _here(trainer: "Trainer", training: "TrainingPlan") -> str:
+    """The same on local hardware, as far as the trainer knows."""
+    from text2expert.plan import duration  # noqa: PLC0415 - each command loads what it needs
+    from text2expert.runners import gpus  # noqa: PLC0415
+
+    took = "" if training.seconds is None else f"about {duration(training.seconds)}"
+    if trainer.embedded:
+        return f"$0.00, {took} on the processor"
+    if gpus.cuda(sys.executable):
+        return f"$0.00 on its GPU{f'; {took} on an RTX 4090' if took else ''}"
+    return f"no CUDA GPU; on one of your own $0.00{f', {took} on an RTX 4090' if took else ''}"
+
+
+async def _offers(rents: "Vast", job: "Job", limit: int) -> "list[Offer]":
+    from text2expert.runners.vast.account import Unclear  # noqa: PLC0415 - each command loads what it needs
+
+    try:
+        return await rents.offers(job, limit=limit)
+    except Unclear as error:
+        raise RunnerError(f"Vast.ai cannot be asked: {error}") from error
+
+
+def _table(rents: "Vast", found: "Sequence[Offer]") -> Iterator[str]:
+    if not found:
+        yield f"rented: nobody offers {rents.gpus} x {rents.gpu} now; try again later, or another one (--gpu)"
+        return
+    yield f"rented, by dollars for a finished job ({rents.gpu}; expected, with traffic):"
+    for each in found:
+        minutes = max(1, round(each.hours * 60))
+        yield (
+            f"  ${each.usd:6.2f}  {minutes:4} min  ${each.usd_per_hour:.3f} an hour  {each.gpus} x {each.gpu} "
+            f"{each.gpu_gb:.0f} GB  there {100 * each.reliability:.1f} % of the time  {each.mbit_down:,.0f} Mbit/s  {each.where}"
+        )
+    runner = "vast" if rents.gpu == "RTX_4090" else f"vast:{rents.gpu}"
+    yield f"to rent: text2expert run --runner {runner} --train-budget USD, with the same flags; at most {rents.max_hours:g} hours a machine"
+
+
+@vast.command()
+@click.option("--key-env", metavar="VARIABLE", help=_KEY)
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before destroying what is left over.")
+def sweep(key_env: str | None, *, yes: bool) -> None:
+    """List the machines that text2expert rented, and destroy those that are left over.
+
+    Left over is a machine whose lease has ended and on which nobody of this computer is at work. Others of ours are
+    listed and let be; machines that text2expert did not rent are not even listed.
+    """
+    from text2expert.runners.vast import sweep as look  # noqa: PLC0415 - each command loads what it needs
+    from text2expert.runners.vast.account import Account  # noqa: PLC0415
+    from text2expert.runners.vast.journal import Journal  # noqa: PLC0415
+
+    account = Account(None if key_env is None else key_in("--key-env", key_env))
+    found = _sync.run(look(account, Journal()))
+    if not found:
+        click.echo("no machine of text2expert is rented")
+        return
+    for each in found:
+        click.echo(f"machine {each.machine}  ${each.usd_per_hour:.3f} an hour  {_standing(each)}")
+    left = [each for each in found if each.is_left_over]
+    if not left:
+        click.echo("nothing is left over")
+        return
+    if not yes:
+        click.confirm(f"Destroy {', '.join(str(each.machine) for each in left)}, with all that is on it?", abort=True)
+    kept = [each for each in left if not _sync.run(_remove(account, each))]
+    if kept:
+        raise RunnerError(
+            f"machine {', '.join(str(each.machine) for each in kept)} could not be destroyed and costs money: run this again, "
+            f"or destroy it yourself at {account.url}"
+        )
+    click.echo(f"destroyed: {', '.join(str(each.machine) for each in left)}")
+
+
+async def _remove(account: "Account", found: "Found") -> bool:
+    from text2expert.runners.vast.sweeping import remove  # noqa: PLC0415 - each command loads what it needs
+
+    return await remove(account, found)
+
+
+def _standing(found: "Found") -> str:
+    """How a machine stands, for whoever decides about it."""
+    from text2expert.plan import duration  # noqa: PLC0415 - each command loads what it needs
+    from text2expert.runners.vast.journal import now  # noqa: PLC0415
+
+    where = "rented from this computer" if found.here else "rented from elsewhere"
+    lease = duration(abs(found.lease_until - now()))
+    if found.at_work:
+        return f"{where}, at work"
+    if found.is_left_over:
+        return f"{where}, LEFT OVER: its lease ended {lease} ago"
+    return f"{where}, its lease ends in {lease}"
