@@ -10,8 +10,8 @@ import json
 import os
 import random
 import re
+import secrets
 import shutil
-import signal
 import subprocess
 import threading
 import time
@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from aiohttp import web
 from ssh_server import SSHServer
+from ssh_watch import kill_marked
 
 KEY = "account-key"
 
@@ -110,7 +111,7 @@ class VastServer:
         """So many of the next calls to rent are carried out on two offers."""
         self.bad: dict[int, str] = {}
         """What is wrong with the machine of an offer: ``never_ready``, ``dead``, ``no_ssh`` or ``full``."""
-        self._next = 1000
+        self._next = 10_000 + 1_000 * secrets.randbelow(10_000)  # no machine of another server has its number
         self._guard = threading.RLock()
         self._loop = asyncio.new_event_loop()
         self._stopping = threading.Event()
@@ -331,7 +332,6 @@ class VastServer:
         environment = {
             "CONTAINER_ID": str(instance.id), "CONTAINER_API_KEY": instance.key,
             "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
-            "SHLVL": "2",  # else a bash that sshd starts reads the .bashrc of whoever runs the tests
         }  # fmt: skip
         if bad == "full":  # as good as: nobody can write there
             for place in self._places(instance):
@@ -344,9 +344,12 @@ class VastServer:
             server.start()
             instance.server = server
         subprocess.run(
-            ["sh", "-c", instance.onstart], env={**os.environ, **environment}, check=False, start_new_session=True,
+            ["sh", "-c", instance.onstart], env={**os.environ, **server.environment}, check=False, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        if instance.ended:  # meanwhile: whatever that has missed
+            kill_marked(server.mark)
+            return
         instance.deaf = bad == "no_ssh"
         if not instance.deaf:
             server.let_in((instance.folder / "keys").read_text())
@@ -376,10 +379,7 @@ class VastServer:
         with self._guard:
             server, instance.server = instance.server, None
         if server is not None:
-            server.stop()
-        for pid in _processes_of(instance.id):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            server.end()
 
     def living(self) -> list[Instance]:
         """Machines that exist, and cost."""
@@ -388,16 +388,6 @@ class VastServer:
     def bill(self) -> float:
         """Dollars for all machines so far."""
         return sum(each.cost(time.time()) for each in list(self.instances.values()))
-
-
-def _processes_of(id_: int) -> list[int]:
-    mark = f"CONTAINER_ID={id_}\0".encode()
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if mark in path.read_bytes():
-                found.append(int(path.parent.name))
-    return found
 
 
 def _matches(offer: dict[str, Any], asked: dict[str, Any]) -> bool:
