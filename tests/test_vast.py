@@ -533,3 +533,26 @@ def test_the_start_script_fits_and_can_be_run():
     assert len(text) <= LONGEST
     assert subprocess.run(["sh", "-n"], input=text.encode(), check=False).returncode == 0
     assert re.search(r"U=https://console\.vast\.ai/api/v0/instances/\$CONTAINER_ID/", text)
+
+
+# -- the account ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}\r\n"])
+def test_line_ends_around_a_key_are_no_part_of_it(vast, key):
+    assert asyncio.run(Account(key, vast.url).listed()) == []
+
+
+@pytest.mark.parametrize("key", ["sk-secret\rmore", "sk secret", "schlüssel-secret", " \n"])
+def test_what_cannot_be_a_key_is_not_repeated(vast, key):
+    with pytest.raises(AuthenticationFailed) as caught:
+        Account(key, vast.url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_list_is_never_gone(vast):
+    """Whoever looks for a machine and finds no list has not found that there is none."""
+    vast.faults.append(Fault(*LIST, 404))
+    own = Account(KEY, vast.url, seconds=0.1)
+    with pytest.raises(account.Unclear, match="the list of machines cannot be had"):
+        asyncio.run(own.listed())
