@@ -53,7 +53,7 @@ class Vast:
         max_hours: After which a machine is given back whatever it does.
         max_usd_per_hour: Dearer offers are not taken.
         reliability: The least share of time, 0 to 1, in which a machine was there.
-        disk_gb: Room for image, base and checkpoints; it cannot grow later.
+        disk_gb: Room for image, base and checkpoints; it cannot grow later. A base that is known to need more gets more.
         image: Container image with torch and CUDA.
         python: The interpreter in it; None looks for the one that has torch.
         tries: Machines that may be rented, one after another, for one call.
@@ -112,7 +112,7 @@ class Vast:
     def _worst(self, offer: Offer) -> Decimal:
         """Dollars for a machine that is used up to the last of its hours and gives itself back."""
         hours = Decimal(str(self.max_hours)) + Decimal(str((self.pace.grace + self.pace.lease) / 3600))
-        return offer.usd_per_hour * hours + offer.usd_per_gb * Decimal(str(offers.IMAGE_GB + offers.BASE_GB))
+        return offer.usd_per_hour * hours + offer.usd_per_gb * Decimal(str(offer.gigabytes))
 
     async def offers(self, job: Job, *, limit: int = 10) -> list[Offer]:
         """The best offers for *job*, by dollars per expected finished job."""
@@ -131,7 +131,7 @@ class Vast:
         account, journal = self._account(), Journal()
         with _book(job) as book:
             renting = Renting(
-                account, journal, book, job=job.id, folder=job.folder, image=self.image, disk_gb=self.disk_gb,
+                account, journal, book, job=job.id, folder=job.folder, image=self.image, disk_gb=self._disk_gb(job),
                 max_hours=self.max_hours, budget=None if self.budget is None else Decimal(str(self.budget)), pace=self.pace,
             )  # fmt: skip
             await tidy(account, journal, but=renting.takes_up)
@@ -191,10 +191,14 @@ class Vast:
 
     async def _search(self, account: Account, job: Job, excluded: set[int]) -> list[Offer]:
         query = offers.query(
-            gpu=self.gpu, gpus=self.gpus, usd_per_hour=self.max_usd_per_hour, disk_gb=self.disk_gb,
+            gpu=self.gpu, gpus=self.gpus, usd_per_hour=self.max_usd_per_hour, disk_gb=self._disk_gb(job),
             reliability=self.reliability, vram_gb=job.needs.vram_gb,
         )  # fmt: skip
-        return offers.rank(await account.offers(query, disk_gb=self.disk_gb, limit=64), job.needs, excluded=excluded)
+        found = await account.offers(query, disk_gb=self._disk_gb(job), limit=64)
+        return offers.rank(found, job.needs, excluded=excluded)
+
+    def _disk_gb(self, job: Job) -> float:
+        return max(self.disk_gb, offers.IMAGE_DISK_GB + job.needs.disk_gb)
 
 
 _ROOM = "cd {folder} && head -c 1048576 /dev/zero > .room && rm .room"
@@ -214,7 +218,8 @@ async def _stages(remote: Remote, work: Work) -> None:
 async def _keep(work: Work, seconds: float) -> None:
     """Bring the last checkpoint home, if that can be done in time."""
     with contextlib.suppress(RunnerError, TimeoutError, OSError):
-        await asyncio.wait_for(work.keep(), seconds)
+        async with asyncio.timeout(seconds):
+            await work.keep()
 
 
 async def _nothing(_: float) -> None:
@@ -226,7 +231,8 @@ async def _is_to_blame(renting: Renting, box: Box, remote: Remote) -> bool:
     try:
         if not await renting.lives(box):
             return True
-        code, _ = await asyncio.wait_for(remote.command(_ROOM.format(folder=remote.folder)), renting.pace.lease / 3)
+        async with asyncio.timeout(renting.pace.lease / 3):
+            code, _ = await remote.command(_ROOM.format(folder=remote.folder))
     except Exception:  # noqa: BLE001 - when even that cannot be said, another machine is worth a try
         return True
     return code != 0

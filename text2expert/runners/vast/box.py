@@ -9,7 +9,6 @@ import attrs
 
 from text2expert import ledger
 from text2expert.runners.vast.journal import Rental
-from text2expert.runners.vast.offers import BASE_GB, IMAGE_GB
 
 DEAD: Final = frozenset({"exited", "unknown", "offline", "stopped", "frozen"})
 """States of a machine that never becomes one that works (Vast's documentation)."""
@@ -65,7 +64,6 @@ class Box:
     """This process has seen it alive, or has rented it."""
     more: Decimal = Decimal(0)
     """Dollars for machines that were rented by the same call, and given back at once."""
-    gigabytes: Decimal = Decimal(str(IMAGE_GB + BASE_GB))
     kept: bool = False
     """It could not be given back: nothing else is rented while it may be there."""
 
@@ -78,6 +76,11 @@ class Box:
     def usd_per_hour(self) -> Decimal:
         """While it runs."""
         return Decimal(self.rental.usd_per_hour)
+
+    @property
+    def traffic(self) -> Decimal:
+        """Dollars for what it fetches or gets."""
+        return Decimal(self.rental.usd_per_gb) * Decimal(self.rental.gigabytes)
 
     def look(self, shown: Mapping[str, Any], at: float) -> None:
         """Take up what Vast shows of it, having been asked at *at*: its real price, and whether it runs."""
@@ -102,7 +105,7 @@ class Box:
         storage = self.usd_per_hour if self.storage_per_hour is None else self.storage_per_hour
         loading, running = Decimal(str(max(0.0, ran - began))), Decimal(str(max(0.0, until - ran)))
         rent = (loading * storage + running * self.usd_per_hour) / _HOUR
-        return cents(rent + Decimal(self.rental.usd_per_gb) * self.gigabytes + self.more)
+        return cents(rent + self.traffic + self.more)
 
 
 def dollars(value: object) -> Decimal | None:

@@ -18,6 +18,7 @@ import attrs
 
 from text2expert import files
 from text2expert.runners.vast.account import LABEL
+from text2expert.runners.vast.offers import BASE_GB, IMAGE_GB
 
 STATE: Final = "XDG_STATE_HOME"
 
@@ -48,6 +49,8 @@ class Rental:
     """What it costs while it exists, as a decimal."""
     usd_per_gb: str = "0"
     """Of traffic."""
+    gigabytes: str = str(IMAGE_GB + BASE_GB)
+    """That it fetches or gets before it can begin, as a decimal."""
     running_since: float | None = None
     """Seconds since 1970, at the earliest; None: it was not seen running."""
     ended: float | None = None

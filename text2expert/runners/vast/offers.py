@@ -14,15 +14,21 @@ SETUP_SECONDS: Final = 240.0
 IMAGE_GB: Final = 9.0
 """Of a container image with torch and CUDA, compressed."""
 
+IMAGE_DISK_GB: Final = 25.0
+"""Of it on the disk. A guess, on the safe side."""
+
 BASE_GB: Final = 16.0
-"""Downloaded for a base of 7 to 8 billion parameters in bf16."""
+"""Of a base whose size is not known: 7 to 8 billion parameters in bf16."""
+
+HOME_MBIT: Final = 50.0
+"""Of the line over which a base that is a folder goes there from here. A guess."""
 
 EXAM_SECONDS: Final = 300.0
 """Loading the base twice and answering, before and after training. An estimate, not measured."""
 
 TOKENS_PER_SECOND: Final = 2_400.0
-"""Trained on an RTX 4090 with a base of 8 billion parameters in 4 bit: published by torchtune's README, not measured
-here."""
+"""Trained on an RTX 4090 with a base of 8 billion parameters in 4 bit, where a job does not say how long it takes:
+published by torchtune's README, not measured here."""
 
 TFLOPS: Final[Mapping[str, float]] = {
     "RTX 3090": 71, "RTX 4090": 165, "RTX 5090": 209, "RTX A6000": 155, "RTX 6000Ada": 364, "L40S": 362,
@@ -48,6 +54,8 @@ class Offer:
     """Of traffic, the dearer direction."""
     reliability: float
     """Share of the time in which the machine was there, 0 to 1."""
+    gigabytes: float
+    """Of image and base, which it fetches or gets before it can begin."""
     mbit_down: float
     where: str
     hours: float
@@ -91,8 +99,8 @@ def query(
 def rank(found: Iterable[Mapping[str, Any]], needs: Needs, *, excluded: Iterable[int] = ()) -> list[Offer]:
     """Offers by dollars per expected finished job, the cheapest first.
 
-    Expected hours are the download of image and base at the offer's own line, the set-up, the exam, and the job's tokens
-    at the GPU's speed. A machine is there with its reliability r; one that vanishes costs what was spent and another one
+    Expected hours are the download of image and base at the offer's own line (of a base that is sent from here, at a line
+    as homes have it), the set-up, the exam, and the job's own work at the GPU's speed. A machine is there with its reliability r; one that vanishes costs what was spent and another one
     begins, so a finished job costs 1/r of one.
     """
     skipped = set(excluded)
@@ -104,12 +112,16 @@ def _offer(found: Mapping[str, Any], needs: Needs) -> Offer | None:
     try:
         gpu = str(found["gpu_name"])
         mbit = max(1.0, float(found["inet_down"]))
-        rate, gigabytes = Decimal(str(found["dph_total"])), IMAGE_GB + BASE_GB
+        rate = Decimal(str(found["dph_total"]))
+        base = BASE_GB if needs.base_gb is None else needs.base_gb
+        base_mbit = min(mbit, HOME_MBIT) if needs.sends_base else mbit
         per_gb = max(Decimal(str(found.get(name) or 0)) for name in ("inet_down_cost", "inet_up_cost"))
         reliability = min(1.0, max(0.05, float(found.get("reliability2") or found.get("reliability") or 0.5)))
-        speed = TOKENS_PER_SECOND * TFLOPS.get(gpu, 100.0) / TFLOPS["RTX 4090"] * int(found["num_gpus"])
-        seconds = SETUP_SECONDS + EXAM_SECONDS + gigabytes * 8e3 / mbit + needs.tokens / speed
-        usd = rate * Decimal(str(round(seconds / 3600, 6))) + per_gb * Decimal(str(gigabytes))
+        speed = TFLOPS.get(gpu, 100.0) / TFLOPS["RTX 4090"] * int(found["num_gpus"])
+        work = needs.tokens / TOKENS_PER_SECOND if needs.seconds is None else needs.seconds
+        arriving = 8e3 * (IMAGE_GB / mbit + base / base_mbit)
+        seconds = SETUP_SECONDS + EXAM_SECONDS + arriving + work / speed
+        usd = rate * Decimal(str(round(seconds / 3600, 6))) + per_gb * Decimal(str(IMAGE_GB + base))
         return Offer(
             id=int(found["id"]),
             machine=int(found["machine_id"]),
@@ -119,6 +131,7 @@ def _offer(found: Mapping[str, Any], needs: Needs) -> Offer | None:
             usd_per_hour=rate,
             usd_per_gb=per_gb,
             reliability=reliability,
+            gigabytes=IMAGE_GB + base,
             mbit_down=mbit,
             where=str(found.get("geolocation") or ""),
             hours=seconds / 3600,

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
@@ -14,13 +13,13 @@ import attrs
 from text2expert import ledger
 from text2expert._progress import say
 from text2expert.errors import AuthenticationFailed, BudgetExhausted, OutOfBalance, RunnerError
-from text2expert.exchange import Completion
 from text2expert.runners.machine import Remote
 from text2expert.runners.vast import deadman
 from text2expert.runners.vast.account import UNANSWERED, Account, Gone, Unclear
 from text2expert.runners.vast.box import DEAD, Box, Lost, Over, Pace, cents
 from text2expert.runners.vast.journal import Journal, Rental, new_token, now
-from text2expert.runners.vast.offers import BASE_GB, IMAGE_GB, Offer
+from text2expert.runners.vast.offers import Offer
+from text2expert.runners.vast.paying import key_of, open_hold, receipt, remote_id, settle, taken_up
 from text2expert.runners.vast.returning import destroy, named, still_there
 
 T = TypeVar("T")
@@ -30,6 +29,9 @@ SCOPE: Final = "training"
 
 _BUSY: Final = 5.0
 """Seconds for which a lock of a rental of this very job is waited for: others take it for a moment when they look."""
+
+_LOST_AFTER: Final = 5.0
+"""Seconds after which a cancellation that has had no effect is repeated."""
 
 
 class Renting:
@@ -85,7 +87,9 @@ class Renting:
         """Whether *rental* is this run folder's: its money is in this ledger, or it is the same job in the same place."""
         if rental.url != self.account.url:
             return False
-        return self._open_hold(rental.token) is not None or (rental.job == self.job and rental.folder == self.folder)
+        return open_hold(self.book, rental.token) is not None or (
+            rental.job == self.job and rental.folder == self.folder
+        )
 
     async def _adopted(self, stack: contextlib.AsyncExitStack, boxes: list[Box]) -> Box | None:
         """A living machine that an earlier process rented for this job; all others of this run folder are given back."""
@@ -93,7 +97,7 @@ class Renting:
         for rental in self.journal.rentals():
             if not self.takes_up(rental) or not await self._locked(stack, rental):
                 continue
-            box = await self._taken_up(rental)
+            box = await taken_up(self.book, rental)
             if box is None:
                 await self._clear(rental)
                 continue
@@ -152,31 +156,15 @@ class Renting:
         usd = cents(Decimal(rental.usd_per_hour) * Decimal(str(max(0.0, now() - rental.begun))) / 3600)
         say(f"machine {rental.machine} had come up late and is given back: about ${usd}")
         with ledger.budget(SCOPE, None):
-            hold = await self.book.hold(f"{_key(rental.token)}/late", Decimal(0))  # it was spent, room or not
-        self.book.settle(hold, _receipt(rental, usd), usd)
-
-    def _open_hold(self, token: str) -> tuple[int, ledger.Hold] | None:
-        """Batch and hold of a rental that is open in this ledger."""
-        for batch in self.book.open_batches():
-            for hold in batch.holds:
-                if hold.key == _key(token):
-                    return batch.id, hold
-        return None
-
-    async def _taken_up(self, rental: Rental) -> Box | None:
-        """The box of a rental that is open in this ledger; None where it was settled, or never held."""
-        opened = self._open_hold(rental.token)
-        if opened is None:
-            return None
-        hold = await self.book.hold(opened[1].key, opened[1].usd, batch=True)
-        return Box(rental=rental, hold=hold, batch=opened[0], idle_at=rental.begun)
+            hold = await self.book.hold(f"{key_of(rental.token)}/late", Decimal(0))  # it was spent, room or not
+        self.book.settle(hold, receipt(rental, usd), usd)
 
     def _close_unwritten(self) -> None:
         """Rentals whose journal is gone: nobody can say what they did cost, but the hold bounds it."""
         written = {rental.token for rental in self.journal.rentals()}
         for batch in self.book.open_batches():
-            named_so = (batch.remote_id or "").startswith(_remote_id(""))
-            tokens = {hold.key.removeprefix(_key("")) for hold in batch.holds if hold.key.startswith(_key(""))}
+            named_so = (batch.remote_id or "").startswith(remote_id(""))
+            tokens = {hold.key.removeprefix(key_of("")) for hold in batch.holds if hold.key.startswith(key_of(""))}
             if (named_so or tokens) and not tokens & written:
                 self.book.close_batch(batch.id)
 
@@ -198,7 +186,7 @@ class Renting:
         rental = Rental(
             token=new_token(), job=self.job, folder=self.folder, url=self.account.url, begun=now(),
             lease_until=now() + self.pace.lease, host=offer.machine, usd_per_hour=str(offer.usd_per_hour),
-            usd_per_gb=str(offer.usd_per_gb),
+            usd_per_gb=str(offer.usd_per_gb), gigabytes=str(offer.gigabytes),
         )  # fmt: skip
         if not stack.enter_context(self.journal.held(rental)):
             raise AssertionError(rental.token)  # a new token is nobody's
@@ -236,7 +224,7 @@ class Renting:
                     self._forget(box)
                     raise
                 # Should it come up all the same, its timer destroys it; until then, the journal remembers it.
-                self._settle(box, Decimal(0))
+                settle(self.book, box, Decimal(0))
                 raise Lost("the answer to renting was lost, and no machine of its label came up") from error
             await self._note(box, found)
             return
@@ -258,7 +246,7 @@ class Renting:
     async def _set_aside(self, rental: Rental, offer: Offer) -> Box:
         """Hold the worst case, or what the budget leaves of it if that is enough for the job."""
         rate = offer.usd_per_hour
-        traffic = offer.usd_per_gb * Decimal(str(IMAGE_GB + BASE_GB))
+        traffic = offer.usd_per_gb * Decimal(str(offer.gigabytes))
         reserve = Decimal(str((self.pace.grace + self.pace.lease) / 3600)) * rate
         worst = cents(rate * Decimal(str(self.max_hours)) + traffic + reserve)
         least = cents(rate * Decimal(str(offer.hours)) + traffic + reserve)
@@ -270,10 +258,10 @@ class Renting:
                     f"offer ({offer}), ${reserve:.2f} of it kept back for giving the machine back: raise the budget and "
                     "run again to go on"
                 )
-            key = _key(rental.token)
+            key = key_of(rental.token)
             hold = await self.book.hold(key, usd, batch=True)
             batch = self.book.open_batch([key])
-            self.book.name_batch(batch, _remote_id(rental.token))
+            self.book.name_batch(batch, remote_id(rental.token))
         return Box(rental=rental, hold=hold, batch=batch, idle_at=rental.begun)
 
     def _room(self, most: Decimal) -> Decimal:
@@ -311,8 +299,7 @@ class Renting:
         """For how long the machine may be used: the hold, less what giving it back may take, at its price."""
         rate = box.usd_per_hour
         reserve = Decimal(str((self.pace.grace + self.pace.lease) / 3600)) * rate
-        traffic = Decimal(box.rental.usd_per_gb) * box.gigabytes
-        paid = float((box.hold.usd - traffic - reserve - box.more) / rate) if rate else self.max_hours
+        paid = float((box.hold.usd - box.traffic - reserve - box.more) / rate) if rate else self.max_hours
         return min(self.max_hours, paid)
 
     def is_over(self, box: Box) -> bool:
@@ -336,9 +323,7 @@ class Renting:
                 done, _ = await asyncio.wait((working, beating), timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
             (working if working in done else beating).result()
         finally:
-            working.cancel()
-            beating.cancel()
-            await asyncio.gather(working, beating, return_exceptions=True)
+            await _to_its_end(_stopped(working, beating))
 
     async def _beat(self, box: Box, remote: Remote) -> None:
         while True:
@@ -354,14 +339,18 @@ class Renting:
         if remote is not None:
             with contextlib.suppress(RunnerError, TimeoutError):  # the work notices, too, when it is cut off
                 renewal = deadman.renewal(place=f"~/{box.place}", lease_s=self.pace.lease)
-                await asyncio.wait_for(remote.command(renewal), seconds)
+                async with asyncio.timeout(seconds):
+                    await remote.command(renewal)
         if box.rental.machine is not None:
             with contextlib.suppress(*UNANSWERED, Gone, TimeoutError):
-                await asyncio.wait_for(self.account.rename(box.rental.machine, box.rental.label), seconds)
+                async with asyncio.timeout(seconds):
+                    await self.account.rename(box.rental.machine, box.rental.label)
 
     async def _check_there(self, box: Box) -> None:
         with contextlib.suppress(*UNANSWERED, TimeoutError):
-            if not await asyncio.wait_for(self.lives(box), self.pace.lease / 3):
+            async with asyncio.timeout(self.pace.lease / 3):
+                there = await self.lives(box)
+            if not there:
                 raise Lost(f"machine {box.rental.machine} is gone, or will never run again")
 
     async def lives(self, box: Box) -> bool:
@@ -398,7 +387,7 @@ class Renting:
             if not found:
                 # Not there: it never was, or has destroyed itself after its lease.
                 unseen = not box.seen and now() > box.rental.lease_until
-                self._settle(box, box.cost(box.rental.lease_until) if unseen else Decimal(0))
+                settle(self.book, box, box.cost(box.rental.lease_until) if unseen else Decimal(0))
                 if unseen:
                     self.journal.forget(box.rental)
                 return
@@ -408,7 +397,7 @@ class Renting:
             return
         # One that nobody saw alive has destroyed itself when its lease ended, or shortly after.
         last = box.rental.ended or now()
-        self._settle(box, box.cost(last if box.seen else min(last, box.rental.lease_until + self.pace.grace)))
+        settle(self.book, box, box.cost(last if box.seen else min(last, box.rental.lease_until + self.pace.grace)))
         self.journal.forget(box.rental)
 
     def _keep(self, box: Box) -> None:
@@ -417,15 +406,19 @@ class Renting:
         self.journal.write(box.rental)
         self.book.lose(box.hold)
 
-    def _settle(self, box: Box, usd: Decimal) -> None:
-        self.book.settle(box.hold, _receipt(box.rental, usd), usd)
-        self.book.close_batch(box.batch)
-        box.batch = 0
-
     def _forget(self, box: Box) -> None:
         """Nothing was rented: nothing is paid."""
-        self._settle(box, Decimal(0))
+        settle(self.book, box, Decimal(0))
         self.journal.forget(box.rental)
+
+
+async def _stopped(*tasks: asyncio.Future[None]) -> None:
+    """Cancel *tasks*, until they have ended: before Python 3.12 asyncio.wait_for, of which asyncssh makes use, may lose it."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=_LOST_AFTER)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
@@ -450,17 +443,3 @@ def _still_paid(rental: Rental) -> RunnerError:
         f"machine {which} may still be there and could not be given back, so no other one is rented for this job: run again "
         "later, or destroy it first (text2expert vast sweep)"
     )
-
-
-def _receipt(rental: Rental, usd: Decimal) -> Completion:
-    """What was rented and what it did cost, as the reply that a ledger keeps."""
-    words = json.dumps({**attrs.asdict(rental), "usd": str(usd), "until": now()}, sort_keys=True)
-    return Completion(text=words, reasoning="", usage=None, finish="stop", model="vast", raw=words)
-
-
-def _key(token: str) -> str:
-    return f"rent/{token}"
-
-
-def _remote_id(token: str) -> str:
-    return f"vast/{token}"
