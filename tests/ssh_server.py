@@ -48,10 +48,9 @@ class SSHServer:
         self.authorized_keys = folder / "authorized_keys"
         self.authorized_keys.touch()
         self.port = free_port()
-        self.environment = {
-            # A bash that sshd starts reads the .bashrc of whoever runs the tests, unless it is told that it is not the first.
-            "SHLVL": "2", MARK: secrets.token_hex(8), **(environment or {}),
-        }  # fmt: skip
+        (folder / "home").mkdir(exist_ok=True)
+        # A bash that sshd starts reads the .bashrc at home, which is not that of whoever runs the tests.
+        self.environment = {"HOME": str(folder / "home"), MARK: secrets.token_hex(8), **(environment or {})}
         set_env = " ".join(f'"{name}={value}"' for name, value in self.environment.items())
         (folder / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/hostkey\nPidFile {folder}/sshd.pid\n"

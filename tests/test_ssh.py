@@ -30,9 +30,7 @@ ADAPTER = "expert/adapter_config.json"
 def server(tmp_path_factory):
     """A machine whose home directory is a folder of its own."""
     folder = tmp_path_factory.mktemp("machine")
-    home = folder / "home"
-    home.mkdir()
-    server = SSHServer(folder, environment={"HOME": str(home)})
+    server = SSHServer(folder)
     server.start()
     server.let_in(keypair(folder / "key"))
     (folder / "known_hosts").write_text(server.known_hosts())

@@ -332,6 +332,8 @@ class VastServer:
         environment = {
             "CONTAINER_ID": str(instance.id), "CONTAINER_API_KEY": instance.key,
             "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+            # Names without a folder are at home for SFTP, and that is this computer's; bash shall not read its .bashrc.
+            "HOME": str(Path.home()), "SHLVL": "2",
         }  # fmt: skip
         if bad == "full":  # as good as: nobody can write there
             for place in self._places(instance):
