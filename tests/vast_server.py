@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -110,7 +111,7 @@ class VastServer:
         """So many of the next calls to rent are carried out on two offers."""
         self.bad: dict[int, str] = {}
         """What is wrong with the machine of an offer: ``never_ready``, ``dead``, ``no_ssh`` or ``full``."""
-        self._next = 1000
+        self._next = 10_000 + 1_000 * secrets.randbelow(10_000)  # no machine of another server has its number
         self._guard = threading.RLock()
         self._loop = asyncio.new_event_loop()
         self._stopping = threading.Event()

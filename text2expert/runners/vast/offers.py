@@ -15,7 +15,16 @@ IMAGE_GB: Final = 9.0
 """Of a container image with torch and CUDA, compressed."""
 
 BASE_GB: Final = 16.0
-"""Downloaded for a base of 7 to 8 billion parameters in bf16."""
+"""Downloaded for a base of 7 to 8 billion parameters in bf16, where it is not known how many it has."""
+
+CARRIED_GB: Final = 4.0
+"""Set aside for what is sent and fetched: dataset, exam, last checkpoint, adapter. An estimate; what is carried is counted."""
+
+CHECKPOINTS: Final = 0.1
+"""Of the rent, which checkpoints on the way may cost in traffic."""
+
+ROOM_GB: Final = 20.0
+"""Of disk beside image and base: packages, checkpoints, results."""
 
 EXAM_SECONDS: Final = 300.0
 """Loading the base twice and answering, before and after training. An estimate, not measured."""
@@ -64,6 +73,31 @@ class Offer:
         )
 
 
+def base_gb(needs: Needs) -> float:
+    """What is downloaded for the base: a job asks for a disk of twice its size."""
+    return needs.disk_gb / 2 or BASE_GB
+
+
+def disk_gb(asked: float, needs: Needs) -> float:
+    """What to rent, which cannot grow later: as *asked*, or more where the job needs it."""
+    return max(asked, IMAGE_GB + needs.disk_gb + ROOM_GB)
+
+
+def worst(offer: Offer, *, hours: float, seconds: float, base: float) -> Decimal:
+    """Dollars for a machine that is used up to its last hour.
+
+    Args:
+        offer: The machine.
+        hours: For which it may be used.
+        seconds: After that, until it has given itself back.
+        base: Gigabytes of the base.
+    """
+    used = offer.usd_per_hour * Decimal(str(hours))
+    checkpoints = used * Decimal(str(CHECKPOINTS)) if offer.usd_per_gb else Decimal(0)
+    back = offer.usd_per_hour * Decimal(str(seconds / 3600))
+    return used + checkpoints + back + offer.usd_per_gb * Decimal(str(IMAGE_GB + base + CARRIED_GB))
+
+
 def query(
     *, gpu: str, gpus: int, usd_per_hour: float | None, disk_gb: float, reliability: float, vram_gb: float
 ) -> dict[str, Any]:
@@ -104,7 +138,7 @@ def _offer(found: Mapping[str, Any], needs: Needs) -> Offer | None:
     try:
         gpu = str(found["gpu_name"])
         mbit = max(1.0, float(found["inet_down"]))
-        rate, gigabytes = Decimal(str(found["dph_total"])), IMAGE_GB + BASE_GB
+        rate, gigabytes = Decimal(str(found["dph_total"])), IMAGE_GB + base_gb(needs)
         per_gb = max(Decimal(str(found.get(name) or 0)) for name in ("inet_down_cost", "inet_up_cost"))
         reliability = min(1.0, max(0.05, float(found.get("reliability2") or found.get("reliability") or 0.5)))
         speed = TOKENS_PER_SECOND * TFLOPS.get(gpu, 100.0) / TFLOPS["RTX 4090"] * int(found["num_gpus"])

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
@@ -13,14 +12,13 @@ import attrs
 
 from text2expert import ledger
 from text2expert._progress import say
-from text2expert.errors import AuthenticationFailed, BudgetExhausted, OutOfBalance, RunnerError
-from text2expert.exchange import Completion
+from text2expert.errors import AuthenticationFailed, BudgetExhausted, RunnerError
 from text2expert.runners.machine import Remote
-from text2expert.runners.vast import deadman
-from text2expert.runners.vast.account import UNANSWERED, Account, Gone, Unclear
+from text2expert.runners.vast import booking, deadman, offers
+from text2expert.runners.vast.account import UNANSWERED, Account, Gone, TooOften, Unclear
 from text2expert.runners.vast.box import DEAD, Box, Lost, Over, Pace, cents
 from text2expert.runners.vast.journal import Journal, Rental, new_token, now
-from text2expert.runners.vast.offers import BASE_GB, IMAGE_GB, Offer
+from text2expert.runners.vast.offers import IMAGE_GB, Offer
 from text2expert.runners.vast.returning import destroy, named, still_there
 
 T = TypeVar("T")
@@ -31,13 +29,16 @@ SCOPE: Final = "training"
 _BUSY: Final = 5.0
 """Seconds for which a lock of a rental of this very job is waited for: others take it for a moment when they look."""
 
+_UNRENEWED: Final = 3
+"""Renewals in a row that a machine does not take, until it is given up: it would destroy itself under the work."""
+
 
 class Renting:
     """Rents for one job, books to one ledger, and writes to one journal."""
 
     def __init__(
         self, account: Account, journal: Journal, book: ledger.Ledger, *, job: str, folder: str, image: str,
-        disk_gb: float, max_hours: float, budget: Decimal | None, pace: Pace,
+        disk_gb: float, base_gb: float, max_hours: float, budget: Decimal | None, pace: Pace,
     ) -> None:  # fmt: skip
         self.account = account
         self.journal = journal
@@ -46,9 +47,14 @@ class Renting:
         self.folder = os.path.abspath(folder)
         self.image = image
         self.disk_gb = disk_gb
+        self.base_gb = base_gb
         self.max_hours = max_hours
         self.budget = budget
         self.pace = pace
+        self.excluded: set[int] = set()
+        """Hardware that is not asked for again in this run."""
+        self._doubted: list[Box] = []
+        """What was perhaps rented all the same."""
 
     # -- renting -------------------------------------------------------------------------------------------------------
 
@@ -65,13 +71,25 @@ class Renting:
         try:
             async with contextlib.AsyncExitStack() as stack:
                 box = await self._adopted(stack, boxes)
-                if box is None:
+                if box is not None:
+                    say(f"going on with machine {box.rental.machine}, which an earlier run has rented")
+                else:
                     self._check_none_kept(boxes)
                     box = await self._first(await search(), stack, boxes)
                 yield box
         except Lost:
             self._check_none_kept(boxes)
             raise
+
+    async def clear(self) -> None:
+        """Give back whatever earlier runs of this very job have left: it is done.
+
+        Raises:
+            RunnerError: Something may still be there that cannot be given back.
+            Unclear: Vast.ai did not answer.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            await self._adopted(stack, [])
 
     def _check_none_kept(self, boxes: list[Box]) -> None:
         """No second machine beside one that may still be there, and be paid."""
@@ -85,13 +103,20 @@ class Renting:
         """Whether *rental* is this run folder's: its money is in this ledger, or it is the same job in the same place."""
         if rental.url != self.account.url:
             return False
-        return self._open_hold(rental.token) is not None or (rental.job == self.job and rental.folder == self.folder)
+        return booking.open_hold(self.book, rental.token) is not None or (
+            rental.job == self.job and rental.folder == self.folder
+        )
 
     async def _adopted(self, stack: contextlib.AsyncExitStack, boxes: list[Box]) -> Box | None:
         """A living machine that an earlier process rented for this job; all others of this run folder are given back."""
         found: Box | None = None
+        await self._look_again(self.pace.destroy)
+        for doubted in self._doubted:
+            if doubted.rental.machine is not None:
+                raise _still_paid(doubted.rental)
+        own = {box.rental.token for box in self._doubted}
         for rental in self.journal.rentals():
-            if not self.takes_up(rental) or not await self._locked(stack, rental):
+            if rental.token in own or not self.takes_up(rental) or not await self._locked(stack, rental):
                 continue
             box = await self._taken_up(rental)
             if box is None:
@@ -105,10 +130,9 @@ class Renting:
                     await self._note(box, found_by_label)
             if found is None and rental.job == self.job and await self._goes_on(box):
                 found = box
-                say(f"going on with machine {box.rental.machine}, which an earlier run has rented")
             else:
                 await self._give_back(box)
-        self._close_unwritten()
+        booking.close_unwritten(self.book, self.journal.rentals())
         return found
 
     async def _locked(self, stack: contextlib.AsyncExitStack, rental: Rental) -> bool:
@@ -149,45 +173,32 @@ class Renting:
 
     async def _book_late(self, rental: Rental) -> None:
         """Book a machine for which nothing was held, as far as anybody can know."""
-        usd = cents(Decimal(rental.usd_per_hour) * Decimal(str(max(0.0, now() - rental.begun))) / 3600)
+        usd = Decimal(rental.usd_per_hour) * Decimal(str(max(0.0, now() - rental.begun))) / 3600
+        usd = cents(usd + Decimal(rental.usd_per_gb) * Decimal(str(IMAGE_GB)))
         say(f"machine {rental.machine} had come up late and is given back: about ${usd}")
         with ledger.budget(SCOPE, None):
-            hold = await self.book.hold(f"{_key(rental.token)}/late", Decimal(0))  # it was spent, room or not
-        self.book.settle(hold, _receipt(rental, usd), usd)
-
-    def _open_hold(self, token: str) -> tuple[int, ledger.Hold] | None:
-        """Batch and hold of a rental that is open in this ledger."""
-        for batch in self.book.open_batches():
-            for hold in batch.holds:
-                if hold.key == _key(token):
-                    return batch.id, hold
-        return None
+            hold = await self.book.hold(booking.late_key(rental.token), Decimal(0))  # it was spent, room or not
+        self.book.settle(hold, booking.receipt(rental, usd), usd)
 
     async def _taken_up(self, rental: Rental) -> Box | None:
         """The box of a rental that is open in this ledger; None where it was settled, or never held."""
-        opened = self._open_hold(rental.token)
+        opened = booking.open_hold(self.book, rental.token)
         if opened is None:
             return None
         hold = await self.book.hold(opened[1].key, opened[1].usd, batch=True)
-        return Box(rental=rental, hold=hold, batch=opened[0], idle_at=rental.begun)
-
-    def _close_unwritten(self) -> None:
-        """Rentals whose journal is gone: nobody can say what they did cost, but the hold bounds it."""
-        written = {rental.token for rental in self.journal.rentals()}
-        for batch in self.book.open_batches():
-            named_so = (batch.remote_id or "").startswith(_remote_id(""))
-            tokens = {hold.key.removeprefix(_key("")) for hold in batch.holds if hold.key.startswith(_key(""))}
-            if (named_so or tokens) and not tokens & written:
-                self.book.close_batch(batch.id)
+        return Box(
+            rental=rental, hold=hold, batch=opened[0], idle_at=rental.begun, base_gb=rental.base_gb,
+            carried_gb=rental.carried_gb,
+        )  # fmt: skip
 
     # -- one rental ----------------------------------------------------------------------------------------------------
 
-    async def _first(self, offers: Iterable[Offer], stack: contextlib.AsyncExitStack, boxes: list[Box]) -> Box:
+    async def _first(self, found: Iterable[Offer], stack: contextlib.AsyncExitStack, boxes: list[Box]) -> Box:
         refused = "nobody offers such a machine now"
-        for offer in offers:
+        for offer in found:
             try:
                 return await self._rent(offer, stack, boxes)
-            except (Gone, Lost) as error:
+            except Gone as error:  # what was perhaps rented is one of the tries instead
                 self._check_none_kept(boxes)
                 refused = str(error) or "it was just rented by somebody else"
         raise RunnerError(
@@ -209,6 +220,7 @@ class Renting:
             self.journal.forget(rental)
             raise
         # From here on there may be a machine, whatever happens.
+        self.excluded.add(offer.machine)
         boxes.append(box)
         stack.push_async_callback(self._give_back, box)
         await _to_its_end(self._create(box, offer))
@@ -225,24 +237,94 @@ class Renting:
             machine = await self.account.create(
                 offer.id, label=box.rental.label, image=self.image, disk_gb=self.disk_gb, onstart=start
             )
-        except AuthenticationFailed:
-            self._forget(box)
-            raise
-        except (Gone, RunnerError, OutOfBalance, Unclear) as error:
-            # Also a refusal may be the answer to the second copy of a call whose first one did rent.
-            found = await self._find(box.rental, patient=isinstance(error, Unclear))
-            if not found:
-                if not isinstance(error, Unclear):
-                    self._forget(box)
-                    raise
-                # Should it come up all the same, its timer destroys it; until then, the journal remembers it.
-                self._settle(box, Decimal(0))
-                raise Lost("the answer to renting was lost, and no machine of its label came up") from error
-            await self._note(box, found)
+        except (*UNANSWERED, Gone) as error:
+            await self._doubt(box, error)
             return
         await self._note(box, [machine])
         with contextlib.suppress(*UNANSWERED):  # giving it back looks again
             await self._note(box, [machine, *await named(self.account, box.rental)])
+
+    async def _doubt(self, box: Box, error: Exception) -> None:
+        """Look for what was rented in spite of *error*: also a refusal may be the answer to the second copy of a call.
+
+        Raises:
+            Lost: No machine came up. It may do so later, so that its rent until its own timer ends it stays set aside.
+            Exception: *error*, which was a refusal; a machine is not there, but still looked for.
+        """
+        try:
+            found = await self._find(box.rental, patient=not isinstance(error, TooOften))
+        except AuthenticationFailed:
+            if not isinstance(error, AuthenticationFailed):
+                raise
+            self._forget(box)  # the key lets nobody do anything
+            raise error from None
+        if found:
+            await self._note(box, found)
+            return
+        if isinstance(error, TooOften):
+            self._forget(box)
+            raise error
+        rate, least = box.usd_per_hour, box.price_of(IMAGE_GB)
+        usd = min(box.hold.usd, cents(rate * Decimal(str((self.pace.lease + self.pace.grace) / 3600)) + least))
+        self._settle(box, Decimal(0))
+        box.in_doubt = True
+        self._doubted.append(box)
+        if not isinstance(error, Unclear):
+            raise error
+        with ledger.budget(SCOPE, self.budget):
+            box.hold = await self.book.hold(booking.late_key(box.rental.token), usd, batch=True)
+            box.batch = booking.in_batch(self.book, box.hold, box.rental.token)
+        box.rental = attrs.evolve(box.rental, settled=False)
+        self.journal.write(box.rental)
+        raise Lost("the answer to renting was lost, and no machine of its label came up") from error
+
+    async def _look_again(self, seconds: float) -> None:
+        """Look for what was perhaps rented; what has come up late is given back within *seconds*, else at the next look."""
+        for box in list(self._doubted):
+            found = await named(self.account, box.rental)
+            if found:
+                say(f"machine {found[0]}, of which the answer was lost, has come up late: it is given back")
+                await self._note(box, found)
+            elif box.rental.machine is None:
+                if box.now() > box.rental.lease_until + self.pace.grace:  # it never was
+                    self._doubted.remove(box)
+                    if box.batch:
+                        self._settle(box, Decimal(0))
+                    self.journal.forget(box.rental)
+                continue
+            if await destroy(self.account, box.rental, seconds=seconds, poll=self._poll):
+                self._doubted.remove(box)
+                if box.batch:
+                    self._settle(box, box.cost(box.now()))
+                else:
+                    await self._book_late(box.rental)
+                self.journal.forget(box.rental)
+
+    async def finish(self, *, done: bool) -> None:
+        """Look a last time for what was perhaps rented. What remains in doubt is said, and taken up by the next start.
+
+        Args:
+            done: The job is: nobody is expected to start it again.
+        """
+        await _to_its_end(self._finish(done=done))
+
+    async def _finish(self, *, done: bool) -> None:
+        looked = False
+        with contextlib.suppress(*UNANSWERED, Gone):
+            await self._look_again(self.pace.destroy)
+            looked = True
+        for box in self._doubted:
+            if not box.batch:
+                continue
+            if done and looked and box.rental.machine is None:
+                self._settle(box, Decimal(0))
+                continue
+            say(
+                f"\n!!! IT IS NOT KNOWN WHETHER A MACHINE WAS RENTED, for ${box.usd_per_hour:.3f} an hour, under the label "
+                f"{box.rental.label}: the answer was lost.\n!!! Look at {self.account.url}, or run again. Its own timer "
+                "destroys it when its lease ends.\n"
+            )
+            self._keep(box)
 
     async def _note(self, box: Box, machines: list[int]) -> None:
         """Write down which machine it is; others, rented by the same call carried out twice, go back at once."""
@@ -251,16 +333,16 @@ class Renting:
         self.journal.write(box.rental)
         for twin in sorted(set(machines) - {machines[0]}):
             say(f"one call has rented machine {machines[0]} and {twin}: {twin} is given back")
-            box.more += box.usd_per_hour * Decimal(str(now() - box.rental.begun)) / 3600
+            box.more += box.usd_per_hour * Decimal(str(box.now() - box.rental.begun)) / 3600 + box.price_of(IMAGE_GB)
             with contextlib.suppress(*UNANSWERED):  # giving the other one back looks for it again
                 await self.account.destroy(twin)
 
     async def _set_aside(self, rental: Rental, offer: Offer) -> Box:
         """Hold the worst case, or what the budget leaves of it if that is enough for the job."""
-        rate = offer.usd_per_hour
-        traffic = offer.usd_per_gb * Decimal(str(IMAGE_GB + BASE_GB))
-        reserve = Decimal(str((self.pace.grace + self.pace.lease) / 3600)) * rate
-        worst = cents(rate * Decimal(str(self.max_hours)) + traffic + reserve)
+        rate, back = offer.usd_per_hour, self.pace.grace + self.pace.lease
+        traffic = offer.usd_per_gb * Decimal(str(IMAGE_GB + self.base_gb))
+        reserve = Decimal(str(back / 3600)) * rate
+        worst = cents(offers.worst(offer, hours=self.max_hours, seconds=back, base=self.base_gb))
         least = cents(rate * Decimal(str(offer.hours)) + traffic + reserve)
         with ledger.budget(SCOPE, self.budget):
             usd = min(worst, self._room(worst))
@@ -270,10 +352,8 @@ class Renting:
                     f"offer ({offer}), ${reserve:.2f} of it kept back for giving the machine back: raise the budget and "
                     "run again to go on"
                 )
-            key = _key(rental.token)
-            hold = await self.book.hold(key, usd, batch=True)
-            batch = self.book.open_batch([key])
-            self.book.name_batch(batch, _remote_id(rental.token))
+            hold = await self.book.hold(booking.key(rental.token), usd, batch=True)
+            batch = booking.in_batch(self.book, hold, rental.token)
         return Box(rental=rental, hold=hold, batch=batch, idle_at=rental.begun)
 
     def _room(self, most: Decimal) -> Decimal:
@@ -311,13 +391,15 @@ class Renting:
         """For how long the machine may be used: the hold, less what giving it back may take, at its price."""
         rate = box.usd_per_hour
         reserve = Decimal(str((self.pace.grace + self.pace.lease) / 3600)) * rate
-        traffic = Decimal(box.rental.usd_per_gb) * box.gigabytes
+        # The base is still to come, or was counted; and the last checkpoint is to be fetched whatever it costs.
+        ahead = (0 if box.base_gb else self.base_gb) + box.checkpoint_gb
+        traffic = box.price_of(box.gigabytes + ahead)
         paid = float((box.hold.usd - traffic - reserve - box.more) / rate) if rate else self.max_hours
         return min(self.max_hours, paid)
 
     def is_over(self, box: Box) -> bool:
         """Whether giving it back has to begin, by the hold or by the hours."""
-        return now() - box.rental.begun >= self.hours(box) * 3600
+        return box.now() - box.rental.begun >= self.hours(box) * 3600
 
     async def while_kept(self, box: Box, remote: Remote, work: Coroutine[Any, Any, None]) -> None:
         """Do *work* while the lease is renewed beside it, whatever it is waiting for.
@@ -349,15 +431,27 @@ class Renting:
     async def heartbeat(self, box: Box, remote: Remote | None = None) -> None:
         """Renew the lease: in the journal, on the machine itself, and in the label that others read."""
         box.rental = attrs.evolve(box.rental, lease_until=now() + self.pace.lease)
-        self.journal.write(box.rental)
+        self.journal.write(box.written())
         seconds = self.pace.lease / 3
         if remote is not None:
             with contextlib.suppress(RunnerError, TimeoutError):  # the work notices, too, when it is cut off
                 renewal = deadman.renewal(place=f"~/{box.place}", lease_s=self.pace.lease)
-                await asyncio.wait_for(remote.command(renewal), seconds)
+                code, _ = await asyncio.wait_for(remote.command(renewal), seconds)
+                self._check_renewed(box, code)
         if box.rental.machine is not None:
             with contextlib.suppress(*UNANSWERED, Gone, TimeoutError):
                 await asyncio.wait_for(self.account.rename(box.rental.machine, box.rental.label), seconds)
+        with contextlib.suppress(*UNANSWERED, Gone, TimeoutError):
+            async with asyncio.timeout(seconds / 2):
+                await self._look_again(seconds / 2)
+
+    def _check_renewed(self, box: Box, code: int) -> None:
+        box.unrenewed = box.unrenewed + 1 if code else 0
+        if not code:
+            return
+        say(f"machine {box.rental.machine} does not take the renewal of its lease (exit code {code})")
+        if box.unrenewed >= _UNRENEWED:
+            raise Lost(f"machine {box.rental.machine} does not take renewals of its lease, and would destroy itself")
 
     async def _check_there(self, box: Box) -> None:
         with contextlib.suppress(*UNANSWERED, TimeoutError):
@@ -372,6 +466,11 @@ class Renting:
             return box.rental.machine in await named(self.account, box.rental)
         return shown.get("actual_status") not in DEAD
 
+    def fetches_base(self, box: Box) -> None:
+        """The work begins, and with it the download of its base."""
+        box.base_gb = box.base_gb or self.base_gb
+        self.journal.write(box.written())
+
     # -- giving back, and paying ---------------------------------------------------------------------------------------
 
     @property
@@ -380,7 +479,7 @@ class Renting:
 
     async def _give_back(self, box: Box) -> None:
         """Destroy the machine, see that it is gone, and book what it did cost. Once; nothing stops it half-way."""
-        if box.batch and not box.kept:
+        if box.batch and not box.kept and not box.in_doubt:
             await _to_its_end(self._destroyed(box))
 
     async def _destroyed(self, box: Box) -> None:
@@ -397,7 +496,7 @@ class Renting:
                 return
             if not found:
                 # Not there: it never was, or has destroyed itself after its lease.
-                unseen = not box.seen and now() > box.rental.lease_until
+                unseen = not box.seen and box.now() > box.rental.lease_until
                 self._settle(box, box.cost(box.rental.lease_until) if unseen else Decimal(0))
                 if unseen:
                     self.journal.forget(box.rental)
@@ -407,7 +506,7 @@ class Renting:
             self._keep(box)
             return
         # One that nobody saw alive has destroyed itself when its lease ended, or shortly after.
-        last = box.rental.ended or now()
+        last = box.rental.ended or box.now()
         self._settle(box, box.cost(last if box.seen else min(last, box.rental.lease_until + self.pace.grace)))
         self.journal.forget(box.rental)
 
@@ -418,9 +517,12 @@ class Renting:
         self.book.lose(box.hold)
 
     def _settle(self, box: Box, usd: Decimal) -> None:
-        self.book.settle(box.hold, _receipt(box.rental, usd), usd)
+        self.book.settle(box.hold, booking.receipt(box.written(), usd), usd)
         self.book.close_batch(box.batch)
         box.batch = 0
+        if box.rental.machine is None:  # should it come up all the same, it is known whose it was
+            box.rental = attrs.evolve(box.rental, settled=True)
+            self.journal.write(box.rental)
 
     def _forget(self, box: Box) -> None:
         """Nothing was rented: nothing is paid."""
@@ -450,17 +552,3 @@ def _still_paid(rental: Rental) -> RunnerError:
         f"machine {which} may still be there and could not be given back, so no other one is rented for this job: run again "
         "later, or destroy it first (text2expert vast sweep)"
     )
-
-
-def _receipt(rental: Rental, usd: Decimal) -> Completion:
-    """What was rented and what it did cost, as the reply that a ledger keeps."""
-    words = json.dumps({**attrs.asdict(rental), "usd": str(usd), "until": now()}, sort_keys=True)
-    return Completion(text=words, reasoning="", usage=None, finish="stop", model="vast", raw=words)
-
-
-def _key(token: str) -> str:
-    return f"rent/{token}"
-
-
-def _remote_id(token: str) -> str:
-    return f"vast/{token}"
