@@ -2,13 +2,18 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import psutil
+import ssh_watch
+
+MARK = "TESTED_MACHINE"
 
 MISSING = "these tests talk to a real OpenSSH server: apt-get install -y --no-install-recommends openssh-server"
 
@@ -28,7 +33,8 @@ def free_port() -> int:
 class SSHServer:
     """sshd with a host key of its own, which lets in the keys of ``authorized_keys``.
 
-    What is started through it gets the environment variables *environment* beside the usual ones.
+    What is started through it gets the environment variables *environment* beside the usual ones, and a mark that no
+    other server has. When the tests are killed, the server ends, and so does all that was started through it.
     """
 
     def __init__(self, folder: Path, *, environment: dict[str, str] | None = None) -> None:
@@ -42,21 +48,31 @@ class SSHServer:
         self.authorized_keys = folder / "authorized_keys"
         self.authorized_keys.touch()
         self.port = free_port()
-        set_env = " ".join(f'"{name}={value}"' for name, value in (environment or {}).items())
+        self.environment = {
+            # A bash that sshd starts reads the .bashrc of whoever runs the tests, unless it is told that it is not the first.
+            "SHLVL": "2", MARK: secrets.token_hex(8), **(environment or {}),
+        }  # fmt: skip
+        set_env = " ".join(f'"{name}={value}"' for name, value in self.environment.items())
         (folder / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/hostkey\nPidFile {folder}/sshd.pid\n"
             f"AuthorizedKeysFile {self.authorized_keys}\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
             "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\n"
-            f"MaxStartups 100\n{f'SetEnv {set_env}' if set_env else ''}\n"
+            f"MaxStartups 100\nSetEnv {set_env}\n"
         )
         self.process: subprocess.Popen[bytes] | None = None
+        self._watch: subprocess.Popen[bytes] | None = None
         self._program = program
 
     def start(self) -> None:
         with open(self.folder / "sshd.log", "ab") as log:
             self.process = subprocess.Popen(
-                [self._program, "-D", "-e", "-f", str(self.folder / "sshd_config")], stdout=log, stderr=log
-            )
+                [self._program, "-D", "-e", "-f", str(self.folder / "sshd_config")], stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log,
+            )  # fmt: skip
+        self._watch = subprocess.Popen(
+            [sys.executable, "-S", "-E", ssh_watch.__file__, self.mark, str(self.process.pid)],
+            stdin=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
         until = time.monotonic() + 10
         while time.monotonic() < until:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as line:
@@ -70,10 +86,23 @@ class SSHServer:
         """End the server and every connection to it; what was started through it in a session of its own goes on."""
         if self.process is None:
             return
+        assert self._watch is not None
+        self._watch.kill()
+        self._watch.communicate()
         self.drop()
         self.process.terminate()
         self.process.wait()
         self.process = None
+
+    def end(self) -> None:
+        """End the server and all that was started through it."""
+        self.stop()
+        ssh_watch.kill_marked(self.mark)
+
+    @property
+    def mark(self) -> str:
+        """In the environment of all that was started through it."""
+        return f"{MARK}={self.environment[MARK]}"
 
     def drop(self) -> None:
         """Cut every connection, as a lost network does."""

@@ -37,7 +37,7 @@ def server(tmp_path_factory):
     server.let_in(keypair(folder / "key"))
     (folder / "known_hosts").write_text(server.known_hosts())
     yield server
-    server.stop()
+    server.end()
 
 
 @pytest.fixture

@@ -120,6 +120,58 @@ def test_an_interrupt_cancels_the_coroutine_and_waits_for_its_clean_up(tmp_path,
     process.stdout.close()
 
 
+@pytest.mark.parametrize("signals", ["INT INT", "INT TERM", "TERM TERM", "TERM HUP INT", "HUP INT"])
+def test_another_interrupt_does_not_cut_the_clean_up_short(tmp_path, signals):
+    """It may be giving back a rented machine, which costs by the hour."""
+    process, mark = _cleaning(tmp_path, seconds=1.5)
+    first, *others = (getattr(signal, f"SIG{name}") for name in signals.split())
+    process.send_signal(first)
+    for number in others:
+        time.sleep(0.1)
+        process.send_signal(number)
+    _, words = process.communicate(timeout=20)
+    assert process.returncode == (130 if first == signal.SIGINT else 128 + first)
+    assert mark.exists()
+    assert "a rented machine is given back" in words
+
+
+def test_nobody_who_insists_is_kept_waiting(tmp_path):
+    process, mark = _cleaning(tmp_path, seconds=60)
+    for _ in range(4):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    _, words = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert not mark.exists()
+    assert words.count("interrupt 1 more time\n") == 1
+
+
+def _cleaning(tmp_path, seconds):
+    """A process whose clean-up takes that long, and what is there when it is done."""
+    mark = tmp_path / "cleaned"
+    code = textwrap.dedent(
+        f"""
+        import asyncio, pathlib
+        from text2expert import _sync
+        async def work():
+            print("started", flush=True)
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep({seconds})
+                pathlib.Path({str(mark)!r}).touch()
+        try:
+            _sync.run(work())
+        except KeyboardInterrupt:
+            raise SystemExit(130)
+        """
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "started\n"
+    time.sleep(0.1)
+    return process, mark
+
+
 def test_ctrl_c_before_the_coroutine_has_begun_cancels_it_too(monkeypatch):
     """The background thread may be busy when the interrupt comes."""
     begun = []

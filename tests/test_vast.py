@@ -21,8 +21,9 @@ from vast_server import KEY, Fault, VastServer
 from text2expert import ledger
 from text2expert.errors import AuthenticationFailed, BudgetExhausted, InputError, OutOfBalance, RunnerError
 from text2expert.ledger import Ledger
+from text2expert.records import Job, Needs
 from text2expert.runners import remote
-from text2expert.runners.vast import Vast, account, offers, sweep
+from text2expert.runners.vast import Vast, account, offers, sweep, sweeping
 from text2expert.runners.vast.account import Account
 from text2expert.runners.vast.box import Box
 from text2expert.runners.vast.deadman import LONGEST, script
@@ -244,7 +245,7 @@ def test_no_more_is_held_than_the_budgets_around_leave(vast, tmp_path):
 def test_what_is_booked_is_never_below_what_runs():
     """Between two looks the dearer end counts; the price is the one that the machine shows."""
     rental = Rental(token="a" * 12, job="j", folder="f", url="u", begun=1000.0, lease_until=1e9, usd_per_hour="3.6")
-    box = Box(rental=rental, hold=None, batch=1, idle_at=1000.0, gigabytes=Decimal(0))
+    box = Box(rental=rental, hold=None, batch=1, idle_at=1000.0)
     assert Decimal("0.1") == box.cost(1100)  # nobody looked: it ran
     box.look({"actual_status": "loading", "storage_total_cost": 0.36, "dph_total": 7.2}, 1040)
     assert Decimal("0.124") == box.cost(1100)  # forty seconds of storage, sixty at the new price
@@ -501,6 +502,55 @@ def test_leftovers_are_destroyed_at_the_next_start_and_nothing_else(vast, tmp_pa
     assert here.ended <= left.ended < here.ended + 5  # for the ledger that has its money
 
 
+@pytest.mark.parametrize(("by", "usd"), [("a sweep", 0.4 * 20 / 60), ("itself", 0.4 * 15 / 60)])
+def test_what_is_gone_is_booked_in_its_own_run_though_nobody_starts_that_again(vast, tmp_path, by, usd):
+    """Else its ledger would hold the worst case for ever. Where nobody looked, until five minutes after the lease."""
+    past = int(time.time()) - 600
+    machine = vast.rent(vast.offers[0], f"text2expert/x/{'e' * 12}/{past}", "true")
+    rental = Rental(
+        token="e" * 12, job="x", folder=str(tmp_path / "run"), url=vast.url, begun=past - 600.0, lease_until=past,
+        machine=machine.id, usd_per_hour="0.4",
+    )  # fmt: skip
+    journal, key = Journal(), f"rent/{rental.token}"
+    journal.write(rental)
+    (tmp_path / "run").mkdir()
+    with Ledger(tmp_path / "run") as book, ledger.budget("training", 5):
+        asyncio.run(book.hold(key, Decimal(3), batch=True))
+        book.name_batch(book.open_batch([key]), "vast/eeeeeeeeeeee")
+        if by == "itself":
+            vast.end(machine, by)
+        for found in asyncio.run(sweep(Account(KEY), journal)):
+            assert asyncio.run(sweeping.remove(Account(KEY), found))
+        asyncio.run(sweeping.book_gone(Account(KEY), journal))
+        assert ([], 3) == (vast.living(), book.spent("training").held)  # somebody has its ledger open
+    asyncio.run(sweeping.book_gone(Account(KEY), journal))
+    assert [] == rentals()
+    with Ledger(tmp_path / "run") as book:
+        assert (0, []) == (book.spent().held, book.open_batches())
+        assert float(book.spent("training").settled) == pytest.approx(usd, abs=0.005)
+
+
+# Offers
+
+
+def test_what_a_job_takes_follows_its_base(vast):
+    """A larger one, one that is sent from here, and one for which the base writes samples take longer; and room."""
+
+    def best(**needs):
+        job = Job(id="j", folder=".", stages=(), needs=Needs(tokens=1_000_000, **needs))
+        return asyncio.run(renter().offers(job))[0]
+
+    usual, small = best(), best(base_gb=3.0)
+    assert (25.0, 12.0) == (usual.gigabytes, small.gigabytes)
+    assert usual.hours - small.hours == pytest.approx(13 * 8e3 / 800 / 3600)
+    sent = best(base_gb=3.0, sends_base=True)
+    assert sent.hours - small.hours == pytest.approx(3 * 8e3 * (1 / 50 - 1 / 800) / 3600)
+    assert best(seconds=1000.0).hours - best(seconds=400.0).hours == pytest.approx(600 / 3600)
+    assert best(disk_gb=170.0)  # of 200, and 25 for the image
+    with pytest.raises(IndexError):
+        best(disk_gb=180.0)
+
+
 # Keys, and what goes to the machine
 
 
@@ -533,3 +583,26 @@ def test_the_start_script_fits_and_can_be_run():
     assert len(text) <= LONGEST
     assert subprocess.run(["sh", "-n"], input=text.encode(), check=False).returncode == 0
     assert re.search(r"U=https://console\.vast\.ai/api/v0/instances/\$CONTAINER_ID/", text)
+
+
+# -- the account ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}\r\n"])
+def test_line_ends_around_a_key_are_no_part_of_it(vast, key):
+    assert asyncio.run(Account(key, vast.url).listed()) == []
+
+
+@pytest.mark.parametrize("key", ["sk-secret\rmore", "sk secret", "schlüssel-secret", " \n"])
+def test_what_cannot_be_a_key_is_not_repeated(vast, key):
+    with pytest.raises(AuthenticationFailed) as caught:
+        Account(key, vast.url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_list_is_never_gone(vast):
+    """Whoever looks for a machine and finds no list has not found that there is none."""
+    vast.faults.append(Fault(*LIST, 404))
+    own = Account(KEY, vast.url, seconds=0.1)
+    with pytest.raises(account.Unclear, match="the list of machines cannot be had"):
+        asyncio.run(own.listed())

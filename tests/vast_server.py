@@ -12,7 +12,6 @@ import random
 import re
 import secrets
 import shutil
-import signal
 import subprocess
 import threading
 import time
@@ -22,6 +21,7 @@ from typing import Any, Self
 
 from aiohttp import web
 from ssh_server import SSHServer
+from ssh_watch import kill_marked
 
 KEY = "account-key"
 
@@ -332,7 +332,6 @@ class VastServer:
         environment = {
             "CONTAINER_ID": str(instance.id), "CONTAINER_API_KEY": instance.key,
             "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
-            "SHLVL": "2",  # else a bash that sshd starts reads the .bashrc of whoever runs the tests
         }  # fmt: skip
         if bad == "full":  # as good as: nobody can write there
             for place in self._places(instance):
@@ -345,9 +344,12 @@ class VastServer:
             server.start()
             instance.server = server
         subprocess.run(
-            ["sh", "-c", instance.onstart], env={**os.environ, **environment}, check=False, start_new_session=True,
+            ["sh", "-c", instance.onstart], env={**os.environ, **server.environment}, check=False, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        if instance.ended:  # meanwhile: whatever that has missed
+            kill_marked(server.mark)
+            return
         instance.deaf = bad == "no_ssh"
         if not instance.deaf:
             server.let_in((instance.folder / "keys").read_text())
@@ -377,10 +379,7 @@ class VastServer:
         with self._guard:
             server, instance.server = instance.server, None
         if server is not None:
-            server.stop()
-        for pid in _processes_of(instance.id):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            server.end()
 
     def living(self) -> list[Instance]:
         """Machines that exist, and cost."""
@@ -389,16 +388,6 @@ class VastServer:
     def bill(self) -> float:
         """Dollars for all machines so far."""
         return sum(each.cost(time.time()) for each in list(self.instances.values()))
-
-
-def _processes_of(id_: int) -> list[int]:
-    mark = f"CONTAINER_ID={id_}\0".encode()
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if mark in path.read_bytes():
-                found.append(int(path.parent.name))
-    return found
 
 
 def _matches(offer: dict[str, Any], asked: dict[str, Any]) -> bool:

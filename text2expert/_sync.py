@@ -9,10 +9,17 @@ import contextvars
 import os
 import signal
 import threading
-from collections.abc import Coroutine, Iterator
-from typing import Any, TypeVar
+from collections.abc import Coroutine
+from types import FrameType
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
+
+_QUICK = 1.0
+"""Seconds of clean-up after an interrupt over which nothing is said."""
+
+_GIVES_UP = 4
+"""The interrupt, the first one counted, that ends the clean-up of another one: nobody presses so often by mistake."""
 
 _guard = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -35,8 +42,9 @@ def background_loop() -> asyncio.AbstractEventLoop:
 def run(coro: Coroutine[Any, Any, T]) -> T:
     """Run *coro* on the background loop, in a copy of the caller's context, and return its result.
 
-    An interrupt (Ctrl-C) or SIGTERM cancels the coroutine and waits until its clean-up is done before it is raised again
-    (SIGTERM as `SystemExit`, and only where the program has no handler of its own).
+    An interrupt (Ctrl-C), SIGTERM or SIGHUP cancels the coroutine and waits until its clean-up is done before it is raised
+    again (the latter two as `SystemExit`, and only where the program has no handler of its own). More of them do not cut
+    the clean-up short, which may be giving back a rented machine, until the `_GIVES_UP`th does.
     """
     loop = background_loop()
     if threading.current_thread() is _thread:
@@ -56,29 +64,56 @@ def run(coro: Coroutine[Any, Any, T]) -> T:
         tasks[0].cancel()
 
     loop.call_soon_threadsafe(start)
-    try:
-        with _terminable():
+    with _Interrupts() as interrupts:
+        try:
             done.wait()
-    except BaseException:
-        loop.call_soon_threadsafe(cancel)
-        done.wait()
-        raise
+        except BaseException:
+            loop.call_soon_threadsafe(cancel)
+            if not done.wait(_QUICK):
+                interrupts.tell()
+                done.wait()
+            raise
     return tasks[0].result()
 
 
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the block like an interrupt: who stops a service must not leave a rented machine behind."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if not ours:
-        yield
-        return
+class _Interrupts:
+    """What would end the program ends the block instead, once: who stops a service must not leave a rented machine behind."""
 
-    def stop(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
+    def __init__(self) -> None:
+        self._came = 0
+        self._before: dict[int, Any] = {}
 
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            defaults = {
+                signal.SIGINT: signal.default_int_handler,
+                signal.SIGTERM: signal.SIG_DFL,
+                signal.SIGHUP: signal.SIG_DFL,
+            }
+            for number, default in defaults.items():
+                if signal.getsignal(number) is default:
+                    self._before[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        self._came += 1
+        if 1 < self._came < _GIVES_UP:
+            self.tell()
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+        else:
+            raise SystemExit(128 + number)
+
+    def tell(self) -> None:
+        """Say why it does not end at once. In a signal handler, so without a lock that the main thread may hold."""
+        left = _GIVES_UP - max(1, self._came)
+        words = (
+            "\nstopping: what is under way is ended in order (a rented machine is given back); "
+            f"to give up on that, interrupt {left} more {'time' if left == 1 else 'times'}\n"
+        )
+        with contextlib.suppress(OSError):
+            os.write(2, words.encode())

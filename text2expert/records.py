@@ -239,6 +239,12 @@ class Needs:
     vram_gb: float = 0.0
     disk_gb: float = 0.0
     tokens: int = 0
+    seconds: float | None = None
+    """That an RTX 4090 takes for them, and for what the base writes before; None: not known."""
+    base_gb: float | None = None
+    """Of the base's files; None: not known."""
+    sends_base: bool = False
+    """They go there from this machine; else that machine fetches them."""
 
 
 @attrs.frozen(kw_only=True)

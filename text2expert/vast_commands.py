@@ -124,6 +124,7 @@ def sweep(key_env: str | None, *, yes: bool) -> None:
 
     account = Account(None if key_env is None else key_in("--key-env", key_env))
     found = _sync.run(look(account, Journal()))
+    _sync.run(_book_gone(account))
     if not found:
         click.echo("no machine of text2expert is rented")
         return
@@ -143,6 +144,13 @@ def sweep(key_env: str | None, *, yes: bool) -> None:
             f"or destroy it yourself at {account.url}"
         )
     click.echo(f"destroyed: {', '.join(str(each.machine) for each in left if gone[each.machine]) or 'nothing'}")
+
+
+async def _book_gone(account: "Account") -> None:
+    from text2expert.runners.vast.journal import Journal  # noqa: PLC0415 - each command loads what it needs
+    from text2expert.runners.vast.sweeping import book_gone  # noqa: PLC0415
+
+    await book_gone(account, Journal())
 
 
 async def _remove(account: "Account", found: "Found") -> bool | None:

@@ -241,14 +241,18 @@ class Remote:
     async def command(self, script: str, words: str = "", *, seconds: float = 120.0) -> tuple[int, str]:
         """Run a shell *script* with *words* on its standard input; its exit code and what it printed, errors included.
 
-        Script and words travel on the standard input of a shell: neither is on a command line that others could list.
+        Script and words travel on the standard input of a shell: neither is on a command line that others could list. What
+        a login prints, and where its profile goes, makes no difference.
         """
+        begins = f"begin_{uuid.uuid4().hex}"
 
         async def work(connection: "asyncssh.SSHClientConnection") -> tuple[int, str]:
             # A here-document, because a shell may read ahead of the script that it is given on its input.
             mark = f"end_{uuid.uuid4().hex}"
             async with connection.create_process("sh -s 2>&1", encoding=None) as process:
-                process.stdin.write(f"(\n{script}\n) <<'{mark}'\n{words}\n{mark}\n".encode())
+                process.stdin.write(
+                    f"cd \"$HOME\" && echo {begins} && (\n{script}\n) <<'{mark}'\n{words}\n{mark}\n".encode()
+                )
                 process.stdin.write_eof()
                 said = bytearray()
                 while block := await process.stdout.read(1 << 16):
@@ -259,7 +263,8 @@ class Remote:
                 code = process.exit_status
                 if code is None or code < 0:  # cut off, or killed with the connection
                     raise EOFError("the connection ended before the command did")
-                return code, said.decode("utf-8", "replace")
+                before, begun, after = said.decode("utf-8", "replace").partition(f"{begins}\n")
+                return code, after if begun else before
 
         try:
             async with asyncio.timeout(seconds + self._patience):
@@ -334,7 +339,8 @@ class Remote:
         left = receiving.left_there(found, names)
         if left:
             say(f"left on {self.name}, because such files may run code when they are opened: {', '.join(left[:20])}")
-        found = {name: known for name, known in found.items() if name not in left}
+            found = {name: known for name, known in found.items() if name not in left}
+            receiving.check_names(found, names)  # a folder of nothing else is not there
         sizes = {name: size for name, (size, _) in found.items()}
         receiving.check_sizes(sizes)
         waiting = into / f"{ARRIVING}{uuid.uuid4().hex[:8]}"

@@ -60,6 +60,9 @@ _STYLE: Final = re.compile(r"(?:[\w\s.:;,#{}-]|@media \(prefers-color-scheme: da
 """Rules without functions (no url) and without other at-rules (no import)."""
 
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
 def check_name(name: str) -> PurePosixPath:
     """*name* as a relative path of plain names that stays inside its folder.
 
@@ -164,19 +167,33 @@ def check_content(path: Path, name: str) -> None:
         ) from error
 
 
-def check_base(path: Path, base: str) -> None:
-    """That the adapter_config.json at *path* names the model of the hub that was trained, *base*, or a folder.
+def check_base(path: Path, base: str, revision: str | None) -> None:
+    """That the adapter_config.json at *path* names the model of the hub that was trained, *base*, at a commit of it.
 
     Whoever opens the adapter fetches what it names. Where it should name a folder, its trainer writes that into it here.
 
+    Args:
+        path: The file.
+        base: Name of the model.
+        revision: That was to be trained: a commit is the only one then, a branch or tag any commit, as is None.
+
     Raises:
-        RunnerError: It names another model of the hub.
+        RunnerError: It names another model of the hub, another commit, or what is none.
     """
     config = json.loads(path.read_bytes())
-    named = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    named, at = (
+        (config.get("base_model_name_or_path"), config.get("revision")) if isinstance(config, dict) else (None, None)
+    )
     if named != base:
         raise RunnerError(
             f"the machine sent an adapter of {named!a:.120}, and {base} was to be trained: nothing was kept of it"
+        )
+    pinned = revision is not None and _COMMIT.fullmatch(revision)
+    # Anybody can put a model at refs/pr/7; what is a commit, and of which branch, only the hub knows.
+    if at != revision and (pinned or not (isinstance(at, str) and _COMMIT.fullmatch(at))):
+        raise RunnerError(
+            f"the machine sent an adapter of {base} at revision {at!a:.80}, and {revision or 'a commit'} was to be trained: "
+            "nothing was kept of it"
         )
 
 

@@ -179,7 +179,7 @@ class Work:
                 f"stage {stage.name!r} ended on {self.remote.name} without its results ({', '.join(stage.outputs)}); the "
                 f"end of its log:\n{tail(self.folder / place / 'log.txt')}"
             )
-        await self.remote.fetch(stage.outputs, self.folder, check=partial(_check, base=self._base(stage)))
+        await self.remote.fetch(stage.outputs, self.folder, check=partial(_check, trained=self._base(stage)))
         # Last, because it says that all the rest is here.
         await self.remote.fetch([f"{place}/done.json"], self.folder)
         if not is_done(self.folder, stage):
@@ -187,11 +187,13 @@ class Work:
         for old in _checkpoints(self.folder, stage):
             shutil.rmtree(old, ignore_errors=True)
 
-    def _base(self, stage: Stage) -> str | None:
-        """The model of the hub that *stage* trains; None for a folder, and for a stage that has none."""
+    def _base(self, stage: Stage) -> tuple[str, str | None] | None:
+        """The model of the hub that *stage* trains, and its revision; None for a folder, and for a stage without one."""
         settings = json.loads((self.folder / "stages" / stage.name / "job.json").read_bytes())
         base = settings.get("base")
-        return base if isinstance(base, str) and not (self.folder / base).is_dir() else None
+        if not isinstance(base, str) or (self.folder / base).is_dir():
+            return None
+        return base, settings.get("revision")
 
     async def _keep_checkpoint(self, stage: Stage, seen: Seen) -> None:
         place = f"stages/{stage.name}"
@@ -210,10 +212,10 @@ class Work:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _check(place: Path, name: str, *, base: str | None) -> None:
+def _check(place: Path, name: str, *, trained: tuple[str, str | None] | None) -> None:
     receiving.check_content(place, name)
-    if base is not None and PurePosixPath(name).name == "adapter_config.json":
-        receiving.check_base(place, base)
+    if trained is not None and PurePosixPath(name).name == "adapter_config.json":
+        receiving.check_base(place, *trained)
 
 
 def progress_line(line: str) -> str | None:

@@ -49,6 +49,19 @@ def parameters(model: str) -> float | None:
     return _in_name(model)
 
 
+def size_gb(model: str) -> float | None:
+    """Gigabytes (10**9 bytes) of its files: of a folder those that go along with a job, else weights of 16 bits; None: unknown."""
+    if os.path.isdir(model):
+        return sum(path.stat().st_size for path in files_of(Path(model))) / 1e9
+    count = parameters(model)
+    return None if count is None else 2 * count / 1e9
+
+
+def files_of(folder: Path) -> list[Path]:
+    """What belongs to the model in *folder*: not what lies deeper, nor what is hidden, as a clone's history."""
+    return [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+
+
 def key(folder: Path) -> str:
     """Tells one model folder from another: names and sizes of its files, and the contents of the small ones.
 

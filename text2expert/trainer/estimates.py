@@ -167,14 +167,27 @@ def memory_gb(parameters: float, r: int, precision: str) -> float:
 
 def gpu_seconds(parameters: float, tokens: int, chosen: Chosen) -> float | None:
     """Seconds on an RTX 4090 by published speeds; None where the base is too small to scale them, or does not fit."""
-    if parameters < ANCHOR_LEAST:
+    work = work_seconds(parameters, tokens, chosen)
+    if work is None or parameters < ANCHOR_LEAST:
         return None
-    precision = chosen.precision if chosen.precision != "auto" else "bf16" if parameters <= ANCHOR_BF16 else "nf4"
-    if precision not in ANCHOR_SPEED or memory_gb(parameters, chosen.r, precision) > ANCHOR_CARD_GB:
+    if memory_gb(parameters, chosen.r, _precision(parameters, chosen)) > ANCHOR_CARD_GB:
         return None
-    training = tokens * parameters / ANCHOR_PARAMETERS / ANCHOR_SPEED[precision]
-    samples = replay_rows(tokens, chosen) * GPU_SAMPLE_SECONDS * parameters / ANCHOR_PARAMETERS
-    return GPU_STARTS_SECONDS + samples + training
+    return GPU_STARTS_SECONDS + work
+
+
+def work_seconds(parameters: float, tokens: int, chosen: Chosen) -> float | None:
+    """Of these without what it takes to start, if the base did fit; at the speed of a billion parameters at most."""
+    precision, scale = _precision(parameters, chosen), max(parameters, ANCHOR_LEAST) / ANCHOR_PARAMETERS
+    if precision not in ANCHOR_SPEED:
+        return None
+    return scale * (tokens / ANCHOR_SPEED[precision] + replay_rows(tokens, chosen) * GPU_SAMPLE_SECONDS)
+
+
+def _precision(parameters: float, chosen: Chosen) -> str:
+    """What precision="auto" comes to on an RTX 4090."""
+    if chosen.precision != "auto":
+        return chosen.precision
+    return "bf16" if parameters <= ANCHOR_BF16 else "nf4"
 
 
 def replay_rows(tokens: int, chosen: Chosen) -> int:

@@ -264,12 +264,24 @@ def _folder_of(base: str) -> tuple[str, ...]:
 
 def needs(plan: TrainingPlan, chosen: Chosen) -> Needs:
     """What a training of this *plan* asks of a machine."""
+    if chosen.model is None:
+        return Needs(tokens=plan.tokens, base_gb=0.0)
+    common = Needs(
+        tokens=plan.tokens,
+        base_gb=bases.size_gb(chosen.model),
+        sends_base=os.path.isdir(chosen.model) and chosen.backend != "llamafactory",
+    )
     if plan.parameters is None:
-        return Needs(tokens=plan.tokens)
+        return common
     least = "nf4" if chosen.precision == "auto" else chosen.precision
     vram = round(estimates.memory_gb(plan.parameters, chosen.r, least), 1)
     # Twice the weights in 16 bits: as they are fetched, and room for what is made of them.
-    return Needs(vram_gb=vram, disk_gb=round(4 * plan.parameters / 1e9, 1), tokens=plan.tokens)
+    return attrs.evolve(
+        common,
+        vram_gb=vram,
+        disk_gb=round(4 * plan.parameters / 1e9, 1),
+        seconds=estimates.work_seconds(plan.parameters, plan.tokens, chosen),
+    )
 
 
 def _longest_answer(records: Sequence[GoldRecord]) -> int:

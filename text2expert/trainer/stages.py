@@ -10,6 +10,7 @@ from typing import Any
 from text2expert import files
 from text2expert.errors import InputError
 from text2expert.records import ExamQuestion, Stage
+from text2expert.trainer import bases
 
 INPUTS = "stages/inputs"
 PROMPTS = "stages/prompts.jsonl"
@@ -37,19 +38,15 @@ def bring(folder: Path, path: Path, kind: str) -> str:
 
 
 def link_base(folder: Path, base: Path) -> str:
-    """The model in *base* relative to *folder*: links to its files, so that the job can be carried without a copy here.
-
-    What lies deeper, and what is hidden, is no part of a model: a clone's history, other formats of the weights.
-    """
+    """The model in *base* relative to *folder*: links to its files, so that the job can be carried without a copy here."""
     own(folder, "inputs")
     linked = folder / BASE
     files.make_folder(linked)
     try:
         for old in linked.iterdir():
             old.unlink()
-        for path in sorted(base.absolute().iterdir()):
-            if path.is_file() and not path.name.startswith("."):
-                (linked / path.name).symlink_to(path)
+        for path in bases.files_of(base.absolute()):
+            (linked / path.name).symlink_to(path)
     except OSError as error:
         raise files.cannot_write(linked, error) from error
     return BASE

@@ -56,7 +56,7 @@ class Vast:
         max_hours: After which a machine is given back whatever it does.
         max_usd_per_hour: Dearer offers are not taken.
         reliability: The least share of time, 0 to 1, in which a machine was there.
-        disk_gb: Room for image, base and checkpoints; it cannot grow later. Where the job needs more, more is rented.
+        disk_gb: Room for image, base and checkpoints; it cannot grow later. A base that is known to need more gets more.
         image: Container image with torch and CUDA.
         python: The interpreter in it; None looks for the one that has torch.
         tries: Machines that may be rented, or asked for without an answer, one after another, for one call.
@@ -109,13 +109,12 @@ class Vast:
             raise RunnerError(f"Vast.ai cannot be asked: {error}") from error
         if not found:
             raise RunnerError(f"nobody offers {self.gpus} x {self.gpu} now: {_WIDER}")
-        base = offers.base_gb(job.needs)
-        most = self.tries * max(self._worst(offer, base) for offer in found)
+        most = self.tries * max(map(self._worst, found))
         return Quote(usd=float(found[0].usd), seconds=found[0].hours * 3600, most=float(most))
 
-    def _worst(self, offer: Offer, base: float) -> Decimal:
+    def _worst(self, offer: Offer) -> Decimal:
         """Dollars for a machine that is used up to the last of its hours and gives itself back."""
-        return offers.worst(offer, hours=self.max_hours, seconds=self.pace.grace + self.pace.lease, base=base)
+        return offers.worst(offer, hours=self.max_hours, seconds=self.pace.grace + self.pace.lease)
 
     async def offers(self, job: Job, *, limit: int = 10) -> list[Offer]:
         """The best offers for *job*, by dollars per expected finished job."""
@@ -135,7 +134,7 @@ class Vast:
         with _book(job) as book:
             renting = Renting(
                 account, journal, book, job=job.id, folder=job.folder, image=self.image,
-                disk_gb=offers.disk_gb(self.disk_gb, job.needs), base_gb=offers.base_gb(job.needs), max_hours=self.max_hours,
+                disk_gb=self._disk_gb(job), needs=job.needs, max_hours=self.max_hours,
                 budget=None if self.budget is None else Decimal(str(self.budget)), pace=self.pace,
             )  # fmt: skip
             await tidy(account, journal, but=renting.takes_up)
@@ -201,12 +200,15 @@ class Vast:
         return Account(self.api_key)
 
     async def _search(self, account: Account, job: Job, excluded: set[int]) -> list[Offer]:
-        disk_gb = offers.disk_gb(self.disk_gb, job.needs)
         query = offers.query(
-            gpu=self.gpu, gpus=self.gpus, usd_per_hour=self.max_usd_per_hour, disk_gb=disk_gb,
+            gpu=self.gpu, gpus=self.gpus, usd_per_hour=self.max_usd_per_hour, disk_gb=self._disk_gb(job),
             reliability=self.reliability, vram_gb=job.needs.vram_gb,
         )  # fmt: skip
-        return offers.rank(await account.offers(query, disk_gb=disk_gb, limit=64), job.needs, excluded=excluded)
+        found = await account.offers(query, disk_gb=self._disk_gb(job), limit=64)
+        return offers.rank(found, job.needs, excluded=excluded)
+
+    def _disk_gb(self, job: Job) -> float:
+        return max(self.disk_gb, offers.IMAGE_DISK_GB + job.needs.disk_gb)
 
 
 _ROOM = "cd {folder} && head -c 1048576 /dev/zero > .room && rm .room"
@@ -237,7 +239,8 @@ async def _clear(renting: Renting) -> None:
 async def _keep(work: Work, seconds: float) -> None:
     """Bring the last checkpoint home, if that can be done in time."""
     with contextlib.suppress(RunnerError, TimeoutError, OSError):
-        await asyncio.wait_for(work.keep(), seconds)
+        async with asyncio.timeout(seconds):
+            await work.keep()
 
 
 async def _nothing(_: float) -> None:
@@ -249,7 +252,8 @@ async def _is_to_blame(renting: Renting, box: Box, remote: Remote) -> bool:
     try:
         if not await renting.lives(box):
             return True
-        code, _ = await asyncio.wait_for(remote.command(_ROOM.format(folder=remote.folder)), renting.pace.lease / 3)
+        async with asyncio.timeout(renting.pace.lease / 3):
+            code, _ = await remote.command(_ROOM.format(folder=remote.folder))
     except Exception:  # noqa: BLE001 - when even that cannot be said, another machine is worth a try
         return True
     return code != 0

@@ -19,6 +19,7 @@ from text2expert.errors import (
     ProviderError,
     RunnerError,
 )
+from text2expert.runners.local import printable
 
 T = TypeVar("T")
 
@@ -27,8 +28,8 @@ HOME: Final = "https://console.vast.ai"
 LABEL: Final = "text2expert"
 """How the labels of machines begin that this package rents."""
 
-_LISTED: Final = 100
-"""Machines asked for at once when they are listed."""
+_LISTED: Final = 25
+"""Machines asked for at once when they are listed: as many as Vast's API gives a page."""
 
 _PAGES: Final = 1000
 """Of a list, after which it is none."""
@@ -61,7 +62,7 @@ class Account:
     Raises:
         MissingExtraError: vastai-sdk is not installed.
         InputError: A key of the environment would go to another host than Vast's.
-        AuthenticationFailed: There is no key.
+        AuthenticationFailed: There is no key, or it cannot be one.
     """
 
     def __init__(self, api_key: str | None = None, url: str | None = None, *, seconds: float = 120.0) -> None:
@@ -82,6 +83,7 @@ class Account:
                 "there is no key for Vast.ai: set VAST_API_KEY (its page: cloud.vast.ai, Account; the rights to read and "
                 "write instances are enough)"
             ) from error
+        self._sdk.client.api_key = _key(self._sdk.client.api_key)
         self._seconds = seconds
 
     async def offers(self, query: Mapping[str, Any], *, disk_gb: float, limit: int) -> list[dict[str, Any]]:
@@ -122,12 +124,20 @@ class Account:
     async def show(self, id_: int) -> dict[str, Any] | None:
         """A machine as it stands; None: it is gone."""
         try:
-            shown = await self._ask(lambda: self._sdk.show_instance(id_))
+            shown = await self._ask(lambda: self._row(id_))
         except Gone:
             return None
         if shown is not None and not isinstance(shown, dict):
             raise Unclear(f"machine {id_} is shown as {shown!r:.100}")
         return shown
+
+    def _row(self, id_: int) -> Any:
+        try:
+            return self._sdk.show_instance(id_)
+        except TypeError:  # the SDK reckons with when a machine began, which may be null while it is set up
+            response = self._sdk.client.get(f"/instances/{id_}/", query_args={"owner": "me"})
+            response.raise_for_status()
+            return response.json()["instances"]
 
     async def rename(self, id_: int, label: str) -> None:
         """Give a machine another label."""
@@ -141,7 +151,10 @@ class Account:
             asked: dict[str, Any] = {"select_filters": {}, "limit": _LISTED, "order_by": [{"col": "id", "dir": "asc"}]}
             if token:
                 asked["after_token"] = token
-            answer = await self._ask(lambda asked=asked: self._sdk.show_instances_v1(asked))  # type: ignore[misc]
+            try:
+                answer = await self._ask(lambda asked=asked: self._sdk.show_instances_v1(asked))  # type: ignore[misc]
+            except Gone as error:  # a list may be empty, and is never gone
+                raise Unclear(f"the list of machines cannot be had: {error}") from error
             page = _list(answer.get("instances") if isinstance(answer, dict) else answer)
             machines += [
                 each
@@ -185,13 +198,24 @@ class Account:
             raise _meaning(error) from error
         except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             # The SDK trips over answers that it did not expect.
-            raise Unclear(f"{type(error).__name__}: {error!s:.200}") from error
+            raise Unclear(f"{type(error).__name__}: {printable(str(error))[:200]}") from error
+
+
+def _key(given: Any) -> str:
+    """A key as it is sent: what files and shells add to its ends is no part of it."""
+    key = str(given or "").strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise AuthenticationFailed(
+            "the key for Vast.ai is empty, or has characters that no key has (a line break or a space inside): set "
+            "VAST_API_KEY anew"
+        )
+    return key
 
 
 def _meaning(error: Any) -> Exception:
     response = error.response
     status = 0 if response is None else response.status_code
-    words = "" if response is None else response.text[:300]
+    words = "" if response is None else printable(response.text[:300])
     if status in {404, 410}:
         return Gone(words)
     if status in {401, 403}:

@@ -14,8 +14,11 @@ SETUP_SECONDS: Final = 240.0
 IMAGE_GB: Final = 9.0
 """Of a container image with torch and CUDA, compressed."""
 
+IMAGE_DISK_GB: Final = 25.0
+"""Of it on the disk. A guess, on the safe side."""
+
 BASE_GB: Final = 16.0
-"""Downloaded for a base of 7 to 8 billion parameters in bf16, where it is not known how many it has."""
+"""Of a base whose size is not known: 7 to 8 billion parameters in bf16."""
 
 CARRIED_GB: Final = 4.0
 """Set aside for what is sent and fetched: dataset, exam, last checkpoint, adapter. An estimate; what is carried is counted."""
@@ -23,15 +26,15 @@ CARRIED_GB: Final = 4.0
 CHECKPOINTS: Final = 0.1
 """Of the rent, which checkpoints on the way may cost in traffic."""
 
-ROOM_GB: Final = 20.0
-"""Of disk beside image and base: packages, checkpoints, results."""
+HOME_MBIT: Final = 50.0
+"""Of the line over which a base that is a folder goes there from here. A guess."""
 
 EXAM_SECONDS: Final = 300.0
 """Loading the base twice and answering, before and after training. An estimate, not measured."""
 
 TOKENS_PER_SECOND: Final = 2_400.0
-"""Trained on an RTX 4090 with a base of 8 billion parameters in 4 bit: published by torchtune's README, not measured
-here."""
+"""Trained on an RTX 4090 with a base of 8 billion parameters in 4 bit, where a job does not say how long it takes:
+published by torchtune's README, not measured here."""
 
 TFLOPS: Final[Mapping[str, float]] = {
     "RTX 3090": 71, "RTX 4090": 165, "RTX 5090": 209, "RTX A6000": 155, "RTX 6000Ada": 364, "L40S": 362,
@@ -57,6 +60,8 @@ class Offer:
     """Of traffic, the dearer direction."""
     reliability: float
     """Share of the time in which the machine was there, 0 to 1."""
+    gigabytes: float
+    """Of image and base, which it fetches or gets before it can begin."""
     mbit_down: float
     where: str
     hours: float
@@ -74,28 +79,22 @@ class Offer:
 
 
 def base_gb(needs: Needs) -> float:
-    """What is downloaded for the base: a job asks for a disk of twice its size."""
-    return needs.disk_gb / 2 or BASE_GB
+    """What is fetched or sent for the base."""
+    return BASE_GB if needs.base_gb is None else needs.base_gb
 
 
-def disk_gb(asked: float, needs: Needs) -> float:
-    """What to rent, which cannot grow later: as *asked*, or more where the job needs it."""
-    return max(asked, IMAGE_GB + needs.disk_gb + ROOM_GB)
-
-
-def worst(offer: Offer, *, hours: float, seconds: float, base: float) -> Decimal:
+def worst(offer: Offer, *, hours: float, seconds: float) -> Decimal:
     """Dollars for a machine that is used up to its last hour.
 
     Args:
         offer: The machine.
         hours: For which it may be used.
         seconds: After that, until it has given itself back.
-        base: Gigabytes of the base.
     """
     used = offer.usd_per_hour * Decimal(str(hours))
     checkpoints = used * Decimal(str(CHECKPOINTS)) if offer.usd_per_gb else Decimal(0)
     back = offer.usd_per_hour * Decimal(str(seconds / 3600))
-    return used + checkpoints + back + offer.usd_per_gb * Decimal(str(IMAGE_GB + base + CARRIED_GB))
+    return used + checkpoints + back + offer.usd_per_gb * Decimal(str(offer.gigabytes + CARRIED_GB))
 
 
 def query(
@@ -125,8 +124,8 @@ def query(
 def rank(found: Iterable[Mapping[str, Any]], needs: Needs, *, excluded: Iterable[int] = ()) -> list[Offer]:
     """Offers by dollars per expected finished job, the cheapest first.
 
-    Expected hours are the download of image and base at the offer's own line, the set-up, the exam, and the job's tokens
-    at the GPU's speed. A machine is there with its reliability r; one that vanishes costs what was spent and another one
+    Expected hours are the download of image and base at the offer's own line (of a base that is sent from here, at a line
+    as homes have it), the set-up, the exam, and the job's own work at the GPU's speed. A machine is there with its reliability r; one that vanishes costs what was spent and another one
     begins, so a finished job costs 1/r of one.
     """
     skipped = set(excluded)
@@ -138,12 +137,16 @@ def _offer(found: Mapping[str, Any], needs: Needs) -> Offer | None:
     try:
         gpu = str(found["gpu_name"])
         mbit = max(1.0, float(found["inet_down"]))
-        rate, gigabytes = Decimal(str(found["dph_total"])), IMAGE_GB + base_gb(needs)
+        rate = Decimal(str(found["dph_total"]))
+        base = base_gb(needs)
+        base_mbit = min(mbit, HOME_MBIT) if needs.sends_base else mbit
         per_gb = max(Decimal(str(found.get(name) or 0)) for name in ("inet_down_cost", "inet_up_cost"))
         reliability = min(1.0, max(0.05, float(found.get("reliability2") or found.get("reliability") or 0.5)))
-        speed = TOKENS_PER_SECOND * TFLOPS.get(gpu, 100.0) / TFLOPS["RTX 4090"] * int(found["num_gpus"])
-        seconds = SETUP_SECONDS + EXAM_SECONDS + gigabytes * 8e3 / mbit + needs.tokens / speed
-        usd = rate * Decimal(str(round(seconds / 3600, 6))) + per_gb * Decimal(str(gigabytes))
+        speed = TFLOPS.get(gpu, 100.0) / TFLOPS["RTX 4090"] * int(found["num_gpus"])
+        work = needs.tokens / TOKENS_PER_SECOND if needs.seconds is None else needs.seconds
+        arriving = 8e3 * (IMAGE_GB / mbit + base / base_mbit)
+        seconds = SETUP_SECONDS + EXAM_SECONDS + arriving + work / speed
+        usd = rate * Decimal(str(round(seconds / 3600, 6))) + per_gb * Decimal(str(IMAGE_GB + base))
         return Offer(
             id=int(found["id"]),
             machine=int(found["machine_id"]),
@@ -153,6 +156,7 @@ def _offer(found: Mapping[str, Any], needs: Needs) -> Offer | None:
             usd_per_hour=rate,
             usd_per_gb=per_gb,
             reliability=reliability,
+            gigabytes=IMAGE_GB + base,
             mbit_down=mbit,
             where=str(found.get("geolocation") or ""),
             hours=seconds / 3600,

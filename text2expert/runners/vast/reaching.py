@@ -96,7 +96,8 @@ class _Way:
         self._address = address
         try:
             if not before.host_key:
-                seen = await asyncio.wait_for(asyncssh.get_server_host_key(*address), _HANDSHAKE)
+                async with asyncio.timeout(_HANDSHAKE):
+                    seen = await asyncssh.get_server_host_key(*address, config=None)
                 if seen is None:
                     return False
                 box.rental = attrs.evolve(before, host_key=seen.export_public_key().decode().strip())

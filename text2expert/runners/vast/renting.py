@@ -13,12 +13,23 @@ import attrs
 from text2expert import ledger
 from text2expert._progress import say
 from text2expert.errors import AuthenticationFailed, BudgetExhausted, RunnerError
+from text2expert.records import Needs
 from text2expert.runners.machine import Remote
-from text2expert.runners.vast import booking, deadman, offers
+from text2expert.runners.vast import deadman, offers
 from text2expert.runners.vast.account import UNANSWERED, Account, Gone, TooOften, Unclear
 from text2expert.runners.vast.box import DEAD, Box, Lost, Over, Pace, cents
 from text2expert.runners.vast.journal import Journal, Rental, new_token, now
 from text2expert.runners.vast.offers import IMAGE_GB, Offer
+from text2expert.runners.vast.paying import (
+    close_unwritten,
+    in_batch,
+    key_of,
+    late_key_of,
+    open_hold,
+    receipt,
+    settle,
+    taken_up,
+)
 from text2expert.runners.vast.returning import destroy, named, still_there
 
 T = TypeVar("T")
@@ -31,6 +42,8 @@ _BUSY: Final = 5.0
 
 _UNRENEWED: Final = 3
 """Renewals in a row that a machine does not take, until it is given up: it would destroy itself under the work."""
+_LOST_AFTER: Final = 5.0
+"""Seconds after which a cancellation that has had no effect is repeated."""
 
 
 class Renting:
@@ -38,7 +51,7 @@ class Renting:
 
     def __init__(
         self, account: Account, journal: Journal, book: ledger.Ledger, *, job: str, folder: str, image: str,
-        disk_gb: float, base_gb: float, max_hours: float, budget: Decimal | None, pace: Pace,
+        disk_gb: float, needs: Needs, max_hours: float, budget: Decimal | None, pace: Pace,
     ) -> None:  # fmt: skip
         self.account = account
         self.journal = journal
@@ -47,7 +60,7 @@ class Renting:
         self.folder = os.path.abspath(folder)
         self.image = image
         self.disk_gb = disk_gb
-        self.base_gb = base_gb
+        self.needs = needs
         self.max_hours = max_hours
         self.budget = budget
         self.pace = pace
@@ -103,7 +116,7 @@ class Renting:
         """Whether *rental* is this run folder's: its money is in this ledger, or it is the same job in the same place."""
         if rental.url != self.account.url:
             return False
-        return booking.open_hold(self.book, rental.token) is not None or (
+        return open_hold(self.book, rental.token) is not None or (
             rental.job == self.job and rental.folder == self.folder
         )
 
@@ -118,7 +131,7 @@ class Renting:
         for rental in self.journal.rentals():
             if rental.token in own or not self.takes_up(rental) or not await self._locked(stack, rental):
                 continue
-            box = await self._taken_up(rental)
+            box = await taken_up(self.book, rental)
             if box is None:
                 await self._clear(rental)
                 continue
@@ -132,7 +145,7 @@ class Renting:
                 found = box
             else:
                 await self._give_back(box)
-        booking.close_unwritten(self.book, self.journal.rentals())
+        close_unwritten(self.book, self.journal.rentals())
         return found
 
     async def _locked(self, stack: contextlib.AsyncExitStack, rental: Rental) -> bool:
@@ -177,19 +190,8 @@ class Renting:
         usd = cents(usd + Decimal(rental.usd_per_gb) * Decimal(str(IMAGE_GB)))
         say(f"machine {rental.machine} had come up late and is given back: about ${usd}")
         with ledger.budget(SCOPE, None):
-            hold = await self.book.hold(booking.late_key(rental.token), Decimal(0))  # it was spent, room or not
-        self.book.settle(hold, booking.receipt(rental, usd), usd)
-
-    async def _taken_up(self, rental: Rental) -> Box | None:
-        """The box of a rental that is open in this ledger; None where it was settled, or never held."""
-        opened = booking.open_hold(self.book, rental.token)
-        if opened is None:
-            return None
-        hold = await self.book.hold(opened[1].key, opened[1].usd, batch=True)
-        return Box(
-            rental=rental, hold=hold, batch=opened[0], idle_at=rental.begun, base_gb=rental.base_gb,
-            carried_gb=rental.carried_gb,
-        )  # fmt: skip
+            hold = await self.book.hold(late_key_of(rental.token), Decimal(0))  # it was spent, room or not
+        self.book.settle(hold, receipt(rental, usd), usd)
 
     # -- one rental ----------------------------------------------------------------------------------------------------
 
@@ -272,8 +274,8 @@ class Renting:
         if not isinstance(error, Unclear):
             raise error
         with ledger.budget(SCOPE, self.budget):
-            box.hold = await self.book.hold(booking.late_key(box.rental.token), usd, batch=True)
-            box.batch = booking.in_batch(self.book, box.hold, box.rental.token)
+            box.hold = await self.book.hold(late_key_of(box.rental.token), usd, batch=True)
+            box.batch = in_batch(self.book, box.hold, box.rental.token)
         box.rental = attrs.evolve(box.rental, settled=False)
         self.journal.write(box.rental)
         raise Lost("the answer to renting was lost, and no machine of its label came up") from error
@@ -340,9 +342,9 @@ class Renting:
     async def _set_aside(self, rental: Rental, offer: Offer) -> Box:
         """Hold the worst case, or what the budget leaves of it if that is enough for the job."""
         rate, back = offer.usd_per_hour, self.pace.grace + self.pace.lease
-        traffic = offer.usd_per_gb * Decimal(str(IMAGE_GB + self.base_gb))
+        traffic = offer.usd_per_gb * Decimal(str(offer.gigabytes))
         reserve = Decimal(str(back / 3600)) * rate
-        worst = cents(offers.worst(offer, hours=self.max_hours, seconds=back, base=self.base_gb))
+        worst = cents(offers.worst(offer, hours=self.max_hours, seconds=back))
         least = cents(rate * Decimal(str(offer.hours)) + traffic + reserve)
         with ledger.budget(SCOPE, self.budget):
             usd = min(worst, self._room(worst))
@@ -352,8 +354,8 @@ class Renting:
                     f"offer ({offer}), ${reserve:.2f} of it kept back for giving the machine back: raise the budget and "
                     "run again to go on"
                 )
-            hold = await self.book.hold(booking.key(rental.token), usd, batch=True)
-            batch = booking.in_batch(self.book, hold, rental.token)
+            hold = await self.book.hold(key_of(rental.token), usd, batch=True)
+            batch = in_batch(self.book, hold, rental.token)
         return Box(rental=rental, hold=hold, batch=batch, idle_at=rental.begun)
 
     def _room(self, most: Decimal) -> Decimal:
@@ -392,8 +394,8 @@ class Renting:
         rate = box.usd_per_hour
         reserve = Decimal(str((self.pace.grace + self.pace.lease) / 3600)) * rate
         # The base is still to come, or was counted; and the last checkpoint is to be fetched whatever it costs.
-        ahead = (0 if box.base_gb else self.base_gb) + box.checkpoint_gb
-        traffic = box.price_of(box.gigabytes + ahead)
+        base = max(0.0, offers.base_gb(self.needs) - (box.carried_gb if self.needs.sends_base else box.base_gb))
+        traffic = box.price_of(box.gigabytes + base + box.checkpoint_gb)
         paid = float((box.hold.usd - traffic - reserve - box.more) / rate) if rate else self.max_hours
         return min(self.max_hours, paid)
 
@@ -418,9 +420,7 @@ class Renting:
                 done, _ = await asyncio.wait((working, beating), timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
             (working if working in done else beating).result()
         finally:
-            working.cancel()
-            beating.cancel()
-            await asyncio.gather(working, beating, return_exceptions=True)
+            await _to_its_end(_stopped(working, beating))
 
     async def _beat(self, box: Box, remote: Remote) -> None:
         while True:
@@ -436,11 +436,13 @@ class Renting:
         if remote is not None:
             with contextlib.suppress(RunnerError, TimeoutError):  # the work notices, too, when it is cut off
                 renewal = deadman.renewal(place=f"~/{box.place}", lease_s=self.pace.lease)
-                code, _ = await asyncio.wait_for(remote.command(renewal), seconds)
+                async with asyncio.timeout(seconds):
+                    code, _ = await remote.command(renewal)
                 self._check_renewed(box, code)
         if box.rental.machine is not None:
             with contextlib.suppress(*UNANSWERED, Gone, TimeoutError):
-                await asyncio.wait_for(self.account.rename(box.rental.machine, box.rental.label), seconds)
+                async with asyncio.timeout(seconds):
+                    await self.account.rename(box.rental.machine, box.rental.label)
         with contextlib.suppress(*UNANSWERED, Gone, TimeoutError):
             async with asyncio.timeout(seconds / 2):
                 await self._look_again(seconds / 2)
@@ -455,7 +457,9 @@ class Renting:
 
     async def _check_there(self, box: Box) -> None:
         with contextlib.suppress(*UNANSWERED, TimeoutError):
-            if not await asyncio.wait_for(self.lives(box), self.pace.lease / 3):
+            async with asyncio.timeout(self.pace.lease / 3):
+                there = await self.lives(box)
+            if not there:
                 raise Lost(f"machine {box.rental.machine} is gone, or will never run again")
 
     async def lives(self, box: Box) -> bool:
@@ -467,8 +471,9 @@ class Renting:
         return shown.get("actual_status") not in DEAD
 
     def fetches_base(self, box: Box) -> None:
-        """The work begins, and with it the download of its base."""
-        box.base_gb = box.base_gb or self.base_gb
+        """The work begins, and with it the download of its base; one that is sent from here is counted on its way."""
+        if not self.needs.sends_base:
+            box.base_gb = offers.base_gb(self.needs)
         self.journal.write(box.written())
 
     # -- giving back, and paying ---------------------------------------------------------------------------------------
@@ -517,9 +522,7 @@ class Renting:
         self.book.lose(box.hold)
 
     def _settle(self, box: Box, usd: Decimal) -> None:
-        self.book.settle(box.hold, booking.receipt(box.written(), usd), usd)
-        self.book.close_batch(box.batch)
-        box.batch = 0
+        settle(self.book, box, usd)
         if box.rental.machine is None:  # should it come up all the same, it is known whose it was
             box.rental = attrs.evolve(box.rental, settled=True)
             self.journal.write(box.rental)
@@ -528,6 +531,15 @@ class Renting:
         """Nothing was rented: nothing is paid."""
         self._settle(box, Decimal(0))
         self.journal.forget(box.rental)
+
+
+async def _stopped(*tasks: asyncio.Future[None]) -> None:
+    """Cancel *tasks*, until they have ended: before Python 3.12 asyncio.wait_for, of which asyncssh makes use, may lose it."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=_LOST_AFTER)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:

@@ -7,11 +7,14 @@ from typing import Final
 
 from text2expert._progress import say
 from text2expert.errors import ProviderError
-from text2expert.runners.vast.account import UNANSWERED, Account
+from text2expert.runners.vast.account import UNANSWERED, Account, Unclear
 from text2expert.runners.vast.journal import Rental, now, token_of
 
 _REFUSED: Final = 30.0
 """Seconds for which destroying is tried again after the key was not accepted."""
+
+_ROUND: Final = 10.0
+"""Seconds for destroying and looking once, however little patience is left."""
 
 
 async def destroy(account: Account, rental: Rental, *, seconds: float, poll: float) -> bool:
@@ -27,12 +30,15 @@ async def destroy(account: Account, rental: Rental, *, seconds: float, poll: flo
     said = False
     while True:
         try:
-            for each in sorted(left):
-                await account.destroy(each)
-            left = await still_there(account, rental)
+            async with asyncio.timeout(max(_ROUND, until - time.monotonic())):
+                for each in sorted(left):
+                    await account.destroy(each)
+                left = await still_there(account, rental)
             if not left:
                 return True
             why = None
+        except TimeoutError:
+            why = Unclear("no answer")
         except UNANSWERED as error:
             why = error
             if isinstance(error, ProviderError):

@@ -1,15 +1,23 @@
-"""Leftovers: machines of ours whose run is over, and whose lease has ended, are destroyed; all others are let be."""
+"""Leftovers: machines of ours whose run is over, and whose lease has ended, are destroyed; all others are let be.
 
+What they did cost is booked in the ledger of their run, where that lies beside the job and nobody has it open; else by
+that run's next start.
+"""
+
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Final
 
 import attrs
 
+from text2expert import ledger
 from text2expert._progress import say
-from text2expert.errors import ProviderError, RunnerError
-from text2expert.runners.vast.account import Account, Unclear
+from text2expert.errors import LedgerError, ProviderError, RunnerError
+from text2expert.runners.vast import paying
+from text2expert.runners.vast.account import UNANSWERED, Account, Unclear
+from text2expert.runners.vast.box import Pace
 from text2expert.runners.vast.journal import Journal, Rental, now, token_of
-from text2expert.runners.vast.returning import destroy
+from text2expert.runners.vast.returning import destroy, still_there
 
 MARGIN: Final = 3600.0
 """Seconds after the end of its lease for which a machine that was rented elsewhere is let be: its owner's clock and this
@@ -94,9 +102,49 @@ async def remove(
             say(f"machine {found.machine} is at work again: let be")
             return None
         gone = await destroy(account, attrs.evolve(rental, machine=found.machine), seconds=seconds, poll=poll)
-        if gone:  # the ledger that has its money is another run's, and books it at that run's next start
-            journal.write(attrs.evolve(rental, machine=found.machine, ended=now()))
+        if gone:
+            await _book(journal, attrs.evolve(rental, machine=found.machine, ended=now()))
         return gone
+
+
+async def book_gone(account: Account, journal: Journal) -> None:
+    """Book machines that have given themselves back when their lease had ended, and whose run was not started again.
+
+    Raises:
+        RunnerError: Vast.ai cannot be asked whether they are gone.
+    """
+    for rental in journal.rentals():
+        if rental.url != account.url or rental.lease_until >= now():
+            continue
+        with journal.held(rental) as ours:
+            if not ours:
+                continue
+            try:
+                there = rental.ended is None and await still_there(account, rental)
+            except UNANSWERED as error:
+                raise RunnerError(f"Vast.ai cannot be asked for machine {rental.machine}: {error}") from error
+            if there:
+                continue
+            if rental.settled and rental.machine is None:  # it never was
+                journal.forget(rental)
+            else:
+                await _book(journal, rental)
+
+
+async def _book(journal: Journal, rental: Rental) -> None:
+    """Book what a machine that is gone did cost at most, and forget it; where that cannot be done here, remember it."""
+    book = ledger.Ledger(rental.folder)
+    if book.path.is_file():
+        with contextlib.closing(book), contextlib.suppress(LedgerError):  # in use: whoever has it takes it up next time
+            box = await paying.taken_up(book, rental)
+            if box is not None:
+                # One that nobody saw since has destroyed itself when its lease ended, or shortly after.
+                usd = box.cost(rental.ended or min(now(), rental.lease_until + Pace().grace))
+                paying.settle(book, box, usd)
+                say(f"machine {rental.machine} did cost at most ${usd:.2f}: booked in {book.path}")
+                journal.forget(rental)
+                return
+    journal.write(rental)
 
 
 def _stand_in(account: Account, found: Found) -> Rental:

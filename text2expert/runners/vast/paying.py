@@ -1,4 +1,4 @@
-"""How rent stands in a ledger: a hold in a batch of its own, by the token of the rental."""
+"""A rental in a ledger: a hold of a batch of one, which outlives this process, settled with a receipt as its reply."""
 
 import json
 from collections.abc import Iterable
@@ -8,31 +8,29 @@ import attrs
 
 from text2expert import ledger
 from text2expert.exchange import Completion
+from text2expert.runners.vast.box import Box
 from text2expert.runners.vast.journal import Rental, now
-
-
-def key(token: str) -> str:
-    """Of a rental."""
-    return f"rent/{token}"
-
-
-def late_key(token: str) -> str:
-    """Of what a machine costs that comes up after it was taken for none."""
-    return f"{key(token)}/late"
-
-
-def remote_id(token: str) -> str:
-    """Of a rental's batch."""
-    return f"vast/{token}"
 
 
 def open_hold(book: ledger.Ledger, token: str) -> tuple[int, ledger.Hold] | None:
     """Batch and hold of a rental that is open in *book*."""
     for batch in book.open_batches():
         for hold in batch.holds:
-            if hold.key in {key(token), late_key(token)}:
+            if hold.key in {key_of(token), late_key_of(token)}:
                 return batch.id, hold
     return None
+
+
+async def taken_up(book: ledger.Ledger, rental: Rental) -> Box | None:
+    """The box of a rental that is open in *book*; None where it was settled, or never held."""
+    opened = open_hold(book, rental.token)
+    if opened is None:
+        return None
+    hold = await book.hold(opened[1].key, opened[1].usd, batch=True)
+    return Box(
+        rental=rental, hold=hold, batch=opened[0], idle_at=rental.begun, base_gb=rental.base_gb,
+        carried_gb=rental.carried_gb,
+    )  # fmt: skip
 
 
 def in_batch(book: ledger.Ledger, hold: ledger.Hold, token: str) -> int:
@@ -48,13 +46,37 @@ def close_unwritten(book: ledger.Ledger, rentals: Iterable[Rental]) -> None:
     for batch in book.open_batches():
         named_so = (batch.remote_id or "").startswith(remote_id(""))
         tokens = {
-            hold.key.removeprefix(key("")).partition("/")[0] for hold in batch.holds if hold.key.startswith(key(""))
+            each.key.removeprefix(key_of("")).partition("/")[0]
+            for each in batch.holds
+            if each.key.startswith(key_of(""))
         }
         if (named_so or tokens) and not tokens & written:
             book.close_batch(batch.id)
+
+
+def settle(book: ledger.Ledger, box: Box, usd: Decimal) -> None:
+    """Book what *box* did cost."""
+    book.settle(box.hold, receipt(box.written(), usd), usd)
+    book.close_batch(box.batch)
+    box.batch = 0
 
 
 def receipt(rental: Rental, usd: Decimal) -> Completion:
     """What was rented and what it did cost, as the reply that a ledger keeps."""
     words = json.dumps({**attrs.asdict(rental), "usd": str(usd), "until": now()}, sort_keys=True)
     return Completion(text=words, reasoning="", usage=None, finish="stop", model="vast", raw=words)
+
+
+def key_of(token: str) -> str:
+    """Of the hold of a rental."""
+    return f"rent/{token}"
+
+
+def late_key_of(token: str) -> str:
+    """Of what a machine costs that comes up after it was taken for none."""
+    return f"{key_of(token)}/late"
+
+
+def remote_id(token: str) -> str:
+    """Of its batch."""
+    return f"vast/{token}"
