@@ -331,7 +331,7 @@ def test_hours_end_in_time(short, tmp_path):
     with pytest.raises(BudgetExhausted, match="hours"):
         run(tmp_path / "run", renter(max_hours=5 / 3600, budget=None), steps=400)
     assert short.living() == []
-    assert short.bill() <= SECOND * (5 + QUICK.grace + QUICK.lease)
+    assert short.bill() <= SECOND * (5 + QUICK.grace + QUICK.lease) + 25.1 * PRICE
 
 
 def test_no_more_is_held_than_the_budgets_around_leave(vast, tmp_path):
@@ -423,8 +423,7 @@ def test_answers_that_are_lost_are_tries(vast, tmp_path, monkeypatch, capfd):
     assert spent(tmp_path / "run")[1] == pytest.approx(2 * (9 * PRICE + SECOND * (60 + QUICK.grace)), rel=0.1)
     assert 2 == capfd.readouterr().err.count("IT IS NOT KNOWN WHETHER A MACHINE WAS RENTED")
     vast.faults.clear()
-    vast.lag = 0.0
-    run(tmp_path / "run")
+    run(tmp_path / "run", renter(pace={"lease": 60}), steps=80)  # they come up while the next one is at work
     assert (3, [], []) == (created(vast), vast.living(), rentals())
     usd, held = spent(tmp_path / "run")
     assert (0, True) == (held, vast.bill() <= usd)

@@ -141,6 +141,9 @@ class Renting:
                 found_by_label = await self._find(rental)
                 if found_by_label:
                     await self._note(box, found_by_label)
+                elif box.now() <= rental.lease_until:
+                    await self._hold_in_doubt(box)
+                    continue
             if found is None and rental.job == self.job and await self._goes_on(box):
                 found = box
             else:
@@ -266,19 +269,28 @@ class Renting:
         if isinstance(error, TooOften):
             self._forget(box)
             raise error
-        rate, least = box.usd_per_hour, box.price_of(IMAGE_GB)
-        usd = min(box.hold.usd, cents(rate * Decimal(str((self.pace.lease + self.pace.grace) / 3600)) + least))
-        self._settle(box, Decimal(0))
+        if not isinstance(error, Unclear):
+            self._settle(box, Decimal(0))
+            box.in_doubt = True
+            self._doubted.append(box)
+            raise error
+        await self._hold_in_doubt(box)
+        raise Lost("the answer to renting was lost, and no machine of its label came up") from error
+
+    async def _hold_in_doubt(self, box: Box) -> None:
+        """Look for *box* again and again; of its hold, keep what a machine costs that nobody finds until it ends itself."""
         box.in_doubt = True
         self._doubted.append(box)
-        if not isinstance(error, Unclear):
-            raise error
+        rent = box.usd_per_hour * Decimal(str((self.pace.lease + self.pace.grace) / 3600))
+        usd = cents(rent + box.price_of(IMAGE_GB))
+        if usd >= box.hold.usd:
+            return
+        self._settle(box, Decimal(0))
         with ledger.budget(SCOPE, self.budget):
             box.hold = await self.book.hold(late_key_of(box.rental.token), usd, batch=True)
             box.batch = in_batch(self.book, box.hold, box.rental.token)
         box.rental = attrs.evolve(box.rental, settled=False)
         self.journal.write(box.rental)
-        raise Lost("the answer to renting was lost, and no machine of its label came up") from error
 
     async def _look_again(self, seconds: float) -> None:
         """Look for what was perhaps rented; what has come up late is given back within *seconds*, else at the next look."""
