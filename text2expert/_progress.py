@@ -4,6 +4,8 @@ import sys
 import warnings
 from typing import Any
 
+_SHOWN_BYTES = 1_000_000
+
 
 def _in_notebook() -> bool:
     shell = sys.modules.get("IPython")
@@ -11,13 +13,20 @@ def _in_notebook() -> bool:
 
 
 def bar(total: int | None, description: str, *, unit: str) -> Any:
-    """A tqdm bar with ETA; silent where standard error is neither a terminal nor a notebook (logs, pipes)."""
+    """A tqdm bar with ETA; silent where standard error is neither a terminal nor a notebook (logs, pipes).
+
+    One of bytes ("B") is shown from a megabyte on, and goes when it is full.
+    """
     with warnings.catch_warnings():
         # Without ipywidgets tqdm warns and falls back to a text bar, which serves as well.
         warnings.simplefilter("ignore")
         from tqdm.auto import tqdm  # noqa: PLC0415 - 40 ms that importing the package should not cost
     silent = not (_in_notebook() or sys.stderr.isatty())
-    return tqdm(total=total, desc=description, unit=unit, disable=silent, dynamic_ncols=True, leave=True)
+    of_bytes = unit == "B"
+    silent = silent or (of_bytes and total is not None and total < _SHOWN_BYTES)
+    return tqdm(
+        total=total, desc=description, unit=unit, unit_scale=of_bytes, disable=silent, dynamic_ncols=True, leave=not of_bytes
+    )  # fmt: skip
 
 
 def say(text: str) -> None:

@@ -10,6 +10,8 @@ from safetensors.torch import load_file, save_file
 from settings import Settings
 from stage import Stage, write_json
 
+LOG = "training_log.jsonl"
+
 UNFINISHED = ".tmp"
 """How the name of a checkpoint ends that is being written."""
 
@@ -79,7 +81,10 @@ class Trained:
 
 
 def checkpoint(stage: Stage, trained: Trained, state: State) -> None:
-    """Write all that the next steps depend on; the folder appears whole, and then the older one goes."""
+    """Write all that the next steps depend on, and the log so far; the folder appears whole, and then the older one goes.
+
+    Another machine may go on from it, which has nothing else of this stage.
+    """
     older = checkpoints(stage)
     folder = stage.folder / f"checkpoint-{state.step:08d}"
     unfinished = folder.with_suffix(UNFINISHED)
@@ -95,6 +100,7 @@ def checkpoint(stage: Stage, trained: Trained, state: State) -> None:
     save_file(weights, unfinished / "weights.safetensors")
     save_file(moments, unfinished / "optimizer.safetensors")
     save_file(trained.best, unfinished / "best.safetensors")
+    shutil.copyfile(stage.folder / LOG, unfinished / LOG)
     write_json(unfinished / "state.json", {"job_sha256": stage.job_sha256, **asdict(state)})
     unfinished.rename(folder)
     for old in older:
@@ -116,8 +122,9 @@ def last(stage: Stage) -> tuple[Path, State] | None:
     return None
 
 
-def resume(stage: Stage, trained: Trained, log: Path) -> State | None:
+def resume(stage: Stage, trained: Trained) -> State | None:
     """Go back to the last checkpoint of this very job; None, and an empty log, when there is none."""
+    log = stage.folder / LOG
     if found := last(stage):
         folder, state = found
         trained.load(load_file(folder / "weights.safetensors"))
@@ -127,19 +134,9 @@ def resume(stage: Stage, trained: Trained, log: Path) -> State | None:
             weight = trained.weights[name]
             trained.optimizer.state[weight][moment] = value.to(weight.device)
         if stage.writes:
-            with open(log, encoding="utf-8", newline="\n") as file:
-                lines = [line.rstrip() for line in file if is_before(line, state.step)]
-            log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            shutil.copyfile(folder / LOG, log)
         print(f"going on after step {state.step}")
         return state
     if stage.writes:
         log.write_text("", encoding="utf-8")
     return None
-
-
-def is_before(line: str, step: int) -> bool:
-    """Whether a line of the log, perhaps cut short by a kill, belongs to the first *step* steps."""
-    try:
-        return bool(json.loads(line)["step"] <= step)
-    except ValueError:
-        return False

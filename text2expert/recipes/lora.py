@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from attention import packs
 from batches import Batch, Loader
-from checkpoints import Evaluation, State, Trained, checkpoint, last, resume
+from checkpoints import LOG, Evaluation, State, Trained, checkpoint, last, resume
 from loading import (
     add_lora,
     autocast,
@@ -91,8 +91,7 @@ def main(job: str) -> None:
     packed = bool(ranks.smallest(packed))  # cards of different kinds could disagree
     loader = Loader(streams, tokenizer, settings, ranks.device, packed=packed, rank=ranks.rank, world=ranks.count)
 
-    log = stage.folder / "training_log.jsonl"
-    start = resume(stage, trained, log)
+    start = resume(stage, trained)
     room = Room(
         micro_batch_tokens=start.micro_batch_tokens if start else fit.micro_batch_tokens,
         activation_checkpointing=start.activation_checkpointing if start else fit.activation_checkpointing,
@@ -109,7 +108,7 @@ def main(job: str) -> None:
         scorer=scorer,
         loader=loader,
         room=room,
-        log=log,
+        log=stage.folder / LOG,
     )
     if start:
         torch.set_num_threads(start.threads)  # the order of a sum depends on it, and so does its last digit
@@ -121,7 +120,7 @@ def main(job: str) -> None:
         trained.load(trained.best)
     if ranks.first:
         facts = facts_of(training, end)
-        save(model, tokenizer, settings, facts, log)
+        save(model, tokenizer, settings, facts, training.log)
         stage.finish(**facts)
         for folder in stage.folder.glob("checkpoint-*"):
             shutil.rmtree(folder)
@@ -355,7 +354,7 @@ def save(
     tokenizer.save_pretrained(unfinished)
     write_json(unfinished / "training_args.json", {**asdict(settings), **facts})
     write_json(unfinished / "model_config.json", model.get_base_model().config.to_dict())
-    shutil.copyfile(log, unfinished / "training_log.jsonl")
+    shutil.copyfile(log, unfinished / LOG)
     (unfinished / "loss.svg").write_text(loss_svg(read_jsonl(str(log))), encoding="utf-8")
     for path in unfinished.iterdir():
         path.chmod(0o644)  # safetensors are written for their owner alone; the folder decides who may look in

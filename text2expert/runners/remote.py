@@ -170,7 +170,7 @@ class Work:
             code = -signal.SIGKILL if seen.how == "gone" else int(seen.how.removeprefix("exit "))
             if code - 128 in set(signal.Signals):  # as a shell tells a signal
                 code = 128 - code
-            raise RunnerError(failure(stage.name, code, place / "log.txt"))
+            raise RunnerError(f"on {self.remote.name}, {failure(stage.name, code, place / 'log.txt')}")
 
     async def _collect(self, stage: Stage) -> None:
         place = f"stages/{stage.name}"

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import tenacity
 
+from text2expert._progress import say
 from text2expert.errors import (
     AuthenticationFailed,
     InputError,
@@ -30,6 +31,9 @@ LABEL: Final = "text2expert"
 
 _LISTED: Final = 25
 """Machines asked for at once when they are listed: as many as Vast's API gives a page."""
+
+_QUIET: Final = 5.0
+"""Seconds of asking in vain over which nothing is said."""
 
 _PAGES: Final = 1000
 """Of a list, after which it is none."""
@@ -177,7 +181,17 @@ class Account:
 
     async def _ask(self, call: Callable[[], T], again: type[Unclear] = Unclear) -> T:
         """*call*, repeated after failures of the kind *again*, until it is answered or patience ends."""
+        told = False
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            nonlocal told
+            if not told and (state.seconds_since_start or 0) > _QUIET:
+                told = True
+                error = state.outcome.exception() if state.outcome else None
+                say(f"Vast.ai does not answer as it should, asking again for up to {self._seconds:.0f} s: {error}")
+
         retrying = tenacity.AsyncRetrying(
+            before_sleep=tell,
             retry=tenacity.retry_if_exception_type(again),
             stop=tenacity.stop_after_delay(self._seconds),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
@@ -196,9 +210,22 @@ class Account:
             return await asyncio.to_thread(call)
         except requests.HTTPError as error:
             raise _meaning(error) from error
+        except requests.ConnectionError as error:
+            raise Unclear(f"{self.url} cannot be reached ({_reason(error)})") from error
         except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             # The SDK trips over answers that it did not expect.
             raise Unclear(f"{type(error).__name__}: {printable(str(error))[:200]}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What kept a connection from being made, in the system's own words: the last of what led to it."""
+    deepest: BaseException | None = error
+    words = type(error).__name__
+    while deepest is not None:
+        if isinstance(deepest, OSError) and deepest.strerror:
+            words = printable(deepest.strerror)
+        deepest = deepest.__cause__ or deepest.__context__
+    return words
 
 
 def _key(given: Any) -> str:
