@@ -19,6 +19,7 @@ from text2expert.runners import remote
 from text2expert.runners.vast import Pace, Vast
 from text2expert.runners.vast.account import Account
 from text2expert.runners.vast.journal import Journal
+from text2expert.runners.vast.offers import BASE_GB
 
 RECIPES = Path(__file__).parent / "box_recipes"
 
@@ -26,9 +27,9 @@ QUICK = Pace(poll=0.2, ready=12, lease=15, heartbeat=1, grace=4, destroy=15, loo
 
 
 def job_in(folder: Path, name: str = "job", *, steps: int = 10, seconds: float = 0.1, **more: object) -> Job:
-    """A job of one stage."""
+    """A job of one stage, of a base that is fetched."""
     files.make_folder(folder / "stages" / "train")
-    settings = {"steps": steps, "seconds": seconds, "output": "expert", **more}
+    settings = {"steps": steps, "seconds": seconds, "output": "expert", "fetches_gb": BASE_GB, **more}
     files.write_json(folder / "stages" / "train" / "job.json", settings)
     stage = Stage(name="train", argv=("lora.py", "stages/train/job.json"), outputs=("expert",))
     return Job(id=name, folder=str(folder), stages=(stage,))

@@ -1,6 +1,7 @@
 """Renting, one thing at a time: the server of Vast's contract, machines that are real SSH servers, a stage without torch."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import attrs
 import boxes
 import pytest
 from boxes import QUICK, job_in
-from vast_server import KEY, Fault, VastServer
+from vast_server import KEY, PRICE, Fault, VastServer
 
 from text2expert import ledger
 from text2expert.errors import AuthenticationFailed, BudgetExhausted, InputError, OutOfBalance, RunnerError
@@ -77,6 +78,11 @@ def rentals():
     return Journal().rentals()
 
 
+def doubts():
+    """What is remembered of calls that were refused, until their lease has ended."""
+    return [each for each in rentals() if each.settled and each.machine is None and each.lease_until > time.time()]
+
+
 def created(server):
     return sum(call[0] == "PUT" and "/asks/" in call[1] for call in server.calls)
 
@@ -128,7 +134,10 @@ def test_no_key_of_ours_is_anywhere_but_in_the_headers(vast, tmp_path, capfd):
         while not here.wait(0.1):
             for instance in vast.living():
                 for root in (instance.folder, Path.home() / ".text2expert"):
-                    seen.extend(path for path in root.rglob("*") if path.is_file() and KEY in path.read_text("latin-1"))
+                    with contextlib.suppress(OSError):  # of a machine that ends meanwhile
+                        seen.extend(
+                            path for path in root.rglob("*") if path.is_file() and KEY in path.read_text("latin-1")
+                        )
                 for path in Path("/proc").glob("[0-9]*/cmdline"):
                     try:
                         seen.extend([path] if KEY in path.read_text("latin-1") else [])
@@ -194,6 +203,34 @@ def test_the_lease_is_renewed_whatever_is_waited_for(vast, tmp_path, monkeypatch
     assert ["owner"] == [each.destroyed_by for each in vast.instances.values()]
 
 
+def test_a_job_that_is_done_rents_nothing_again(vast, tmp_path, monkeypatch, capfd):
+    """It only gives back what is left of it: first nothing, then a machine that could not be given back."""
+    run(tmp_path / "run")
+    run(tmp_path / "run")
+    assert (1, [], 0) == (created(vast), rentals(), spent(tmp_path / "run")[1])
+    monkeypatch.setattr(Account.__init__, "__kwdefaults__", {"seconds": 0.5})
+    vast.faults.append(Fault(*DESTROY, 500, 999))
+    stubborn = renter(pace={"destroy": 0.5, "lease": 60})
+    run(tmp_path / "other", stubborn)
+    run(tmp_path / "other", stubborn)
+    assert "the job is done, and it is not known" not in capfd.readouterr().err  # that it is there is said louder
+    assert (2, 1, 1) == (created(vast), len(vast.living()), len(rentals()))
+    vast.faults.clear()
+    run(tmp_path / "other", stubborn)
+    assert (2, [], [], 0) == (created(vast), vast.living(), rentals(), spent(tmp_path / "other")[1])
+
+
+def test_a_machine_that_does_not_take_the_renewal_of_its_lease_is_left_before_it_ends(
+    vast, tmp_path, monkeypatch, capfd
+):
+    """It would destroy itself under the work, and the next one too."""
+    monkeypatch.setattr("text2expert.runners.vast.deadman.renewal", lambda **_: "exit 7")
+    with pytest.raises(RunnerError, match="does not take renewals of its lease"):
+        run(tmp_path / "run", renter(tries=2, pace={"lease": 30}), steps=400)
+    assert ["owner", "owner"] == [each.destroyed_by for each in vast.instances.values()]
+    assert "does not take the renewal of its lease (exit code 7)" in capfd.readouterr().err
+
+
 # Money
 
 
@@ -211,7 +248,8 @@ def test_the_budget_ends_in_time_and_a_larger_one_goes_on(short, tmp_path):
     """By the server's own bill no more than the budget; the checkpoint is at home, and the work goes on from it."""
     pace = {"lease": 6, "grace": 4}
     rate = short.offers[0]["dph_total"] / 3600
-    budget = rate * (8 + 6 + 4)  # eight seconds of work, and what giving it back may take
+    # Eight seconds of work, what giving it back may take, and image and base.
+    budget = rate * (8 + 6 + 4) + 25 * PRICE
     with pytest.raises(BudgetExhausted, match="raise budget or max_hours"):
         run(tmp_path / "run", renter(budget=budget, pace=pace), steps=400)
     assert short.living() == []
@@ -227,11 +265,76 @@ def test_the_budget_ends_in_time_and_a_larger_one_goes_on(short, tmp_path):
     assert step <= begun(tmp_path / "run")
 
 
+@pytest.mark.parametrize("clock", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_anew_makes_no_machine_younger(short, tmp_path, monkeypatch, clock):
+    """Budget and ledger go by the time that has passed; set forward, the machine only ends early."""
+    begun = time.monotonic()
+
+    def now():
+        return time.time() + (clock if time.monotonic() - begun > 4 else 0.0)
+
+    for module in ("box", "renting", "reaching"):
+        monkeypatch.setattr(f"text2expert.runners.vast.{module}.now", now)
+    budget = SECOND * (8 + 6 + 4) + 25 * PRICE
+    with pytest.raises(BudgetExhausted):
+        run(tmp_path / "run", renter(budget=budget, pace={"lease": 6, "grace": 4}), steps=400)
+    assert short.living() == []
+    assert 0 < short.bill() <= budget
+    assert short.bill() <= spent(tmp_path / "run")[0]
+
+
+def priced(vast, usd):
+    for offer in vast.offers:
+        offer["inet_up_cost"] = offer["inet_down_cost"] = usd
+
+
+def test_traffic_is_booked_as_it_was(vast, tmp_path):
+    """Image and base, what went there, and what came back, as the server's own line has counted it."""
+    priced(vast, 1.0)
+    run(tmp_path / "run", renter(budget=100.0), steps=12, checkpoint_bytes=10_000_000)
+    (machine,) = vast.instances.values()
+    carried = (machine.sent + machine.received) / 1e9
+    assert (16.0, True) == (machine.base_gb, carried > 0.01)
+    usd = spent(tmp_path / "run")[0]
+    assert vast.bill() <= usd <= vast.bill() + 0.06 * carried + 4 * SECOND
+
+
+def test_a_machine_that_dies_while_it_loads_has_fetched_no_base(vast, tmp_path):
+    priced(vast, 1.0)
+    vast.bad[100] = "dead"
+    with pytest.raises(RunnerError, match="1 machines were rented"):
+        run(tmp_path / "run", renter(budget=100.0, tries=1))
+    assert vast.bill() <= spent(tmp_path / "run")[0] <= vast.bill() + 4 * SECOND
+
+
+@pytest.mark.parametrize(("price", "few"), [(0.0, False), (1.0, True)])
+def test_checkpoints_come_home_as_far_as_their_traffic_is_a_small_part_of_the_rent(vast, tmp_path, price, few):
+    """The first one always; of three of ten megabytes, at a dollar per gigabyte, no other."""
+    priced(vast, price)
+    run(tmp_path / "run", renter(budget=100.0), steps=12, seconds=0.5, checkpoint_bytes=10_000_000)
+    (machine,) = vast.instances.values()
+    assert few == (machine.sent < 15_000_000)
+
+
+def test_traffic_ends_the_budget_too(short, tmp_path):
+    """By the server's own bill no more than the budget, and the last checkpoint is here."""
+    priced(short, 1.0)
+    budget = 25.05 + SECOND * (6 + 4)  # five checkpoints, or seven minutes
+    with pytest.raises(BudgetExhausted):
+        run(
+            tmp_path / "run", renter(budget=budget, pace={"lease": 6, "grace": 4}, max_hours=12 / 3600), steps=400,
+            checkpoint_bytes=10_000_000,
+        )  # fmt: skip
+    assert short.living() == []
+    assert short.bill() <= spent(tmp_path / "run")[0] <= budget
+    assert list((tmp_path / "run" / "stages" / "train").glob("checkpoint-*"))
+
+
 def test_hours_end_in_time(short, tmp_path):
     with pytest.raises(BudgetExhausted, match="hours"):
         run(tmp_path / "run", renter(max_hours=5 / 3600, budget=None), steps=400)
     assert short.living() == []
-    assert short.bill() <= SECOND * (5 + QUICK.grace + QUICK.lease)
+    assert short.bill() <= SECOND * (5 + QUICK.grace + QUICK.lease) + 25.1 * PRICE
 
 
 def test_no_more_is_held_than_the_budgets_around_leave(vast, tmp_path):
@@ -280,6 +383,55 @@ def test_a_refusal_to_the_second_copy_of_a_call_that_did_rent_is_seen_through(va
     assert vast.bill() <= spent(tmp_path / "run")[0]
 
 
+def test_a_list_that_is_late_hides_no_machine_from_whoever_was_refused(vast, tmp_path):
+    """Carried out twice, refused the second time, and in no list for a second: no other one is rented."""
+    vast.lag = 1.0
+    vast.faults.append(Fault(*CREATE, "twice"))
+    run(tmp_path / "run")
+    assert (1, []) == (created(vast), vast.living())
+    assert vast.bill() <= spent(tmp_path / "run")[0]
+
+
+@pytest.mark.parametrize("status", [403, 410, 503])
+def test_a_machine_that_comes_up_after_it_was_taken_for_none_goes_back_and_is_paid(vast, tmp_path, status):
+    """While the work goes on elsewhere, or by the next start."""
+    vast.lag = 3.0
+    vast.faults.append(Fault(*CREATE, status, done=True))
+    refused = pytest.raises(AuthenticationFailed) if status == 403 else contextlib.nullcontext()
+    with refused:
+        run(tmp_path / "run", renter(pace={"lease": 60}), steps=60)
+    first, *others = vast.instances.values()
+    if status == 403:
+        assert [first] == vast.living()
+        time.sleep(2)
+        vast.lag = 0
+        run(tmp_path / "run", renter(pace={"lease": 60}))
+        first, *others = vast.instances.values()
+    (second,) = others
+    assert ([], "owner") == (vast.living(), first.destroyed_by)
+    assert first.ended < second.ended
+    assert [] == rentals()
+    usd, held = spent(tmp_path / "run")
+    assert (0, True) == (held, vast.bill() <= usd)
+
+
+def test_answers_that_are_lost_are_tries(vast, tmp_path, monkeypatch, capfd):
+    """No more machines than tries though none is seen; their rent until they end themselves is held, and that is said."""
+    monkeypatch.setattr(Account.__init__, "__kwdefaults__", {"seconds": 1.0})
+    vast.lag = 8.0
+    vast.faults.append(Fault(*CREATE, "lost", 999))
+    with pytest.raises(RunnerError, match="2 machines were rented and none finished the job"):
+        run(tmp_path / "run", renter(tries=2, pace={"lease": 60}))
+    assert (2, 2) == (created(vast), len(vast.living()))
+    assert spent(tmp_path / "run")[1] == pytest.approx(2 * (9 * PRICE + SECOND * (60 + QUICK.grace)), rel=0.1)
+    assert 2 == capfd.readouterr().err.count("IT IS NOT KNOWN WHETHER A MACHINE WAS RENTED")
+    vast.faults.clear()
+    run(tmp_path / "run", renter(pace={"lease": 60}), steps=80)  # they come up while the next one is at work
+    assert (3, [], []) == (created(vast), vast.living(), rentals())
+    usd, held = spent(tmp_path / "run")
+    assert (0, True) == (held, vast.bill() <= usd)
+
+
 @pytest.mark.parametrize("kind", ["", "lost"])
 def test_of_two_machines_by_one_call_one_goes_back_at_once(vast, tmp_path, kind):
     """Both have the label; both are paid."""
@@ -303,14 +455,14 @@ def test_an_offer_that_is_gone_leads_to_the_next_one(vast, tmp_path):
     vast.faults.append(Fault(*CREATE, 410))
     run(tmp_path / "run")
     assert [101] == [each.offer["id"] for each in vast.instances.values()]
-    assert rentals() == []
+    assert doubts() == rentals()
 
 
 def test_an_account_without_credit_says_so(vast, tmp_path):
     vast.faults.append(Fault(*CREATE, 400, 9, "Your account lacks credit; see the billing page."))
     with pytest.raises(OutOfBalance, match="has no credit left"):
         run(tmp_path / "run")
-    assert (1, (0.0, 0.0), []) == (created(vast), spent(tmp_path / "run"), rentals())
+    assert (1, (0.0, 0.0), doubts()) == (created(vast), spent(tmp_path / "run"), rentals())
 
 
 def test_a_key_that_is_not_accepted_says_so(vast, tmp_path):
@@ -319,7 +471,19 @@ def test_a_key_that_is_not_accepted_says_so(vast, tmp_path):
     vast.faults.append(Fault(*CREATE, 403, 9))
     with pytest.raises(AuthenticationFailed, match="or not for this"):
         run(tmp_path / "run")
-    assert (1, (0.0, 0.0), []) == (created(vast), spent(tmp_path / "run"), rentals())
+    assert (1, (0.0, 0.0), doubts()) == (created(vast), spent(tmp_path / "run"), rentals())
+
+
+def test_what_was_refused_is_forgotten_when_its_lease_is_long_over(vast, tmp_path, monkeypatch):
+    """Whatever run looks."""
+    vast.faults.append(Fault(*CREATE, 403))
+    with pytest.raises(AuthenticationFailed):
+        run(tmp_path / "run")
+    run(tmp_path / "other")
+    assert 1 == len(rentals())
+    monkeypatch.setattr(sweeping, "now", lambda: time.time() + sweeping.MARGIN + 60)
+    run(tmp_path / "other")
+    assert [] == rentals()
 
 
 # Giving back
@@ -483,7 +647,8 @@ def test_a_machine_of_the_same_job_in_another_folder_is_let_be(vast, tmp_path):
 def test_leftovers_are_destroyed_at_the_next_start_and_nothing_else(vast, tmp_path, capfd):
     """Here or elsewhere, when their lease has ended; what is still leased is listed."""
     past, future = int(time.time()) - 60, int(time.time()) + 600
-    elsewhere = vast.rent(vast.offers[4], f"text2expert/x/{'b' * 12}/{past}", "true")
+    elsewhere = vast.rent(vast.offers[4], f"text2expert/x/{'b' * 12}/{past - 3600}", "true")
+    of_another_clock = vast.rent(vast.offers[3], f"text2expert/x/{'f' * 12}/{past}", "true")
     leased = vast.rent(vast.offers[5], f"text2expert/x/{'c' * 12}/{future}", "true")
     strange = vast.rent(vast.offers[6], f"text2expert/by/hand/{past}", "true")
     here = vast.rent(vast.offers[7], f"text2expert/x/{'d' * 12}/{past}", "true")
@@ -492,14 +657,54 @@ def test_leftovers_are_destroyed_at_the_next_start_and_nothing_else(vast, tmp_pa
         token="d" * 12, job="x", folder="/gone", url=vast.url, begun=past - 60.0, lease_until=past, machine=here.id
     )
     journal.write(rental)
-    assert [True, False, True] == [each.is_left_over for each in asyncio.run(sweep(Account(KEY), journal))]
-    assert len(vast.living()) == 4
+    assert [True, False, False, True] == [each.is_left_over for each in asyncio.run(sweep(Account(KEY), journal))]
+    assert len(vast.living()) == 5
     run(tmp_path / "run")
-    assert [leased, strange] == vast.living()
+    assert [of_another_clock, leased, strange] == vast.living()
     assert ("owner", "owner") == (elsewhere.destroyed_by, here.destroyed_by)
     assert f"machine {leased.id} of another run costs $0.45 an hour; its lease ends in 10 min" in capfd.readouterr().err
     (left,) = rentals()
     assert here.ended <= left.ended < here.ended + 5  # for the ledger that has its money
+
+
+@pytest.mark.parametrize("ahead", [1000.0, 4500.0])
+def test_a_lease_that_has_not_ended_by_another_clock_is_let_be(vast, tmp_path, monkeypatch, ahead):
+    """A machine from elsewhere, with a quarter of an hour of its lease, and a clock here that is fast."""
+    machine = vast.rent(vast.offers[5], f"text2expert/x/{'b' * 12}/{int(time.time()) + 900}", "true")
+    monkeypatch.setattr(sweeping, "now", lambda: time.time() + ahead)
+    run(tmp_path / "run")
+    assert ([machine] if ahead < 4500 else []) == vast.living()
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_lease_that_was_renewed_since_is_let_be(vast, here):
+    """Between the look and the yes, its owner came back, and was killed again."""
+    past = int(time.time()) - 7200
+    machine = vast.rent(vast.offers[5], f"text2expert/x/{'b' * 12}/{past}", "true")
+    if here:
+        rental = Rental(
+            token="b" * 12,
+            job="x",
+            folder="/gone",
+            url=vast.url,
+            begun=past - 60.0,
+            lease_until=past,
+            machine=machine.id,
+        )
+        Journal().write(rental)
+    own = Account(KEY)
+    (found,) = asyncio.run(sweep(own, Journal()))
+    assert found.is_left_over
+    asyncio.run(own.rename(machine.id, f"text2expert/x/{'b' * 12}/{int(time.time()) + 900}"))
+    assert (None, [machine]) == (asyncio.run(sweeping.remove(own, found)), vast.living())
+
+
+def test_where_it_cannot_be_seen_whether_a_lease_was_renewed_it_is_let_be(vast):
+    machine = vast.rent(vast.offers[5], f"text2expert/x/{'b' * 12}/{int(time.time()) - 7200}", "true")
+    own = Account(KEY, seconds=0.1)
+    (found,) = asyncio.run(sweep(own, Journal()))
+    vast.faults.append(Fault(*LIST, 500, 99))
+    assert (False, [machine]) == (asyncio.run(sweeping.remove(own, found)), vast.living())
 
 
 @pytest.mark.parametrize(("by", "usd"), [("a sweep", 0.4 * 20 / 60), ("itself", 0.4 * 15 / 60)])
@@ -551,7 +756,32 @@ def test_what_a_job_takes_follows_its_base(vast):
         best(disk_gb=180.0)
 
 
+def test_the_disk_is_as_large_as_the_job_needs_it(vast, tmp_path):
+    """It cannot grow later."""
+    (tmp_path / "run").mkdir()
+    asyncio.run(renter().run(attrs.evolve(job_in(tmp_path / "run", steps=2), needs=Needs(disk_gb=170.0))))
+    run(tmp_path / "other")
+    assert [195.0, 80.0] == [each.disk_gb for each in vast.instances.values()]
+
+
 # Keys, and what goes to the machine
+
+
+def test_the_key_of_a_machine_destroys_it_and_does_nothing_else(vast):
+    """As Vast has it; else these tests would not see what needs the user's key."""
+    machine = vast.rent(vast.offers[5], f"text2expert/x/{'b' * 12}/1", "true")
+    other = vast.rent(vast.offers[6], f"text2expert/x/{'c' * 12}/1", "true")
+    its_own = Account(machine.key, vast.url)
+    for call in (
+        its_own.listed(),
+        its_own.show(machine.id),
+        its_own.rename(machine.id, "x"),
+        its_own.destroy(other.id),
+    ):
+        with pytest.raises(AuthenticationFailed):
+            asyncio.run(call)
+    asyncio.run(its_own.destroy(machine.id))
+    assert [other] == vast.living()
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,12 @@ from ssh_watch import kill_marked
 
 KEY = "account-key"
 
+PRICE = 0.0001
+"""Dollars per gigabyte of traffic."""
+
+IMAGE_GB = 9.0
+"""Fetched by every machine before anything else."""
+
 
 @dataclass
 class Instance:
@@ -45,13 +51,26 @@ class Instance:
     labels: list[str] = field(default_factory=list)
     deaf: bool = False
     """Lets nobody in."""
+    listed_from: float = 0.0
+    """Lists come after it, some of them late."""
+    port: int = 0
+    """Of its line, over which everything goes to its server."""
+    line: asyncio.Server | None = None
+    sent: int = 0
+    received: int = 0
+    """Bytes over its line."""
+    base_gb: float = 0.0
+    """Fetched by what runs on it."""
+    disk_gb: float = 0.0
 
     def cost(self, now: float) -> float:
-        """Dollars so far: storage from the beginning, the GPU while it runs; per second."""
+        """Dollars so far: storage from the beginning, the GPU while it runs, per second; and traffic, both ways."""
         until = self.ended or now
         storage = self.offer["storage_total_cost"] / 3600
         runs = 0.0 if self.running_since is None else until - self.running_since
-        return (until - self.began - runs) * storage + runs * self.offer["dph_total"] / 3600
+        rent = (until - self.began - runs) * storage + runs * self.offer["dph_total"] / 3600
+        down = (IMAGE_GB + self.base_gb + self.received / 1e9) * self.offer["inet_down_cost"]
+        return rent + down + self.sent / 1e9 * self.offer["inet_up_cost"]
 
 
 @dataclass
@@ -69,6 +88,10 @@ class Chaos:
     """Carried out twice; the second answer comes."""
     slow: float = 0.0
     """An answer after a second."""
+    no_list: float = 0.0
+    """404 in place of a list."""
+    late: float = 0.0
+    """Is in no list for its first second."""
     never_ready: float = 0.0
     """Loads for ever."""
     dead: float = 0.0
@@ -92,6 +115,8 @@ class Fault:
     """A field of `Chaos`, ``pretend`` (yes, and nothing is done), ``late`` (done, after a while), or a status that refuses."""
     times: int = 1
     words: str = "oops"
+    done: bool = False
+    """Carried out all the same, where the kind is a status."""
     after: "Fault | None" = None
     """Begins when this one is over."""
 
@@ -111,6 +136,8 @@ class VastServer:
         """So many of the next calls to rent are carried out on two offers."""
         self.bad: dict[int, str] = {}
         """What is wrong with the machine of an offer: ``never_ready``, ``dead``, ``no_ssh`` or ``full``."""
+        self.lag = 0.0
+        """Seconds until a machine is in a list."""
         self._next = 10_000 + 1_000 * secrets.randbelow(10_000)  # no machine of another server has its number
         self._guard = threading.RLock()
         self._loop = asyncio.new_event_loop()
@@ -123,7 +150,7 @@ class VastServer:
             "id": 100 + number, "ask_contract_id": 100 + number, "machine_id": 500 + number, "host_id": 50 + number,
             "num_gpus": 1, "gpu_name": "RTX 4090", "gpu_ram": 24564, "dph_total": 0.4 + 0.01 * number,
             "storage_total_cost": 0.02, "reliability2": 0.99, "inet_down": 800.0, "inet_up": 700.0,
-            "inet_down_cost": 0.0, "inet_up_cost": 0.0, "disk_space": 200.0, "cuda_max_good": 12.9,
+            "inet_down_cost": PRICE, "inet_up_cost": PRICE, "disk_space": 200.0, "cuda_max_good": 12.9,
             "direct_port_count": 4, "geolocation": "Texas, US", "verification": "verified", "rentable": True,
             "rented": False, "hosting_type": 1,
         }  # fmt: skip
@@ -167,6 +194,10 @@ class VastServer:
         self._loop.run_until_complete(start())
         self._loop.run_forever()
         self._loop.run_until_complete(runner.cleanup())
+        lines = asyncio.all_tasks(self._loop)
+        for each in lines:
+            each.cancel()
+        self._loop.run_until_complete(asyncio.gather(*lines, return_exceptions=True))
         self._loop.close()
 
     @web.middleware
@@ -176,6 +207,8 @@ class VastServer:
         if fault is not None and fault.kind not in {"lost", "cut", "twice", "slow", "late"}:
             status = fault.kind if isinstance(fault.kind, int) else 200 if fault.kind == "pretend" else 500
             body = {"success": status == 200, "error": "fault", "msg": fault.words}
+            if fault.done:
+                await handler(request)
             return web.json_response(body, status=status)
         kind = fault.kind if fault is not None else self._chance("twice", "slow", "cut", "lost", "error")
         if kind == "error":
@@ -222,10 +255,15 @@ class VastServer:
             text=json.dumps({"success": False, "error": "auth_error", "msg": "Invalid user key"})
         )
 
+    def _owner(self, request: web.Request) -> None:
+        """The key of a machine may start, stop and destroy that machine, and nothing else."""
+        if self._who(request) != "owner":
+            raise web.HTTPForbidden(text=json.dumps({"success": False, "error": "forbidden", "msg": "not allowed"}))
+
     # -- the contract ------------------------------------------------------------------------------------------------
 
     async def _search(self, request: web.Request) -> web.Response:
-        self._who(request)
+        self._owner(request)
         asked = await request.json()
         rented = {each.offer["id"] for each in self.living()}
         found = [each for each in self.offers if each["id"] not in rented and _matches(each, asked)]
@@ -234,7 +272,7 @@ class VastServer:
         )
 
     async def _create(self, request: web.Request) -> web.Response:
-        self._who(request)
+        self._owner(request)
         asked = await request.json()
         offer = next((each for each in self.offers if each["id"] == int(request.match_info["offer"])), None)
         with self._guard:
@@ -244,21 +282,25 @@ class VastServer:
             assert len(asked["onstart"]) <= 4096
             assert len(asked["label"]) <= 256
             instance = self.rent(offer, asked["label"], asked["onstart"])
+            instance.disk_gb = asked["disk"]
             if self.twins:
                 self.twins -= 1
                 self.rent(self.offers[-1], asked["label"], asked["onstart"])
         return web.json_response({"success": True, "new_contract": instance.id, "instance_api_key": instance.key})
 
     async def _show(self, request: web.Request) -> web.Response:
-        self._who(request)
+        self._owner(request)
         instance = self.instances.get(int(request.match_info["id"]))
         shown = None if instance is None or instance.ended else _row(instance)
         return web.json_response({"instances": shown})
 
     async def _list(self, request: web.Request) -> web.Response:
-        self._who(request)
+        self._owner(request)
         limit, after = int(request.query.get("limit", 25)), int(request.query.get("after_token") or 0)
-        living = sorted((each for each in self.living() if each.id > after), key=lambda each: each.id)
+        if self._chance("no_list"):
+            raise web.HTTPNotFound(text=json.dumps({"success": False, "error": "not_found", "msg": "oops"}))
+        listed = [each for each in self.living() if each.listed_from <= time.time()]
+        living = sorted((each for each in listed if each.id > after), key=lambda each: each.id)
         page = living[:limit]
         return web.json_response(
             {
@@ -272,7 +314,7 @@ class VastServer:
         )
 
     async def _label(self, request: web.Request) -> web.Response:
-        self._who(request)
+        self._owner(request)
         instance = self._living(request)
         instance.label = (await request.json())["label"]
         instance.labels.append(instance.label)
@@ -290,7 +332,7 @@ class VastServer:
         return web.json_response({"success": True})
 
     async def _attach(self, request: web.Request) -> web.Response:
-        self._who(request)
+        self._owner(request)
         instance = self._living(request)
         key = (await request.json())["ssh_key"]
         keys = instance.folder / "keys"
@@ -316,6 +358,8 @@ class VastServer:
         instance = Instance(
             self._next, offer, label, folder, onstart, f"key-of-{self._next}", time.time(), labels=[label]
         )
+        late = self.chaos.draw.uniform(0.2, 1.2) if self._chance("late") else 0.0
+        instance.listed_from = instance.began + max(self.lag, late)
         self.instances[instance.id] = instance
         threading.Thread(target=self._boot, args=(instance,), daemon=True).start()
         return instance
@@ -345,6 +389,7 @@ class VastServer:
                 return
             server.start()
             instance.server = server
+        asyncio.run_coroutine_threadsafe(self._open_line(instance, server.port), self._loop).result(10)
         subprocess.run(
             ["sh", "-c", instance.onstart], env={**os.environ, **server.environment}, check=False, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -362,7 +407,36 @@ class VastServer:
             instance.status = "offline"
             self._stop(instance)
 
+    async def _open_line(self, instance: Instance, port: int) -> None:
+        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: str) -> None:
+            with contextlib.suppress(OSError):
+                while block := await reader.read(1 << 18):
+                    setattr(instance, count, getattr(instance, count) + len(block))
+                    writer.write(block)
+                    await writer.drain()
+            writer.close()
+
+        async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                there = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                writer.close()
+                return
+            await asyncio.gather(carry(reader, there[1], "received"), carry(there[0], writer, "sent"))
+
+        instance.line = await asyncio.start_server(connect, "127.0.0.1", 0)
+        instance.port = instance.line.sockets[0].getsockname()[1]
+
+    def _look_for_base(self, instance: Instance) -> None:
+        """What runs on a machine has fetched what its settings say."""
+        for place in self._places(instance):
+            for log in place.glob("stages/*/log.txt"):
+                with contextlib.suppress(OSError, ValueError):
+                    settings = json.loads(log.with_name("job.json").read_bytes())
+                    instance.base_gb = max(instance.base_gb, settings.get("fetches_gb", 0.0))
+
     def end(self, instance: Instance, who: str) -> None:
+        self._look_for_base(instance)
         if not instance.ended:
             instance.ended = time.time()
             instance.destroyed_by = who
@@ -380,6 +454,9 @@ class VastServer:
     def _stop(self, instance: Instance) -> None:
         with self._guard:
             server, instance.server = instance.server, None
+            line, instance.line = instance.line, None
+        if line is not None:
+            self._loop.call_soon_threadsafe(line.close)
         if server is not None:
             server.end()
 
@@ -389,6 +466,8 @@ class VastServer:
 
     def bill(self) -> float:
         """Dollars for all machines so far."""
+        for each in self.living():
+            self._look_for_base(each)
         return sum(each.cost(time.time()) for each in list(self.instances.values()))
 
 
@@ -409,13 +488,13 @@ def _matches(offer: dict[str, Any], asked: dict[str, Any]) -> bool:
 
 
 def _row(instance: Instance) -> dict[str, Any]:
-    running = instance.server is not None and instance.status == "running"
+    running = instance.line is not None and instance.status == "running"
     return {
         "id": instance.id, "machine_id": instance.offer["machine_id"], "host_id": instance.offer["host_id"],
         "label": instance.label, "actual_status": instance.status, "intended_status": "running", "cur_state": "running",
         "next_state": "running", "status_msg": "", "image_uuid": "image", "image_runtype": "ssh_direc ssh_proxy",
         "ssh_host": "127.0.0.1", "ssh_port": 1, "public_ipaddr": "127.0.0.1 ",
-        "ports": {"22/tcp": [{"HostIp": "0.0.0.0", "HostPort": str(instance.server.port)}]} if running else None,
+        "ports": {"22/tcp": [{"HostIp": "0.0.0.0", "HostPort": str(instance.port)}]} if running else None,
         "gpu_name": instance.offer["gpu_name"], "dph_total": instance.offer["dph_total"],
         "storage_total_cost": instance.offer["storage_total_cost"], "start_date": instance.began, "extra_env": [],
         "uptime_mins": 0, "geolocation": instance.offer["geolocation"],

@@ -114,8 +114,9 @@ def _table(rents: "Vast", found: "Sequence[Offer]") -> Iterator[str]:
 def sweep(key_env: str | None, *, yes: bool) -> None:
     """List the machines that text2expert rented, and destroy those that are left over.
 
-    Left over is a machine whose lease has ended and on which nobody of this computer is at work. Others of ours are
-    listed and let be; machines that text2expert did not rent are not even listed.
+    Left over is a machine whose lease has ended (by an hour, where another computer has rented it) and on which nobody of
+    this computer is at work. Others of ours are listed and let be; machines that text2expert did not rent are not even
+    listed.
     """
     from text2expert.runners.vast import sweep as look  # noqa: PLC0415 - each command loads what it needs
     from text2expert.runners.vast.account import Account  # noqa: PLC0415
@@ -135,13 +136,14 @@ def sweep(key_env: str | None, *, yes: bool) -> None:
         return
     if not yes:
         click.confirm(f"Destroy {', '.join(str(each.machine) for each in left)}, with all that is on it?", abort=True)
-    kept = [each for each in left if not _sync.run(_remove(account, each))]
+    gone = {each.machine: _sync.run(_remove(account, each)) for each in left}
+    kept = [each for each in left if gone[each.machine] is False]
     if kept:
         raise RunnerError(
             f"machine {', '.join(str(each.machine) for each in kept)} could not be destroyed and costs money: run this again, "
             f"or destroy it yourself at {account.url}"
         )
-    click.echo(f"destroyed: {', '.join(str(each.machine) for each in left)}")
+    click.echo(f"destroyed: {', '.join(str(each.machine) for each in left if gone[each.machine]) or 'nothing'}")
 
 
 async def _book_gone(account: "Account") -> None:
@@ -151,7 +153,7 @@ async def _book_gone(account: "Account") -> None:
     await book_gone(account, Journal())
 
 
-async def _remove(account: "Account", found: "Found") -> bool:
+async def _remove(account: "Account", found: "Found") -> bool | None:
     from text2expert.runners.vast.sweeping import remove  # noqa: PLC0415 - each command loads what it needs
 
     return await remove(account, found)
@@ -168,4 +170,5 @@ def _standing(found: "Found") -> str:
         return f"{where}, at work"
     if found.is_left_over:
         return f"{where}, LEFT OVER: its lease ended {lease} ago"
-    return f"{where}, its lease ends in {lease}"
+    ends = f"ends in {lease}" if found.lease_until >= now() else f"ended {lease} ago, by a clock that may differ"
+    return f"{where}, its lease {ends}"

@@ -25,7 +25,8 @@ for step in range(begun, settings["steps"]):
     if (step + 1) % 4 == 0:
         unfinished = place / f"checkpoint-{step + 1:08d}.tmp"
         unfinished.mkdir(exist_ok=True)
-        (unfinished / "state.json").write_text(json.dumps({"step": step + 1}))
+        state = {"step": step + 1, "state": "x" * settings.get("checkpoint_bytes", 0)}
+        (unfinished / "state.json").write_text(json.dumps(state))
         unfinished.rename(unfinished.with_suffix(""))
 output = Path(settings["output"])
 output.mkdir(exist_ok=True)

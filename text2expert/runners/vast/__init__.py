@@ -6,14 +6,16 @@ import functools
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import attrs
 
 from text2expert import _arguments, ledger
 from text2expert._progress import say
-from text2expert.errors import BudgetExhausted, InputError, RunnerError
+from text2expert.errors import BudgetExhausted, InputError, ProviderError, RunnerError
 from text2expert.records import Job, Quote
+from text2expert.runners.local import is_done
 from text2expert.runners.machine import Remote
 from text2expert.runners.remote import Work
 from text2expert.runners.ssh import check_installed as check_ssh
@@ -21,11 +23,12 @@ from text2expert.runners.ssh import prepare
 from text2expert.runners.vast import offers
 from text2expert.runners.vast.account import Account, Gone, Unclear, check_installed
 from text2expert.runners.vast.box import Box, Lost, Over, Pace
-from text2expert.runners.vast.journal import Journal, now
+from text2expert.runners.vast.journal import Journal
 from text2expert.runners.vast.offers import Offer
 from text2expert.runners.vast.reaching import reach
 from text2expert.runners.vast.renting import Renting
 from text2expert.runners.vast.sweeping import Found, sweep, tidy
+from text2expert.runners.vast.traffic import ThriftyWork, metered
 
 __all__ = ["Found", "Offer", "Pace", "Vast", "sweep"]
 
@@ -56,7 +59,7 @@ class Vast:
         disk_gb: Room for image, base and checkpoints; it cannot grow later. A base that is known to need more gets more.
         image: Container image with torch and CUDA.
         python: The interpreter in it; None looks for the one that has torch.
-        tries: Machines that may be rented, one after another, for one call.
+        tries: Machines that may be rented, or asked for without an answer, one after another, for one call.
         api_key: None takes VAST_API_KEY, or the key that Vast's own command line has stored.
         send_hub_token: Let HF_TOKEN of this environment go to the stranger's machine, for a gated base.
         pace: Intervals and limits, in seconds.
@@ -111,15 +114,14 @@ class Vast:
 
     def _worst(self, offer: Offer) -> Decimal:
         """Dollars for a machine that is used up to the last of its hours and gives itself back."""
-        hours = Decimal(str(self.max_hours)) + Decimal(str((self.pace.grace + self.pace.lease) / 3600))
-        return offer.usd_per_hour * hours + offer.usd_per_gb * Decimal(str(offer.gigabytes))
+        return offers.worst(offer, hours=self.max_hours, seconds=self.pace.grace + self.pace.lease)
 
     async def offers(self, job: Job, *, limit: int = 10) -> list[Offer]:
         """The best offers for *job*, by dollars per expected finished job."""
         return (await self._search(self._account(), job, set()))[:limit]
 
     async def run(self, job: Job) -> None:
-        """Run *job*; see `text2expert.runners.Runner`.
+        """Run *job*; see `text2expert.runners.Runner`. Nothing is rented for one that is done.
 
         Raises:
             RunnerError: No machine could be rented, each one failed, a stage failed, or what came back may not.
@@ -131,26 +133,33 @@ class Vast:
         account, journal = self._account(), Journal()
         with _book(job) as book:
             renting = Renting(
-                account, journal, book, job=job.id, folder=job.folder, image=self.image, disk_gb=self._disk_gb(job),
-                max_hours=self.max_hours, budget=None if self.budget is None else Decimal(str(self.budget)), pace=self.pace,
+                account, journal, book, job=job.id, folder=job.folder, image=self.image,
+                disk_gb=self._disk_gb(job), needs=job.needs, max_hours=self.max_hours,
+                budget=None if self.budget is None else Decimal(str(self.budget)), pace=self.pace,
             )  # fmt: skip
             await tidy(account, journal, but=renting.takes_up)
+            if all(is_done(Path(job.folder), stage) for stage in job.stages):
+                await _clear(renting)
+                return
+            done = False
             try:
                 await self._rent(account, renting, job)
+                done = True
             except (Unclear, Gone) as error:
                 raise RunnerError(f"Vast.ai does not answer as it should: {error}; run again to go on") from error
+            finally:
+                await renting.finish(done=done)
 
     async def _rent(self, account: Account, renting: Renting, job: Job) -> None:
         """Run *job* on one machine after another, until one has finished it or it is known that none will."""
-        excluded: set[int] = set()
 
         async def search() -> list[Offer]:
-            return await self._search(account, job, excluded)
+            return await self._search(account, job, renting.excluded)
 
         for number in range(1, self.tries + 1):
             try:
                 async with renting.rented(search) as box:
-                    excluded.add(box.rental.host or 0)
+                    renting.excluded.add(box.rental.host or 0)
                     await self._work(renting, box, job)
                     return
             except Lost as error:
@@ -165,14 +174,15 @@ class Vast:
         remote: Remote | None = None
         keep: Callable[[float], Awaitable[None]] = _nothing
         try:
-            remote = await reach(renting, box, self.python)
-            work = Work(remote, job, hub_token=os.environ.get("HF_TOKEN", "") if self.send_hub_token else "")
+            remote = metered(await reach(renting, box, self.python), box)
+            token = os.environ.get("HF_TOKEN", "") if self.send_hub_token else ""
+            work = ThriftyWork(remote, job, box, hub_token=token)
             keep = functools.partial(_keep, Work(remote, job))  # one that has tried nothing yet
-            await renting.while_kept(box, remote, _stages(remote, work))
+            await renting.while_kept(box, remote, _stages(renting, box, remote, work))
         except Over:
             await keep(self.pace.grace)
             raise BudgetExhausted(
-                f"renting has used up its budget or its {self.max_hours:g} hours (${box.cost(now()):.2f} for this machine): the "
+                f"renting has used up its budget or its {self.max_hours:g} hours (${box.cost(box.now()):.2f} for this machine): the "
                 "last checkpoint is here and the machine is given back; raise budget or max_hours and run again to go on"
             ) from None
         except RunnerError as error:
@@ -207,12 +217,23 @@ _ROOM = "cd {folder} && head -c 1048576 /dev/zero > .room && rm .room"
 _WIDER = "allow others (gpu=, max_usd_per_hour=, reliability=), or try again later"
 
 
-async def _stages(remote: Remote, work: Work) -> None:
+async def _stages(renting: Renting, box: Box, remote: Remote, work: Work) -> None:
     try:
         await prepare(remote)
     except RunnerError as error:
         raise Lost(f"{error}") from error
+    renting.fetches_base(box)
     await work.run()
+
+
+async def _clear(renting: Renting) -> None:
+    """Give back what earlier runs of a job that is done have left; that this cannot be done is said, and tried again."""
+    try:
+        await renting.clear()
+    except (RunnerError, ProviderError, Unclear, Gone) as error:
+        say(
+            f"the job is done, and it is not known whether a machine of it is left: {error}; run again, or text2expert vast sweep"
+        )
 
 
 async def _keep(work: Work, seconds: float) -> None:

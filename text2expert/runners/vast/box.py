@@ -1,6 +1,7 @@
 """A rented machine as it is known here: its rental, its money, and the paces of everything that is done with it."""
 
 import contextlib
+import time
 from collections.abc import Mapping
 from decimal import ROUND_UP, Decimal
 from typing import Any, Final
@@ -8,7 +9,8 @@ from typing import Any, Final
 import attrs
 
 from text2expert import ledger
-from text2expert.runners.vast.journal import Rental
+from text2expert.runners.vast.journal import Rental, now
+from text2expert.runners.vast.offers import IMAGE_GB
 
 DEAD: Final = frozenset({"exited", "unknown", "offline", "stopped", "frozen"})
 """States of a machine that never becomes one that works (Vast's documentation)."""
@@ -64,8 +66,22 @@ class Box:
     """This process has seen it alive, or has rented it."""
     more: Decimal = Decimal(0)
     """Dollars for machines that were rented by the same call, and given back at once."""
+    base_gb: float = 0.0
+    """Downloaded by the work there; 0: it has not begun."""
+    carried_gb: float = 0.0
+    """Between here and there."""
+    checkpoint_gb: float = 0.0
+    """Of the largest checkpoint that was fetched."""
+    checkpoints_gb: float = 0.0
+    """Of all of them that this process fetched on the way."""
     kept: bool = False
     """It could not be given back: nothing else is rented while it may be there."""
+    in_doubt: bool = False
+    """The answer to renting it was lost or was no, and it did not come up so far."""
+    unrenewed: int = 0
+    """Renewals in a row that the machine itself did not take."""
+    _seconds: float = attrs.field(factory=time.monotonic)
+    _since: float = attrs.field(factory=now)
 
     @property
     def place(self) -> str:
@@ -78,9 +94,22 @@ class Box:
         return Decimal(self.rental.usd_per_hour)
 
     @property
-    def traffic(self) -> Decimal:
-        """Dollars for what it fetches or gets."""
-        return Decimal(self.rental.usd_per_gb) * Decimal(self.rental.gigabytes)
+    def gigabytes(self) -> float:
+        """Of traffic so far: a machine may have its image before anybody has seen it run."""
+        return IMAGE_GB + self.base_gb + self.carried_gb
+
+    def price_of(self, gigabytes: float) -> Decimal:
+        """Dollars for so much traffic."""
+        return Decimal(self.rental.usd_per_gb) * Decimal(str(gigabytes))
+
+    def now(self) -> float:
+        """Seconds since 1970; a clock that is set back while this process lives makes no machine younger."""
+        return max(now(), self._since + time.monotonic() - self._seconds)
+
+    def written(self) -> Rental:
+        """The rental with what was counted."""
+        self.rental = attrs.evolve(self.rental, base_gb=self.base_gb, carried_gb=self.carried_gb)
+        return self.rental
 
     def look(self, shown: Mapping[str, Any], at: float) -> None:
         """Take up what Vast shows of it, having been asked at *at*: its real price, and whether it runs."""
@@ -105,7 +134,7 @@ class Box:
         storage = self.usd_per_hour if self.storage_per_hour is None else self.storage_per_hour
         loading, running = Decimal(str(max(0.0, ran - began))), Decimal(str(max(0.0, until - ran)))
         rent = (loading * storage + running * self.usd_per_hour) / _HOUR
-        return cents(rent + self.traffic + self.more)
+        return cents(rent + self.price_of(self.gigabytes) + self.more)
 
 
 def dollars(value: object) -> Decimal | None:

@@ -18,7 +18,6 @@ import attrs
 
 from text2expert import files
 from text2expert.runners.vast.account import LABEL
-from text2expert.runners.vast.offers import BASE_GB, IMAGE_GB
 
 STATE: Final = "XDG_STATE_HOME"
 
@@ -49,12 +48,16 @@ class Rental:
     """What it costs while it exists, as a decimal."""
     usd_per_gb: str = "0"
     """Of traffic."""
-    gigabytes: str = str(IMAGE_GB + BASE_GB)
-    """That it fetches or gets before it can begin, as a decimal."""
+    base_gb: float = 0.0
+    """Downloaded there by the work; 0: it has not begun."""
+    carried_gb: float = 0.0
+    """Between here and there, as of the last renewal."""
     running_since: float | None = None
     """Seconds since 1970, at the earliest; None: it was not seen running."""
     ended: float | None = None
     """Seconds since 1970, when somebody who cannot book it has given it back."""
+    settled: bool = False
+    """Nothing of it is open in a ledger: it is remembered because it may still come up."""
     host_key: str = ""
     """Of the machine's SSH server, as it was at the first login."""
 

@@ -20,6 +20,12 @@ IMAGE_DISK_GB: Final = 25.0
 BASE_GB: Final = 16.0
 """Of a base whose size is not known: 7 to 8 billion parameters in bf16."""
 
+CARRIED_GB: Final = 4.0
+"""Set aside for what is sent and fetched: dataset, exam, last checkpoint, adapter. An estimate; what is carried is counted."""
+
+CHECKPOINTS: Final = 0.1
+"""Of the rent, which checkpoints on the way may cost in traffic."""
+
 HOME_MBIT: Final = 50.0
 """Of the line over which a base that is a folder goes there from here. A guess."""
 
@@ -72,6 +78,25 @@ class Offer:
         )
 
 
+def base_gb(needs: Needs) -> float:
+    """What is fetched or sent for the base."""
+    return BASE_GB if needs.base_gb is None else needs.base_gb
+
+
+def worst(offer: Offer, *, hours: float, seconds: float) -> Decimal:
+    """Dollars for a machine that is used up to its last hour.
+
+    Args:
+        offer: The machine.
+        hours: For which it may be used.
+        seconds: After that, until it has given itself back.
+    """
+    used = offer.usd_per_hour * Decimal(str(hours))
+    checkpoints = used * Decimal(str(CHECKPOINTS)) if offer.usd_per_gb else Decimal(0)
+    back = offer.usd_per_hour * Decimal(str(seconds / 3600))
+    return used + checkpoints + back + offer.usd_per_gb * Decimal(str(offer.gigabytes + CARRIED_GB))
+
+
 def query(
     *, gpu: str, gpus: int, usd_per_hour: float | None, disk_gb: float, reliability: float, vram_gb: float
 ) -> dict[str, Any]:
@@ -113,7 +138,7 @@ def _offer(found: Mapping[str, Any], needs: Needs) -> Offer | None:
         gpu = str(found["gpu_name"])
         mbit = max(1.0, float(found["inet_down"]))
         rate = Decimal(str(found["dph_total"]))
-        base = BASE_GB if needs.base_gb is None else needs.base_gb
+        base = base_gb(needs)
         base_mbit = min(mbit, HOME_MBIT) if needs.sends_base else mbit
         per_gb = max(Decimal(str(found.get(name) or 0)) for name in ("inet_down_cost", "inet_up_cost"))
         reliability = min(1.0, max(0.05, float(found.get("reliability2") or found.get("reliability") or 0.5)))

@@ -1,6 +1,7 @@
 """A rental in a ledger: a hold of a batch of one, which outlives this process, settled with a receipt as its reply."""
 
 import json
+from collections.abc import Iterable
 from decimal import Decimal
 
 import attrs
@@ -15,7 +16,7 @@ def open_hold(book: ledger.Ledger, token: str) -> tuple[int, ledger.Hold] | None
     """Batch and hold of a rental that is open in *book*."""
     for batch in book.open_batches():
         for hold in batch.holds:
-            if hold.key == key_of(token):
+            if hold.key in {key_of(token), late_key_of(token)}:
                 return batch.id, hold
     return None
 
@@ -26,12 +27,36 @@ async def taken_up(book: ledger.Ledger, rental: Rental) -> Box | None:
     if opened is None:
         return None
     hold = await book.hold(opened[1].key, opened[1].usd, batch=True)
-    return Box(rental=rental, hold=hold, batch=opened[0], idle_at=rental.begun)
+    return Box(
+        rental=rental, hold=hold, batch=opened[0], idle_at=rental.begun, base_gb=rental.base_gb,
+        carried_gb=rental.carried_gb,
+    )  # fmt: skip
+
+
+def in_batch(book: ledger.Ledger, hold: ledger.Hold, token: str) -> int:
+    """Let *hold* outlive this process; the number of its batch."""
+    batch = book.open_batch([hold.key])
+    book.name_batch(batch, remote_id(token))
+    return batch
+
+
+def close_unwritten(book: ledger.Ledger, rentals: Iterable[Rental]) -> None:
+    """Close what is of none of *rentals*: nobody can say what it did cost, but the hold bounds it."""
+    written = {rental.token for rental in rentals}
+    for batch in book.open_batches():
+        named_so = (batch.remote_id or "").startswith(remote_id(""))
+        tokens = {
+            each.key.removeprefix(key_of("")).partition("/")[0]
+            for each in batch.holds
+            if each.key.startswith(key_of(""))
+        }
+        if (named_so or tokens) and not tokens & written:
+            book.close_batch(batch.id)
 
 
 def settle(book: ledger.Ledger, box: Box, usd: Decimal) -> None:
     """Book what *box* did cost."""
-    book.settle(box.hold, receipt(box.rental, usd), usd)
+    book.settle(box.hold, receipt(box.written(), usd), usd)
     book.close_batch(box.batch)
     box.batch = 0
 
@@ -45,6 +70,11 @@ def receipt(rental: Rental, usd: Decimal) -> Completion:
 def key_of(token: str) -> str:
     """Of the hold of a rental."""
     return f"rent/{token}"
+
+
+def late_key_of(token: str) -> str:
+    """Of what a machine costs that comes up after it was taken for none."""
+    return f"{key_of(token)}/late"
 
 
 def remote_id(token: str) -> str:

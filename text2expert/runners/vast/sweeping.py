@@ -5,7 +5,8 @@ that run's next start.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 import attrs
 
@@ -17,6 +18,10 @@ from text2expert.runners.vast.account import UNANSWERED, Account, Unclear
 from text2expert.runners.vast.box import Pace
 from text2expert.runners.vast.journal import Journal, Rental, now, token_of
 from text2expert.runners.vast.returning import destroy, still_there
+
+MARGIN: Final = 3600.0
+"""Seconds after the end of its lease for which a machine that was rented elsewhere is let be: its owner's clock and this
+one's may differ, and its own timer has long fired by then."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,8 +40,8 @@ class Found:
 
     @property
     def is_left_over(self) -> bool:
-        """Nobody is at work on it, and its lease has ended."""
-        return not self.at_work and self.lease_until < now()
+        """Nobody is at work on it, and its lease has ended, by whatever clock."""
+        return not self.at_work and _is_over(self.lease_until, here=self.here)
 
 
 async def sweep(account: Account, journal: Journal) -> list[Found]:
@@ -71,17 +76,31 @@ async def sweep(account: Account, journal: Journal) -> list[Found]:
 
 async def remove(
     account: Account, found: Found, *, journal: Journal | None = None, seconds: float = 120.0, poll: float = 3.0
-) -> bool:
-    """Destroy a machine that was found, unless somebody has gone to work on it since; False: it could not be, which was said."""
+) -> bool | None:
+    """Destroy a machine that was found, unless somebody has gone to work on it or renewed its lease since.
+
+    Returns:
+        None: it was let be. False: it could not be destroyed. Both were said.
+    """
     journal = journal or Journal()
     known = token_of(found.label)
     rental = next((each for each in journal.rentals() if known is not None and each.token == known[1]), None)
+    try:
+        leases = [known[2] for known in await _labels(account, found.machine)]
+    except (Unclear, RunnerError, ProviderError) as error:
+        say(f"machine {found.machine} is let be, because it cannot be seen whether its lease was renewed: {error}")
+        return False
+    if rental is not None:
+        leases.append(rental.lease_until)
+    if any(not _is_over(lease, here=rental is not None) for lease in leases):
+        say(f"the lease of machine {found.machine} was renewed: let be")
+        return None
     if rental is None:
         return await destroy(account, _stand_in(account, found), seconds=seconds, poll=poll)
     with journal.held(rental) as ours:
         if not ours:
             say(f"machine {found.machine} is at work again: let be")
-            return True
+            return None
         gone = await destroy(account, attrs.evolve(rental, machine=found.machine), seconds=seconds, poll=poll)
         if gone:
             await _book(journal, attrs.evolve(rental, machine=found.machine, ended=now()))
@@ -104,7 +123,11 @@ async def book_gone(account: Account, journal: Journal) -> None:
                 there = rental.ended is None and await still_there(account, rental)
             except UNANSWERED as error:
                 raise RunnerError(f"Vast.ai cannot be asked for machine {rental.machine}: {error}") from error
-            if not there:
+            if there:
+                continue
+            if rental.settled and rental.machine is None:  # it never was
+                journal.forget(rental)
+            else:
                 await _book(journal, rental)
 
 
@@ -139,7 +162,9 @@ async def tidy(account: Account, journal: Journal, *, but: Callable[[Rental], bo
     except (RunnerError, ProviderError) as error:
         say(f"leftovers were not looked for: {error}")
         return
-    own = {rental.token for rental in journal.rentals() if but(rental)}
+    rentals = journal.rentals()
+    own = {rental.token for rental in rentals if but(rental)}
+    _forget_old(account, journal, rentals, found, but=own)
     for each in found:
         known = token_of(each.label)
         if known is not None and known[1] in own:
@@ -149,9 +174,30 @@ async def tidy(account: Account, journal: Journal, *, but: Callable[[Rental], bo
             await remove(account, each, journal=journal, seconds=20.0)
         elif not each.at_work:
             minutes = (each.lease_until - now()) / 60
-            say(
-                f"machine {each.machine} of another run costs ${each.usd_per_hour:.2f} an hour; its lease ends in {minutes:.0f} min"
-            )
+            ends = f"ends in {minutes:.0f} min" if minutes >= 0 else f"has ended {-minutes:.0f} min ago"
+            say(f"machine {each.machine} of another run costs ${each.usd_per_hour:.2f} an hour; its lease {ends}")
+
+
+def _forget_old(
+    account: Account, journal: Journal, rentals: Iterable[Rental], found: Iterable[Found], *, but: set[str]
+) -> None:
+    """Forget what was perhaps rented, and was not there when its lease had ended."""
+    there = but | {known[1] for each in found if (known := token_of(each.label)) is not None}
+    for rental in rentals:
+        is_ours = rental.url == account.url and rental.token not in there
+        if is_ours and rental.settled and rental.machine is None and rental.lease_until + MARGIN < now():
+            journal.forget(rental)
+
+
+def _is_over(lease_until: float, *, here: bool) -> bool:
+    """Whether a lease has ended, *here* by the clock that it was made with."""
+    return lease_until + (0.0 if here else MARGIN) < now()
+
+
+async def _labels(account: Account, machine: int) -> list[tuple[str, str, float]]:
+    """What the label of *machine* says now; nothing where it is gone."""
+    shown = [each for each in await account.listed() if each["id"] == machine]
+    return [known for each in shown if (known := token_of(str(each["label"]))) is not None]
 
 
 def _is_held(journal: Journal, rental: Rental) -> bool:
