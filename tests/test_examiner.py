@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from text2expert import examiner
 from text2expert.errors import InputError, RecordError
-from text2expert.examiner import Examiner, NearestQuestion, grade, load_exam, refuses, share_taught, table
-from text2expert.records import ROW_TITLES, ExamQuestion, ExamScore, GoldRecord, Span, wording, write_jsonl
+from text2expert.examiner import Examiner, ExamScore, NearestQuestion, grade, load_exam, refuses, share_taught, table
+from text2expert.records import ROW_TITLES, ExamQuestion, GoldRecord, Span, wording, write_jsonl
 
-SAMPLE = Path(examiner.__file__).parent / "samples" / "exam.jsonl"
+SAMPLE = Path(examiner.__file__).parents[1] / "samples" / "exam.jsonl"
 
 
 def asked(answer, *aliases, question="How long does it last?", **fields):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         StarvedRunError,
         Text2ExpertError,
     )
-    from text2expert.examiner import Examiner
+    from text2expert.examiner import Examiner, ExamResult
     from text2expert.exchange import Completion, Request, Usage
     from text2expert.expert import Expert
     from text2expert.ledger import Ledger
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
         Chunk,
         Document,
         ExamQuestion,
-        ExamResult,
         GoldRecord,
         Job,
         Merged,
@@ -93,7 +92,10 @@ _HOMES = {
         "StarvedRunError",
         "Text2ExpertError",
     ),
-    "examiner": ("Examiner",),
+    "examiner": (
+        "ExamResult",
+        "Examiner",
+    ),
     "exchange": (
         "Completion",
         "Request",
@@ -122,7 +124,6 @@ _HOMES = {
         "Chunk",
         "Document",
         "ExamQuestion",
-        "ExamResult",
         "GoldRecord",
         "Job",
         "Merged",

@@ -26,7 +26,6 @@ from text2expert.records import (
     Chunk,
     Document,
     ExamQuestion,
-    ExamResult,
     QAPair,
     Status,
     Verdict,
@@ -65,6 +64,7 @@ from text2expert.trainer import CLOUD_BASE, Trainer
 
 if TYPE_CHECKING:
     from text2expert.chunker import Chunker
+    from text2expert.examiner import ExamResult
     from text2expert.golden import Dataset, Gold
 
 Source = str | Path | Document | Sequence[str | Path | Document]
@@ -460,7 +460,7 @@ class Pipeline:
 
     # -- from golden dataset to expert -------------------------------------------------------------------------------
 
-    async def _train_and_examine(self, made: Made, folder: RunFolder) -> ExamResult:
+    async def _train_and_examine(self, made: Made, folder: RunFolder) -> "ExamResult":
         from text2expert import examiner
 
         texts = self._texts(made, folder)

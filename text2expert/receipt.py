@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -18,7 +18,6 @@ from text2expert.records import (
     Chunk,
     Document,
     ExamQuestion,
-    ExamResult,
     ExamRowName,
     GoldRecord,
     read_jsonl,
@@ -38,6 +37,9 @@ from text2expert.run import (
 )
 from text2expert.teaching import Taught
 from text2expert.trainer import CLOUD_BASE
+
+if TYPE_CHECKING:
+    from text2expert.examiner import ExamResult
 
 HEADLINE_ROWS: tuple[ExamRowName, ...] = ("held_out", "hand_written", "taught")
 """The row of the exam that the closing line quotes: the first of these that has questions."""
@@ -171,7 +173,7 @@ def _plain(value: Any) -> Any:
 
 
 def receipt(
-    steps: Steps, made: Made, result: ExamResult | None, folder: RunFolder, *, version: str, seconds: float
+    steps: Steps, made: Made, result: "ExamResult | None", folder: RunFolder, *, version: str, seconds: float
 ) -> dict[str, Any]:
     """The receipt as JSON values, of this *version* of the package; *result* is None where nothing was trained."""
     taught = made.dataset is None
@@ -221,7 +223,7 @@ def _name(step: Any) -> str | None:
     return None if step is None else getattr(step, "name", type(step).__qualname__)
 
 
-def _closing(steps: Steps, made: Made, result: ExamResult | None, folder: RunFolder, seconds: float) -> str:
+def _closing(steps: Steps, made: Made, result: "ExamResult | None", folder: RunFolder, seconds: float) -> str:
     """What came of the run, and what to do next."""
     items = len({record.item or record.instruction for record in made.records})
     of = "" if made.share_taught is None else f"{100 * made.share_taught:.0f} % of the text is taught, in "

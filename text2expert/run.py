@@ -17,9 +17,10 @@ import attrs
 
 from text2expert import files
 from text2expert.errors import RunFolderError
-from text2expert.records import ExamResult, from_dict, read_json_lines
+from text2expert.records import from_dict, read_json_lines
 
 if TYPE_CHECKING:
+    from text2expert.examiner import ExamResult
     from text2expert.expert import Expert
 
 CHUNKS = "chunks.jsonl"
@@ -193,10 +194,12 @@ class Run:
         return Expert.load(self.folder)
 
     @functools.cached_property
-    def exam(self) -> ExamResult | None:
+    def exam(self) -> "ExamResult | None":
         """The exam's table, None where nothing was trained."""
         if not self.receipt["trained"]:
             return None
+        from text2expert.examiner import ExamResult
+
         return from_dict(_read_json(self.folder / EXAM_RESULT), ExamResult)
 
     @property
