@@ -278,8 +278,13 @@ class Answer:
     confidence: float
     seconds: float
     sources: tuple[str, ...] = ()
+    """Ids of the chunks that support it, found after the fact; or, of a reader, of those that it was shown."""
     reasoning: str = ""
     """What it wrote before or after its answer, where it was trained to reason."""
+    supported: bool | None = None
+    """Whether `sources` hold all of its numbers; None where there is no text to look it up in."""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -312,14 +317,28 @@ class Merged:
         return f"{self.path}: {self.agreed} of {self.asked} answers are those of the adapter"
 
 
-ExamRowName = Literal["taught", "held_out", "new_template", "never_asked", "hand_written"]
+ExamRowName = Literal[
+    "taught",
+    "held_out",
+    "new_template",
+    "written_apart",
+    "across",
+    "never_asked",
+    "unanswerable",
+    "hand_written",
+    "general",
+]
 """Where an exam question comes from, from the easiest to the most honest:
 
 ``taught``        in the training set, word for word
 ``held_out``      a wording kept out of training, of an item whose other wordings are in it
 ``new_template``  a wording whose template was kept out of training for every item
+``written_apart`` written by a model that did not see the training set, over passages that are taught
+``across``        needs passages of different sections
 ``never_asked``   a fact kept out of training whole
+``unanswerable``  the document does not say; right is to say so
 ``hand_written``  the user's own exam
+``general``       general knowledge that has nothing to do with the document: whether it is forgotten
 """
 
 
@@ -327,8 +346,12 @@ ROW_TITLES: dict[ExamRowName, str] = {
     "taught": "taught wordings",
     "held_out": "held-out wordings",
     "new_template": "wordings unlike any template",
+    "written_apart": "questions written apart",
+    "across": "across sections",
     "never_asked": "facts never asked",
+    "unanswerable": "not in the document",
     "hand_written": "hand-written exam",
+    "general": "general knowledge",
 }
 """How the exam's rows are called on screen, in their order."""
 
@@ -350,6 +373,7 @@ class ExamQuestion:
     item: str = ""
     fact: str = ""
     kind: str = ""
+    difficulty: str = ""
 
 
 def _make_converter() -> cattrs.Converter:

@@ -1,10 +1,153 @@
-"""What came of an exam."""
+"""What came of an exam: every answer, and what is counted and concluded from them."""
 
 import html
+from typing import Literal
 
 import attrs
 
 from text2expert.records import ROW_TITLES, ExamRowName, wilson
+
+Grade = Literal["right", "wrong", "refused"]
+"""Of one answer. ``refused``: it says that it does not know, where there is an answer to know."""
+
+
+@attrs.frozen(kw_only=True)
+class GivenAnswer:
+    """What one contestant answered to one question; a line of ``exam_answers.jsonl``."""
+
+    question: str
+    """The question's id."""
+    contestant: str
+    text: str
+    grade: Grade
+    """Without a judge."""
+    judged: Grade | None = None
+    """By the LLM judge, where one was asked."""
+    confidence: float | None = None
+    """Geometric mean of the probabilities of its tokens, 0 to 1; None where the contestant tells none."""
+    seconds: float | None = None
+    """That the answer took when asked alone (batch of one); None where it was not measured so."""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    passages: tuple[str, ...] = ()
+    """Ids of the chunks that the contestant was shown."""
+
+
+@attrs.frozen(kw_only=True)
+class Comparison:
+    """Two contestants on the same questions (paired): who was right where the other was not.
+
+    ``p`` is the exact two-sided McNemar test; ``difference`` is *one* minus *other* (-1 to 1), with a 95 % bootstrap
+    interval over facts.
+    """
+
+    row: str
+    """A row of the exam, or ``all`` (rows that ask for what the document says)."""
+    one: str
+    other: str
+    n: int
+    only_one: int
+    only_other: int
+    p: float
+    difference: float
+    interval: tuple[float, float]
+
+
+@attrs.frozen(kw_only=True)
+class Group:
+    """How many of a group's ``n`` questions a contestant answered right."""
+
+    by: Literal["section", "difficulty", "hops", "unknown_to_base"]
+    name: str
+    contestant: str
+    right: int
+    n: int
+
+
+@attrs.frozen(kw_only=True)
+class Refusals:
+    """Of a contestant: refused where the document does not answer (right), and where it does (wrong)."""
+
+    contestant: str
+    right: int
+    unanswerable: int
+    wrong: int
+    answerable: int
+
+
+@attrs.frozen(kw_only=True)
+class ContestantCost:
+    """What a contestant's answers take. A value that was not measured is None, and ``assumed`` says what was assumed."""
+
+    contestant: str
+    seconds_p50: float | None = None
+    seconds_p95: float | None = None
+    tokens_in: float | None = None
+    """Mean per question."""
+    tokens_out: float | None = None
+    usd_per_1000: float | None = None
+    """Dollars per 1,000 questions, at the price of the GPU's time or of the API."""
+    measured: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Economics:
+    """Money and time of the contestants, and when the expert has paid for itself."""
+
+    costs: tuple[ContestantCost, ...] = ()
+    making_usd: float | None = None
+    """What the expert cost to make: teaching, judging, training."""
+    against: str | None = None
+    """The contestant that the expert is compared with: the best one that reads passages."""
+    break_even: float | None = None
+    """Questions after which the expert has cost less than `against`; None: never, or unknown (``notes`` say which)."""
+    notes: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Recommendation:
+    """The verdict on the expert, in words."""
+
+    use: Literal["expert", "rag", "both", "neither"]
+    """``neither``: do not fine-tune, and RAG is not good enough either."""
+    headline: str
+    """One sentence."""
+    because: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
+    """What to do next."""
+    failed: tuple[str, ...] = ()
+    """Ids of the chunks of which the expert still fails questions, those most failed first."""
+
+
+@attrs.frozen(kw_only=True)
+class Probe:
+    """A test of the judge with answers whose grade is known: how many of those asked it graded so."""
+
+    name: Literal["gold", "hedge", "other_answer", "one_digit"]
+    passed: int
+    asked: int
+
+
+@attrs.frozen(kw_only=True)
+class Dropped:
+    """Questions left out of the exam because training had them too."""
+
+    reason: Literal["same_text", "jaccard", "eight_grams"]
+    n: int
+
+
+@attrs.frozen(kw_only=True)
+class JudgeReport:
+    """How far the LLM judge can be trusted, and how it differs from the mechanical grade."""
+
+    model: str
+    judged: int
+    agree: int
+    judge_right_only: int
+    judge_wrong_only: int
+    probes: tuple[Probe, ...] = ()
+    usd: float = 0.0
 
 
 @attrs.frozen(kw_only=True)
@@ -38,6 +181,13 @@ class ExamResult:
     """None where the text is not there to measure it by."""
     notes: tuple[str, ...] = ()
     """What a reader must know to judge the numbers."""
+    dropped: tuple[Dropped, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    groups: tuple[Group, ...] = ()
+    refusals: tuple[Refusals, ...] = ()
+    economics: Economics | None = None
+    judge: JudgeReport | None = None
+    recommendation: Recommendation | None = None
 
     def score(self, row: ExamRowName, contestant: str) -> ExamScore | None:
         """A cell of the table; None where the exam has no such question."""
