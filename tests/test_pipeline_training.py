@@ -294,9 +294,8 @@ class OnlyTraining:
             if stage.name == "train":
                 await Local().run(attrs.evolve(job, stages=(stage,)))
             else:
-                prompts = [
-                    json.loads(line) for line in (folder / "stages/prompts.jsonl").read_text("utf-8").splitlines()
-                ]
+                asked = folder / "stages" / stage.name / "prompts.jsonl"
+                prompts = [json.loads(line) for line in asked.read_text("utf-8").splitlines()]
                 answers = [
                     {"id": prompt["id"], "text": "80 °C", "confidence": 1.0, "seconds": 0.0} for prompt in prompts
                 ]

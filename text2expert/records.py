@@ -376,6 +376,17 @@ class ExamQuestion:
     difficulty: str = ""
 
 
+@attrs.frozen(kw_only=True)
+class ExamPrompt:
+    """What the base, or the expert, is asked where a training runs: a question as it stands there, and who answers it."""
+
+    id: str
+    question: str
+    to: Literal["base", "expert"]
+    contestant: str = ""
+    """Whose answer it becomes; some of each one's are timed alone."""
+
+
 def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter()
     converter.register_unstructure_hook(
