@@ -227,7 +227,7 @@ def _given(ctx: click.Context, sections: tuple[str, ...]) -> list[str]:
 
 def _before(pipeline: Any, source: list[str | Path], out: Path | None, *, ask: bool, trains: bool) -> None:
     """What a run is told before it writes anything: that a GPU or a key is missing, or that somebody does not want it after all."""
-    from text2expert.run import PAIRS  # noqa: PLC0415 - each command loads what it needs
+    from text2expert.runfolder import PAIRS  # noqa: PLC0415 - each command loads what it needs
 
     if trains:
         pipeline.trainer.check()

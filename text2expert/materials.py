@@ -11,7 +11,7 @@ from text2expert import documents, files
 from text2expert._progress import say
 from text2expert.receipt import Made
 from text2expert.records import Document, ExamQuestion, GoldRecord, digest, to_line, write_jsonl
-from text2expert.run import CHUNKS, EXAM, GOLD, PAIRS, REJECTED, REWRITES, SOURCE, VERDICTS, RunFolder
+from text2expert.runfolder import CHUNKS, EXAM, GOLD, PAIRS, REJECTED, REWRITES, SOURCE, VERDICTS, RunFolder
 
 if TYPE_CHECKING:
     from text2expert.golden import Dataset, Gold

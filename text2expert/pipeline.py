@@ -35,7 +35,8 @@ from text2expert.records import (
     to_line,
     write_jsonl,
 )
-from text2expert.run import (
+from text2expert.run import Run
+from text2expert.runfolder import (
     CHUNKS,
     EXAM,
     EXAM_RESULT,
@@ -45,7 +46,6 @@ from text2expert.run import (
     REWRITES,
     SOURCE,
     VERDICTS,
-    Run,
     RunFolder,
 )
 from text2expert.runners.named import at_hand

@@ -23,7 +23,7 @@ from text2expert.records import (
     read_jsonl,
     to_dict,
 )
-from text2expert.run import (
+from text2expert.runfolder import (
     CHUNKS,
     EXAM,
     EXAM_RESULT,
