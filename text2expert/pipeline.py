@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import text2expert
-from text2expert import _arguments, _sync, documents, files
+from text2expert import _arguments, _sync, documents, examination, files
 from text2expert._progress import bar, say
 from text2expert.errors import InputError, NothingTaughtError
-from text2expert.materials import adopt, by_hand, dataset_name, exam_of, keep_sources, texts_of, write_gold
+from text2expert.materials import adopt, by_hand, dataset_name, fitting, keep_sources, texts_of, write_gold
 from text2expert.plan import Plan, Preview
 from text2expert.receipt import Made, receipt, settings, teaching
 from text2expert.records import (
@@ -38,8 +38,6 @@ from text2expert.records import (
 from text2expert.run import Run
 from text2expert.runfolder import (
     CHUNKS,
-    EXAM,
-    EXAM_RESULT,
     GOLD,
     PAIRS,
     RECEIPT,
@@ -64,7 +62,7 @@ from text2expert.trainer import CLOUD_BASE, Trainer
 
 if TYPE_CHECKING:
     from text2expert.chunker import Chunker
-    from text2expert.examiner import ExamResult
+    from text2expert.examiner import Exam, Examiner, ExamResult
     from text2expert.golden import Dataset, Gold
 
 Source = str | Path | Document | Sequence[str | Path | Document]
@@ -98,6 +96,12 @@ def _default_verifier() -> SupportsVerify:
     return EvidenceVerifier()
 
 
+def _default_examiner() -> "Examiner":
+    from text2expert.examiner import Examiner
+
+    return Examiner()
+
+
 @attrs.frozen(kw_only=True)
 class Pipeline:
     """From texts to an expert: chunk, teach, verify, gather, train, examine.
@@ -109,6 +113,7 @@ class Pipeline:
         teacher: Anything with `SupportsTeach.ateach`.
         verifier: Anything with `SupportsVerify.averify`; None takes every pair as it comes, marked unverified.
         trainer: Trains the expert; its base model decides what comes out. The default one has the pipeline's seed.
+        examiner: Makes the exam, and grades it.
         questions_per_chunk: Asked of the teacher for each chunk; None leaves it to the teacher's own setting.
         budget: US dollars that all steps together may ever spend in one run folder; None for no limit but theirs.
         include_unverified: Train also on pairs that the verifier did not judge, marked as unverified.
@@ -120,6 +125,7 @@ class Pipeline:
     teacher: SupportsTeach = attrs.field(factory=_default_teacher)
     verifier: SupportsVerify | None = attrs.field(factory=_default_verifier)
     trainer: Trainer = attrs.field(default=attrs.Factory(lambda self: Trainer(seed=self.seed), takes_self=True))
+    examiner: "Examiner" = attrs.field(factory=_default_examiner)
     questions_per_chunk: int | None = attrs.field(default=None)
     budget: Decimal | float | None = attrs.field(default=None, validator=_arguments.dollars)
     include_unverified: bool = attrs.field(default=False)
@@ -128,8 +134,15 @@ class Pipeline:
     @teacher.validator
     @verifier.validator
     @trainer.validator
+    @examiner.validator
     def _can(self, attribute: "attrs.Attribute[Any]", value: object) -> None:
-        method = {"chunker": "stream", "teacher": "ateach", "verifier": "averify", "trainer": "atrain"}[attribute.name]
+        method = {
+            "chunker": "stream",
+            "teacher": "ateach",
+            "verifier": "averify",
+            "trainer": "atrain",
+            "examiner": "amake",
+        }[attribute.name]
         optional = attribute.name == "verifier" and value is None
         if not optional and (isinstance(value, type) or not callable(getattr(value, method, None))):
             msg = f"{attribute.name} must be an object with a method {method!r}, got {value!r:.80}"
@@ -302,7 +315,9 @@ class Pipeline:
                 made = await self._teach_and_gather(inputs, folder, own_questions)
             else:
                 made = await adopt(dataset, gold, folder, own_questions)
-            result = await self._train_and_examine(made, folder) if fine_tune else None
+            frozen = await self._make_exam(made, folder)
+            made = attrs.evolve(made, exam=list(frozen.questions))
+            result = await self._train_and_examine(made, frozen, folder) if fine_tune else None
             seconds = time.monotonic() - started
             said = receipt(self, made, result, folder, version=text2expert.__version__, seconds=seconds)
             files.write_json(folder / RECEIPT, said)
@@ -380,13 +395,13 @@ class Pipeline:
         records = golden.load(folder / GOLD)
         # What was added to the training set by hand is no unseen question any more.
         fair = reseat(gold.exam, records) if folder.edited(GOLD) else gold.exam
-        exam, left_out = exam_of(fair, own_questions, {document.id for document in inputs})
-        write_jsonl(folder / EXAM, exam)
+        own, left_out = fitting(own_questions, {document.id for document in inputs})
         sources = tuple(folder / SOURCE / f"{document.id}.txt" for document in inputs)
         return Made(
             documents=tuple(inputs),
             records=records,
-            exam=exam,
+            exam=list(fair),
+            own=own,
             counts={**to_dict(gold.counts), **by_hand(gold, records)},
             share_taught=examiner.share_taught(texts_of(sources), records),
             sources=sources,
@@ -460,22 +475,36 @@ class Pipeline:
 
     # -- from golden dataset to expert -------------------------------------------------------------------------------
 
-    async def _train_and_examine(self, made: Made, folder: RunFolder) -> "ExamResult":
-        from text2expert import examiner
+    async def _make_exam(self, made: Made, folder: RunFolder) -> "Exam":
+        """The exam, written before anything is trained."""
+        exam = await self.examiner.amake(
+            made.exam,
+            made.records,
+            own=made.own,
+            # What is asked in vain can only be known where the text is there.
+            texts=() if made.share_taught is None else texts_of(made.sources).values(),
+            embedded=self.trainer.embedded,
+            seed=self.seed,
+        )
+        examination.keep(exam, folder)
+        return exam
 
+    async def _train_and_examine(self, made: Made, exam: "Exam", folder: RunFolder) -> "ExamResult":
         texts = self._texts(made, folder)
         if isinstance(self.trainer, Trainer):
             self.trainer.check_fed(folder / GOLD, texts=texts, coverage=made.share_taught)
-        await self.trainer.atrain(folder / GOLD, folder=folder.path, texts=texts, exam=made.exam)
-        answers = {
-            "base": examiner.load_answers(folder / "stages" / "before" / "answers.jsonl"),
-            "lookup": examiner.NearestQuestion(made.records).answers(made.exam),
-            "expert": examiner.load_answers(folder / "stages" / "after" / "answers.jsonl"),
-        }
-        notes = [*made.notes, *([examiner.TOY_NOTE] if self.trainer.embedded else [])]
-        result = examiner.Examiner().result(made.exam, answers, share_taught=made.share_taught, notes=notes)
-        files.write_json(folder / EXAM_RESULT, to_dict(result))
-        return result
+        sitting = examination.Sitting.of(self.examiner, exam, folder, embedded=self.trainer.embedded)
+        # A trainer of somebody's own asks the bare questions.
+        prompts = {"prompts": sitting.prompts} if isinstance(self.trainer, Trainer) else {}
+        await self.trainer.atrain(folder / GOLD, folder=folder.path, texts=texts, exam=exam.questions, **prompts)
+        return await examination.conclude(
+            self.examiner, sitting, folder, made.records, share_taught=made.share_taught, notes=self._notes(made)
+        )
+
+    def _notes(self, made: Made) -> list[str]:
+        from text2expert import examiner
+
+        return [*made.notes, *([examiner.TOY_NOTE] if self.trainer.embedded else [])]
 
     def _texts(self, made: Made, folder: RunFolder) -> tuple[Path, ...]:
         """What the trainer is given of the text: the whole of it for the toy, passages and rewrites for other bases."""

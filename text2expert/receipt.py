@@ -60,11 +60,14 @@ class Made:
     documents: tuple[Document, ...]
     records: list[GoldRecord]
     exam: list[ExamQuestion]
+    """Split from the dataset; once the exam is made, all of it."""
     counts: dict[str, Any]
     share_taught: float | None
     sources: tuple[Path, ...]
     dataset: dict[str, Any] | None = None
     """Path and digest of a golden dataset that was given instead of a text."""
+    own: tuple[ExamQuestion, ...] = ()
+    """The user's exam."""
     notes: tuple[str, ...] = ()
     teaching: dict[str, Any] = attrs.field(factory=dict)
     """How far paid teaching and judging got, what it was planned to cost, and how good the verifier is."""

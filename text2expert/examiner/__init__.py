@@ -1,31 +1,58 @@
-"""The exam: who is asked what, what counts as right, and one table that says who knew it."""
+"""The exam: who is asked what, what counts as right, and one table that says who knew it.
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+before training   questions ──▶ kept apart from training, frozen ──▶ prompts for base and expert
+after it          answers ──▶ grades ──▶ statistics, money ──▶ a recommendation
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
+from text2expert import _arguments
 from text2expert.errors import InputError
-from text2expert.examiner.contestants import NearestQuestion
+from text2expert.examiner import concluding, making
+from text2expert.examiner.asking import ask_all
+from text2expert.examiner.concluding import graded, regraded
+from text2expert.examiner.contestants import (
+    Contestant,
+    K,
+    ModelContestant,
+    NearestQuestion,
+    PassageReader,
+    Retriever,
+)
 from text2expert.examiner.grading import grade, refuses
+from text2expert.examiner.making import Asked, Exam, sort
 from text2expert.examiner.questions import join_exam, load_answers, load_exam
-from text2expert.examiner.results import ExamResult, ExamScore
+from text2expert.examiner.results import Dropped, ExamResult, ExamScore, GivenAnswer
 from text2expert.examiner.tables import table
 from text2expert.examiner.taught import share_taught
-from text2expert.records import ROW_TITLES, ExamQuestion, digest, to_line
+from text2expert.records import Answer, Chunk, ExamQuestion, GoldRecord
 
 __all__ = [
     "TOY_NOTE",
+    "Asked",
+    "Contestant",
+    "Dropped",
+    "Exam",
     "ExamResult",
     "ExamScore",
     "Examiner",
+    "GivenAnswer",
+    "ModelContestant",
     "NearestQuestion",
+    "PassageReader",
+    "Retriever",
     "grade",
+    "graded",
     "join_exam",
     "load_answers",
     "load_exam",
     "refuses",
+    "regraded",
     "share_taught",
+    "sort",
     "table",
 ]
 
@@ -35,15 +62,128 @@ TOY_NOTE = (
 )
 
 
+def _named(_: object, attribute: "attrs.Attribute[Any]", value: Mapping[str, Any]) -> None:
+    if not isinstance(value, Mapping):
+        msg = f"{attribute.name} must map names to contestants, as in {{'my model': ModelContestant('openai/...')}}; got {value!r:.80}"
+        raise InputError(msg)
+    for name, contestant in value.items():
+        if not isinstance(name, str) or not name.strip() or name in concluding.COLUMNS:
+            taken = ", ".join(map(repr, concluding.COLUMNS))
+            msg = f"{attribute.name}: {name!r} cannot be a contestant's name: give a text that is none of {taken}"
+            raise InputError(msg)
+        if isinstance(contestant, str) or not (callable(contestant) or callable(getattr(contestant, "aanswer", None))):
+            msg = f"{attribute.name}[{name!r}] must have a method 'aanswer', got {contestant!r:.80}"
+            if isinstance(contestant, str):
+                msg += f": did you mean ModelContestant({contestant!r})?"
+            raise InputError(msg)
+
+
 @attrs.frozen(kw_only=True)
 class Examiner:
-    """Grades what every contestant answered to the same questions, and counts; `Trainer.job` has them asked."""
+    """Makes the exam before training, and grades, counts and concludes after it.
+
+    Args:
+        k: Passages that a reader is shown.
+        contestants: More of them, by the names of their columns: objects with the one method of `Contestant`, or functions
+            that make one from the `Retriever` over the run's passages.
+        general: Whether general questions are asked before and after training, to see what is forgotten.
+
+    Raises:
+        InputError: An argument cannot be used.
+    """
+
+    k: int = attrs.field(default=K, validator=_arguments.whole(1))
+    contestants: Mapping[str, Contestant | Callable[[Retriever], Contestant]] = attrs.field(
+        factory=dict, validator=_named, hash=False
+    )
+    general: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
+
+    # -- before training -------------------------------------------------------------------------------------------------
+
+    async def amake(
+        self,
+        split: Sequence[ExamQuestion],
+        records: Sequence[GoldRecord],
+        *,
+        own: Sequence[ExamQuestion] = (),
+        texts: Iterable[str] = (),
+        embedded: bool = False,
+        seed: int = 0,
+    ) -> Exam:
+        """The exam: questions split from the dataset and a user's own, and some that the text does not answer.
+
+        Args:
+            split: Questions kept out of the dataset.
+            records: The training set: what it has, the exam has not.
+            own: The user's.
+            texts: What the expert is to know; nothing is asked in vain where it is not there.
+            embedded: The base is the toy, which has no general knowledge to forget.
+            seed: Of every draw.
+        """
+        parts = [*split, *own]
+        asked = [question.question for question in parts]
+        vain = making.unanswerable(records, texts, seed=seed, asked=asked)
+        general = making.general() if self.general and not embedded else []
+        if embedded:
+            split = [question for question in split if question.row != "general"]
+        return making.freeze([split, own, vain, general], records)
+
+    def ask(self, exam: Exam, retriever: Retriever | None, *, embedded: bool) -> list[Asked]:
+        """What base and expert are asked where they are trained; see `text2expert.examiner.making.ask`."""
+        return making.ask(exam.questions, retriever, embedded=embedded)
+
+    def retriever(self, chunks: Sequence[Chunk]) -> Retriever | None:
+        """What finds passages for readers; None where there is none to find."""
+        return Retriever(chunks, self.k) if chunks else None
+
+    # -- after it --------------------------------------------------------------------------------------------------------
+
+    async def aanswer(
+        self, exam: Exam, records: Sequence[GoldRecord], retriever: Retriever | None
+    ) -> tuple[dict[str, dict[str, Answer]], list[str]]:
+        """What is answered here: by looking up, by reading without a model, and by `contestants`; and what failed."""
+        own = [question for question in exam.questions if question.row != "general"]
+        here: dict[str, Contestant] = {making.LOOKUP: NearestQuestion(records)}
+        if retriever is not None:
+            here[making.READER] = PassageReader(retriever)
+        answers, notes = await ask_all(here, own)
+        more, failed = await self.aanswer_own(exam.questions, retriever)
+        return {**answers, **more}, [*notes, *failed]
+
+    async def aanswer_own(
+        self, questions: Sequence[ExamQuestion], retriever: Retriever | None
+    ) -> tuple[dict[str, dict[str, Answer]], list[str]]:
+        """The answers of `contestants`, and what failed."""
+        given: dict[str, Contestant] = {}
+        for name, each in self.contestants.items():
+            if hasattr(each, "aanswer"):
+                given[name] = each
+            elif retriever is not None:
+                given[name] = each(retriever)
+        lost = [
+            f"{name} reads passages, and there are none: not asked." for name in self.contestants if name not in given
+        ]
+        answers, failed = await ask_all(given, questions)
+        return answers, [*lost, *failed]
+
+    async def aconclude(
+        self,
+        exam: Exam,
+        given: Sequence[GivenAnswer],
+        *,
+        chunks: Sequence[Chunk] = (),
+        share_taught: float | None = None,
+        notes: Iterable[str] = (),
+    ) -> tuple[list[GivenAnswer], ExamResult]:
+        """*given* as they were judged, and what comes of them; arguments as in `result`."""
+        return list(given), concluding.conclude(exam, given, chunks=chunks, share_taught=share_taught, notes=notes)
 
     def result(
         self,
         exam: Sequence[ExamQuestion],
-        answers: Mapping[str, Mapping[str, str]],
+        answers: Mapping[str, Mapping[str, str | Answer]],
         *,
+        chunks: Sequence[Chunk] = (),
         share_taught: float | None = None,
         notes: Iterable[str] = (),
     ) -> ExamResult:
@@ -51,39 +191,25 @@ class Examiner:
 
         Args:
             exam: The questions.
-            answers: Contestant -> question id -> answer, contestants in the order of their columns.
+            answers: Contestant -> question id -> answer, contestants in the order of their columns. One need not have
+                answered all, and is graded on those that it did.
+            chunks: The passages, for results by section.
             share_taught: Share of the text that was taught, 0 to 1, if known; see `share_taught`.
             notes: What a reader must know beside the numbers.
 
         Raises:
-            InputError: A contestant did not answer every question.
+            InputError: A contestant answered a question that is not in the exam.
         """
-        scores = []
-        for contestant, given in answers.items():
-            if missing := [question.id for question in exam if question.id not in given]:
-                msg = f"{contestant!r} did not answer {len(missing)} of {len(exam)} questions, {missing[0]!r} first: ask it all"
+        whole = Exam(questions=tuple(exam))
+        known = {question.id for question in exam}
+        said = {
+            name: {id_: Answer(text=each) if isinstance(each, str) else each for id_, each in given.items()}
+            for name, given in answers.items()
+        }
+        for name, given in said.items():
+            if strange := [id_ for id_ in given if id_ not in known]:
+                msg = f"{name!r} answered {strange[0]!r}, which is not in this exam of {len(known)} questions"
                 raise InputError(msg)
-            right = Counter(question.row for question in exam if grade(question, given[question.id]))
-            asked = Counter(question.row for question in exam)
-            scores += [
-                ExamScore(row=row, contestant=contestant, right=right[row], n=asked[row])
-                for row in ROW_TITLES
-                if asked[row]
-            ]
-        return ExamResult(
-            exam_sha256=digest(*map(to_line, exam)),
-            contestants=tuple(answers),
-            scores=tuple(scores),
-            share_taught=share_taught,
-            notes=(*notes, *_clusters(exam)),
+        return concluding.conclude(
+            whole, concluding.graded(whole, said), chunks=chunks, share_taught=share_taught, notes=notes
         )
-
-
-def _clusters(exam: Iterable[ExamQuestion]) -> list[str]:
-    """Several questions about one fact are not independent, so an interval over them is too narrow: that must be said."""
-    facts = Counter(question.fact for question in exam if question.row == "never_asked")
-    if facts.total() == len(facts):
-        return []
-    return [
-        f"The {facts.total()} questions on facts never asked are about {len(facts)} facts: read their interval as too narrow."
-    ]

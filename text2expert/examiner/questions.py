@@ -8,7 +8,7 @@ import attrs
 
 from text2expert import files
 from text2expert.errors import InputError, RecordError
-from text2expert.records import ExamQuestion, from_dict, read_json_lines, wording
+from text2expert.records import Answer, ExamQuestion, ExamRowName, from_dict, read_json_lines, wording
 
 
 def load_exam(path: Path | str, *, documents: Collection[str] | None = None) -> list[ExamQuestion]:
@@ -85,11 +85,14 @@ def _check(question: ExamQuestion, line: Mapping[str, Any], lines: Mapping[str, 
         raise InputError(msg)
 
 
-def join_exam(split: Sequence[ExamQuestion], own: Sequence[ExamQuestion]) -> list[ExamQuestion]:
+def join_exam(
+    split: Sequence[ExamQuestion], own: Sequence[ExamQuestion], *, rows: Mapping[str, ExamRowName] | None = None
+) -> list[ExamQuestion]:
     """The exam of *split* and of a user's *own* questions, in this order.
 
-    Own questions count as ``hand_written``, whatever row a run gave them. One that *split* asks in the same words is left
-    out, and one whose id is taken gets a number behind it: own questions may come from the ``exam.jsonl`` of a run.
+    Own questions count as ``hand_written``, whatever row a run gave them, unless *rows* says otherwise (by id). One that
+    *split* asks in the same words is left out, and one whose id is taken gets a number behind it: own questions may come
+    from the ``exam.jsonl`` of a run.
     """
     asked = {wording(question.question) for question in split}
     taken = {question.id for question in split}
@@ -102,12 +105,21 @@ def join_exam(split: Sequence[ExamQuestion], own: Sequence[ExamQuestion]) -> lis
             number += 1
             fresh = f"{question.id}-{number}"
         taken.add(fresh)
-        exam.append(attrs.evolve(question, id=fresh, row="hand_written"))
+        exam.append(attrs.evolve(question, id=fresh, row=(rows or {}).get(question.id, "hand_written")))
     return exam
 
 
-def load_answers(path: Path | str) -> dict[str, str]:
-    """Read ``answers.jsonl`` as a recipe wrote it: question id -> answer.
+@attrs.frozen
+class _Line:
+    """What every line of answers has."""
+
+    id: str
+
+
+def load_answers(path: Path | str) -> dict[str, Answer]:
+    """Read ``answers.jsonl`` as a recipe wrote it: id -> answer.
+
+    ``seconds`` is what the answer took alone, None where it was not timed so: in a batch nobody waits for one answer.
 
     Raises:
         RecordError: A line is damaged.
@@ -115,8 +127,11 @@ def load_answers(path: Path | str) -> dict[str, str]:
     """
     answers = {}
     for number, line in read_json_lines(path):
-        if not isinstance(line.get("id"), str) or not isinstance(line.get("text"), str):
-            msg = f"{path}, line {number}: an answer needs 'id' and 'text'; delete the file and run again"
-            raise RecordError(msg)
-        answers[line["id"]] = line["text"]
+        try:
+            answer = from_dict({**line, "seconds": line.get("seconds_alone")}, Answer)
+            id_ = from_dict(line, _Line).id
+        except InputError as error:
+            msg = f"{path}, line {number}: an answer needs 'id' and 'text' ({error}); delete the file and run again"
+            raise RecordError(msg) from error
+        answers[id_] = answer
     return answers
