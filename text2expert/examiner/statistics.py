@@ -11,7 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from text2expert.errors import InputError
-from text2expert.examiner.results import Comparison, ExamScore, GivenAnswer, Grade, Group, Refusals
+from text2expert.examiner.results import (
+    EXPERT,
+    EXPERT_RAG,
+    ORACLE,
+    RAG,
+    READER,
+    Comparison,
+    ExamScore,
+    GivenAnswer,
+    Grade,
+    Group,
+    Refusals,
+)
 from text2expert.records import ROW_TITLES, Chunk, ExamQuestion, ExamRowName, Span, digest
 
 ALL: Literal["all"] = "all"
@@ -83,6 +95,29 @@ def scores(exam: Sequence[ExamQuestion], answers: Iterable[GivenAnswer]) -> tupl
             if asked[row]
         ]
     return tuple(found)
+
+
+def unseen_share(exam: Iterable[ExamQuestion], mine: Mapping[str, Grade]) -> tuple[int, int]:
+    """How many of the questions that `is_unseen` one contestant got right, and how many it answered."""
+    asked = [mine[question.id] for question in exam if is_unseen(question) and question.id in mine]
+    return asked.count("right"), len(asked)
+
+
+def best_reader(exam: Sequence[ExamQuestion], answers: Sequence[GivenAnswer]) -> str | None:
+    """The contestant to measure the expert by: of those that search for passages, that with most of the unseen right.
+
+    Neither the expert with passages nor the base with the right one counts: the one needs the expert, and nobody has the
+    other. Of equals, the first.
+    """
+    shown = {answer.contestant for answer in answers if answer.passages} | {RAG, READER}
+    readers = {
+        name: right / n
+        for name, mine in grades(exam, answers).items()
+        if name in shown - {EXPERT, EXPERT_RAG, ORACLE}
+        for right, n in [unseen_share(exam, mine)]
+        if n
+    }
+    return max(readers, key=lambda name: readers[name], default=None)
 
 
 def mcnemar(only_one: int, only_other: int) -> float:
