@@ -5,11 +5,14 @@ What a model put in other words may count as wrong; nothing wrong counts as righ
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from text2expert.evidence.quantities import Quantity, Unit, quantities, same_quantity, unit_of
 from text2expert.evidence.statements import tokens
 from text2expert.records import ExamQuestion, wording
+
+Grade = Literal["right", "wrong", "refused"]
+"""Of one answer. ``refused``: it says that it does not know, where there is an answer to know."""
 
 LONGEST_ANSWER = 40
 """Words. A longer answer that contains the right one may contain the others too: only a literal match counts."""
@@ -49,6 +52,13 @@ _REFERENCES = frozenset(
 def refuses(answer: str) -> bool:
     """Whether *answer* says that it does not know, or that the text does not say."""
     return bool(_REFUSAL.search(answer))
+
+
+def graded(question: ExamQuestion, answer: str) -> Grade:
+    """The grade of *answer* without a judge; by `grade` and `refuses`."""
+    if grade(question, answer):
+        return "right"
+    return "refused" if question.answer is not None and refuses(answer) else "wrong"
 
 
 def grade(question: ExamQuestion, answer: str) -> bool:

@@ -5,14 +5,12 @@ from typing import Literal
 
 import attrs
 
+from text2expert.examiner.grading import Grade as Grade  # noqa: PLC0414 - whoever reads results gets it here
 from text2expert.records import ROW_TITLES, ExamRowName, wilson
 
 BASE, EXPERT, RAG, ORACLE, EXPERT_RAG = "base", "expert", "base + RAG", "base + right passage", "expert + RAG"
 LOOKUP, READER = "lookup", "RAG, no model"
 """Names of the contestants that every exam may have; other names are a user's own."""
-
-Grade = Literal["right", "wrong", "refused"]
-"""Of one answer. ``refused``: it says that it does not know, where there is an answer to know."""
 
 
 @attrs.frozen(kw_only=True)
