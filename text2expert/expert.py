@@ -358,7 +358,7 @@ def _compare(path: str, asked: Sequence[str], adapter: Sequence[Answer], merged:
             + "\n    ".join(map(str, differing[:SHOWN]))
             + more
         )
-    moved = [abs(mine.confidence - its.confidence) for mine, its in zip(adapter, merged, strict=True)]
+    moved = [abs((mine.confidence or 0.0) - (its.confidence or 0.0)) for mine, its in zip(adapter, merged, strict=True)]
     shift = round(sum(moved) / len(moved), 4)
     if shift > MAY_SHIFT:
         raise RunnerError(

@@ -7,6 +7,7 @@ order mark, newlines ``"\n"`` (what ``open(path, encoding=document.encoding).rea
 import codecs
 import functools
 import hashlib
+import html
 import json
 import math
 import re
@@ -272,11 +273,13 @@ class Adapter:
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """What an expert says. ``confidence`` is the geometric mean of its tokens' probabilities, 0 to 1."""
+    """What an expert says, or another contestant of the exam."""
 
     text: str
-    confidence: float
-    seconds: float
+    confidence: float | None = None
+    """Geometric mean of the probabilities of its tokens, 0 to 1; None where none is told. An expert always tells it."""
+    seconds: float | None = None
+    """That it took; None where that was not measured. An expert always tells it."""
     sources: tuple[str, ...] = ()
     """Ids of the chunks that support it, found after the fact; or, of a reader, of those that it was shown."""
     reasoning: str = ""
@@ -285,9 +288,26 @@ class Answer:
     """Whether `sources` hold all of its numbers; None where there is no text to look it up in."""
     tokens_in: int | None = None
     tokens_out: int | None = None
+    withheld: str = ""
+    """What it would have said, where its confidence was below the least that was asked for and `text` is a refusal."""
 
     def __str__(self) -> str:
         return self.text
+
+    def _repr_html_(self) -> str:
+        """The answer in a notebook, with how sure it is and what supports it."""
+        facts = [] if self.confidence is None else [f"{100 * self.confidence:.0f} % sure"]
+        if self.supported is not None:
+            facts.append(
+                "its numbers stand in the text"
+                if self.supported
+                else "<b>unsupported</b>: a number of it stands in no passage"
+            )
+        if self.sources:
+            facts.append(f"see {html.escape(', '.join(self.sources))}")
+        if self.seconds is not None:
+            facts.append(f"{self.seconds:.2f} s")
+        return f"<p>{html.escape(self.text)}</p><p><small>{'; '.join(facts)}</small></p>"
 
 
 @attrs.frozen(kw_only=True)

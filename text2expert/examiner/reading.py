@@ -1,0 +1,544 @@
+"""Reading without a model: the sentence or table row of a few passages that answers a question best, and its asked value.
+
+    question ──▶ what is asked for (an amount and of what, yes or no, a clause)
+    passages ──▶ statements ──▶ the one that shares most of the question's words, rare words first
+             ──▶ the amount in it that stands nearest to them, or the clause
+
+It knows English and units and no subject. Deterministic, about a millisecond a question. It cannot reason: what two
+sentences say together, it does not see.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from text2expert.evidence.grounding import check
+from text2expert.evidence.quantities import MONTHS, SPANS, Bound, Quantity, quantities, same_quantity, unit_of
+from text2expert.evidence.statements import Statement, statements
+from text2expert.evidence.tokens import Token, content, tokens
+from text2expert.evidence.wording import LIGHT_STEMS, concept, stem, word_set
+from text2expert.records import Chunk
+from text2expert.retrieval import terms, with_context
+
+UNKNOWN = "The text does not say."
+"""What is said where no statement has enough of the question's words."""
+
+LEAST = 0.4
+"""Of a question's words, by weight, that a statement must share, with what leads it in. Chosen on questions that the rules
+make of a text and near misses of them that it does not answer: ``benchmarks/reading.py``."""
+
+LONGEST_CLAUSE = 38
+"""Words of an answer that is no amount; of a longer sentence the part is taken that fits the question best."""
+
+_LIGHT = 0.5
+"""What a word weighs that a rewording brings along ("answer", "time"), compared with others."""
+_LED_IN = 0.8
+"""What a word counts that stands in the heading or what leads a statement in, not in the statement."""
+_BEFORE = 0.6
+"""What a word counts that stands in the sentence before, in the same paragraph."""
+_NUMBER = 3.0
+"""What a number of the question weighs: about as much as a word of one passage in twenty."""
+_NEAR = 4.0
+"""Tokens within which an amount belongs to a word: after so many, a word counts 1/e."""
+_BESIDE = 0.4
+"""What it is worth that all words of the question stand beside an amount, or in its column's header."""
+_KIND = 0.2
+"""What it is worth that an amount is of the dimension asked for."""
+_BOUND = 0.1
+"""What it is worth that it is a limit on the side asked for."""
+_GIVEN = 0.15
+"""What is taken from an amount in the unit of one that the question gives: a condition, most often."""
+_UNUSUAL = 0.2
+"""What is taken from an amount in another dimension than those in which the text gives what is asked for."""
+_IN_WORDS = 0.5
+"""What is taken from a clause where an amount is asked for."""
+_RARE = 0.07
+"""What a shared word adds to the score that no other passage has, however long the question is."""
+_LENGTH = 0.001
+"""What is taken from a statement for every token: of two that share the same, the short one is meant."""
+
+
+class Reading(NamedTuple):
+    """What was read."""
+
+    text: str
+    score: float
+    """The share of the question's words, by weight, that stand in the statement or lead it in; 0 to 1."""
+    passage: int | None
+    """Its place among the passages; None where nothing was found."""
+
+
+# --- what is asked for ------------------------------------------------------------------------------------------------
+
+_LENGTHS = word_set("length foot inch yard mile seamile")
+_MASSES = word_set("mass ton ounce stone pound")
+_VOLUMES = word_set("volume gallon pint barrel")
+_MONEY = word_set("gbp usd eur cent pound crown mark franc rupee yen")
+_PRESSURES = word_set("cmh2o mmhg pascal psi atm")
+_WARMTHS = word_set("celsius fahrenheit kelvin")
+_CLOCKS = frozenset(("clock",))
+_DATES = frozenset(MONTHS)
+_YEARS = frozenset(("year of an era",))
+"""No dimension: a bare number of four digits."""
+
+_MEASURES: dict[str, frozenset[str]] = {
+    stem(word): dimensions
+    for words, dimensions in (
+        ("duration period interval deadline delay notice deadline longest shortest", SPANS),
+        ("age", frozenset(("calendar", "time"))),
+        ("temperature", _WARMTHS),
+        ("distance depth width height length diameter clearance thickness", _LENGTHS),
+        ("weight mass", _MASSES),
+        ("volume capacity", _VOLUMES),
+        ("speed", frozenset(("speed", "length/time", "mph", "rpm"))),
+        ("pressure", _PRESSURES),
+        ("percentage percent proportion share", frozenset(("percent",))),
+        ("cost price fee charge sum fine penalty salary rent deposit payment wage money", _MONEY),
+        ("angle", frozenset(("angle",))),
+        ("power", frozenset(("power", "horse"))),
+        ("voltage", frozenset(("volt",))),
+    )
+    for word in words.split()
+}
+"""What a word of a question measures: the dimensions of the amount that answers it."""
+
+_HOW: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("long", "soon", "quickly", "often", "recent", "recently", "frequently", "promptly", "late", "early"), SPANS),
+    "old": frozenset(("calendar", "time")),
+    **dict.fromkeys(("hot", "cold", "warm"), _WARMTHS),
+    **dict.fromkeys(("far", "deep", "wide", "tall", "thick", "close", "near", "broad"), _LENGTHS),
+    "heavy": _MASSES,
+    "fast": frozenset(("speed", "length/time", "mph", "rpm")) | SPANS,
+}  # fmt: skip
+_ANY_AMOUNT = frozenset(
+    map(
+        stem,
+        word_set(
+            "number value figure limit maximum minimum threshold ceiling level setting reading score index count amount "
+            "quantity range ratio dose rate size total floor highest lowest greatest largest smallest most least target"
+        ),
+    )
+)
+_AMOUNT_OF = word_set("much many high low large big small full strong great")
+
+_QUESTION = re.compile(r"\b(?:how|what|which|when|who|whose|whom|where|why)\b", re.IGNORECASE)
+_REFERENCES = word_set(
+    "section sections clause clauses appendix annex schedule chapter paragraph article table figure rule step"
+)
+_YES_NO = re.compile(
+    r"(?:is|are|was|were|may|can|could|must|does|do|did|should|shall|will|would|has|have|need|needs)\b", re.IGNORECASE
+)
+_LED = re.compile(
+    r"\A(?:in|under|according to|at|for|on|by|per|if|when|after|before|during|with)\b[^?]*?,\s+", re.IGNORECASE
+)
+_ASIDE = re.compile(r"\b(?:can|could|would) you (?:please )?(?:say|tell|state|name|give)\b", re.IGNORECASE)
+_CLOCK = re.compile(r"\b(?:what|which)(?: clock)? (?:time|hour)s?\b|\bwhat o'clock\b", re.IGNORECASE)
+_DATE = re.compile(r"\b(?:(?:what|which) (?:date|day)s?)\b", re.IGNORECASE)
+_YEAR = re.compile(r"\b(?:what|which) year\b", re.IGNORECASE)
+_OFTEN = re.compile(r"\bhow (?:often|frequently)\b|\bhow many times\b|\b(?:what|which) frequency\b", re.IGNORECASE)
+_FREQUENCY = re.compile(
+    r"\b(?:(?:once|twice|(?:\w+|\d+) times)(?: (?:a|an|per|every|each|in (?:a|an|every|each)) (?:\w+ )?\w+)?"
+    r"|every (?:other |second |third |\d+ |\w+ )?(?:second|minute|hour|shift|day|night|week|fortnight|month|quarter|year|spring|summer|autumn|winter|[A-Z]\w*day)s?"
+    r"|each (?:hour|shift|day|night|week|fortnight|month|quarter|year)"
+    r"|(?:twice |two-|half-)?(?:hourly|daily|nightly|weekly|fortnightly|monthly|quarterly|yearly|annually))\b"
+)
+"""How a text says how often."""
+_AT_MOST = re.compile(
+    r"\b(?:at most|most|maximum|max|limit|longest|highest|greatest|largest|latest|up to|no more than|ceiling|within)\b",
+    re.IGNORECASE,
+)
+_AT_LEAST = re.compile(
+    r"\b(?:at least|least|minimum|min|lowest|smallest|shortest|fewest|earliest|no less than|floor)\b", re.IGNORECASE
+)
+
+
+class _Amount(NamedTuple):
+    """That an amount is asked for, and of what."""
+
+    dimensions: frozenset[str] | None = None
+    """None: of any kind."""
+    counted: frozenset[str] = frozenset()
+    """What is counted, as concepts."""
+
+
+class _Asked(NamedTuple):
+    """What a question asks for."""
+
+    question: str
+    weights: Mapping[str, float]
+    """Its content words, as concepts, with what each weighs."""
+    numbers: tuple[Quantity, ...]
+    amount: _Amount | None
+    bound: Bound
+    yes_no: bool
+    often: bool
+    """How often something is done is asked."""
+    subject: frozenset[str]
+    """The two words right behind "what" or "which", as concepts: they name what the answer is."""
+    usual: frozenset[str] = frozenset()
+    """The dimensions in which the passages give the subject."""
+
+    @property
+    def total(self) -> float:
+        return sum(self.weights.values()) + _NUMBER * len(self.numbers)
+
+
+def _asked(question: str, rarity: "Mapping[str, float]", unknown: float) -> _Asked:
+    made = tokens(question)
+    weights = {}
+    for word in sorted(content(made)):
+        weight = rarity.get(word, unknown)
+        weights[word] = weight * _LIGHT if word in LIGHT_STEMS else weight
+    found = _QUESTION.search(question)
+    behind = tokens(question[found.start() :])[1:] if found else made
+    amount = _amount(question, found.group().lower() if found else "", behind)
+    bound: Bound = "low" if _AT_MOST.search(question) else "high" if _AT_LEAST.search(question) else ""
+    return _Asked(
+        question=question,
+        weights=weights,
+        numbers=tuple(quantities(question)),
+        amount=amount,
+        bound=bound,
+        yes_no=amount is None and bool(_YES_NO.match(_LED.sub("", question.strip()))) and not _ASIDE.search(question),
+        often=bool(_OFTEN.search(question)),
+        subject=_subject(found.group().lower() if found else "", behind),
+    )
+
+
+def _subject(word: str, behind: Sequence[Token]) -> frozenset[str]:
+    if word not in ("what", "which"):
+        return frozenset()
+    return frozenset(concept(token.stem) for token in behind[:2] if token.content)
+
+
+def _amount(question: str, word: str, behind: Sequence[Token]) -> _Amount | None:
+    """The amount that a question with *word* ("how", "what", "") and *behind* it asks for, if it asks for one."""
+    if word == "how":
+        return _how(behind)
+    for pattern, dimensions in ((_CLOCK, _CLOCKS | SPANS), (_DATE, _DATES | _CLOCKS | SPANS), (_YEAR, _YEARS)):
+        if pattern.search(question):
+            return _Amount(dimensions)
+    return _what(behind) if word in ("what", "which", "") else None
+
+
+def _how(behind: Sequence[Token]) -> _Amount | None:
+    first = behind[0].text.lower() if behind else ""
+    if first in _HOW:
+        return _Amount(_HOW[first])
+    if first not in _AMOUNT_OF:
+        return None
+    if unit := _unit_named(behind[1:4]):
+        return _Amount(unit)
+    if first == "many":
+        return _Amount(counted=frozenset(concept(token.stem) for token in behind[1:4] if token.content))
+    priced = first == "much" and any(token.text.lower() in _PAID for token in behind)
+    return _Amount(_MONEY if priced else None)
+
+
+def _what(behind: Sequence[Token]) -> _Amount | None:
+    head = _head(behind)
+    if unit := _unit_named(head):
+        return _Amount(unit)
+    measured = next((_MEASURES[token.stem] for token in head if token.stem in _MEASURES), None)
+    if measured is not None:
+        return _Amount(measured)
+    return _Amount(counted=_counted(behind)) if any(token.stem in _ANY_AMOUNT for token in head) else None
+
+
+def _counted(behind: Sequence[Token]) -> frozenset[str]:
+    """What "number of attempts" counts."""
+    for place, token in enumerate(behind[:-2]):
+        if token.text.lower() == "number" and behind[place + 1].text.lower() == "of":
+            return frozenset(concept(each.stem) for each in behind[place + 2 : place + 4] if each.content)
+    return frozenset()
+
+
+_PAID = word_set("cost costs pay paid payable charge charged")
+_COPULAS = word_set("is are was were the a an its their of kind sort")
+
+
+def _head(behind: Sequence[Token]) -> list[Token]:
+    """The words that name what is asked for: "tidal volume" of "what tidal volume is ..." and of "what is the tidal volume"."""
+    line = list(behind)
+    while line and line[0].text.lower() in _COPULAS:
+        line.pop(0)
+    for place, token in enumerate(line):
+        if not token.content or token.boundary or token.quantity is not None:
+            return line[:place]
+    return line
+
+
+def _unit_named(line: Iterable[Token]) -> frozenset[str] | None:
+    """The dimension of the first word that is a unit: "hours" of "how many hours"."""
+    for token in line:
+        unit = unit_of(token.text) if len(token.text) > 2 else None
+        if unit is not None and token.quantity is None:
+            return SPANS if unit.dimension in SPANS else frozenset((unit.dimension,))
+    return None
+
+
+# --- what is read -----------------------------------------------------------------------------------------------------
+
+
+class _Line(NamedTuple):
+    """A statement of a passage with what it is read with."""
+
+    text: str
+    statement: Statement
+    around: frozenset[str]
+    """Words of the headings, the lead-in and the table's header."""
+    before: frozenset[str]
+    """Words of the sentence before it in its paragraph."""
+    header: tuple[str, ...] = ()
+    """The cells of the header, where it is a row with as many."""
+    after: str = ""
+    """The statements behind it."""
+
+
+_CELL = re.compile(r"[^\s|](?:[^\t|\n ]| (?! ))*")
+_BULLET = re.compile(r"^\s*(?:[-*\u2022\u2013\u25cf\u25aa]|[(]?(?:[a-z]|[ivx]{1,4}|\d{1,3})[.)]|\d+(?:\.\d+)+\.?)\s+")
+
+
+def _lines(chunk: Chunk) -> tuple[_Line, ...]:
+    path, _, lead = chunk.context.partition("\n")
+    above = content(tokens(path or " ".join(chunk.headings)))
+    lead = f"{lead}\n" if lead else ""
+    text = lead + chunk.text
+    found: list[_Line] = []
+    header: tuple[str, ...] = ()
+    table, block, before = False, -1, frozenset[str]()
+    for each in statements(text):
+        body = text[each.start : each.end]
+        if each.block != block:
+            before = frozenset()
+        first = each.row and not table
+        table = each.row
+        if first:
+            header = tuple(_CELL.findall(body))
+        if not each.heading and not first and each.start >= len(lead):
+            named = header if each.row and len(_CELL.findall(body)) == len(header) else ()
+            around = above | each.lead | (content(tokens(" ".join(named))) if named else frozenset())
+            shown = body.strip() if each.row else " ".join(body.split())
+            after = " ".join(text[each.end :].split()[:LONGEST_CLAUSE])
+            found.append(_Line(shown, each, around, before, named, after))
+        before, block = each.stems, each.block
+    return tuple(found)
+
+
+class Reader:
+    """Reads passages of *chunks*; what all of them have in common counts little."""
+
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
+        seen: Counter[str] = Counter()
+        for chunk in chunks:
+            seen.update({term[1:] for term in terms(with_context(chunk)) if term.startswith("=")})
+        count = len(chunks)
+        # BM25's weight of a word (Robertson and Zaragoza, 2009).
+        self._rarity = {word: math.log(1 + (count - n + 0.5) / (n + 0.5)) for word, n in seen.items()}
+        self._unknown = math.log(1 + (count + 0.5) / 0.5)
+        self._read: dict[str, tuple[_Line, ...]] = {}
+
+    def read(self, question: str, passages: Sequence[Chunk], least: float = LEAST) -> Reading:
+        """The answer to *question* in *passages*, best first; `UNKNOWN` where no statement shares *least* of its words."""
+        asked = _asked(question, self._rarity, self._unknown)
+        lines = [(place, line) for place, chunk in enumerate(passages) for line in self._lines(chunk)]
+        asked = _informed(asked, [line for _, line in lines])
+        best: tuple[float, float, int, str] | None = None
+        for place, line in lines:
+            share = _share(asked, line)
+            for value, text in _answers(asked, line, share):
+                fit = value - _LENGTH * len(line.statement.tokens)
+                if best is None or fit > best[0]:
+                    sure = share + _RARE * _weight(asked, line.statement.stems) / self._unknown
+                    best = fit, min(1.0, sure), place, text
+        if best is None or best[1] < least:
+            return Reading(UNKNOWN, best[1] if best else 0.0, None)
+        return Reading(best[3], best[1], best[2])
+
+    def _lines(self, chunk: Chunk) -> tuple[_Line, ...]:
+        if chunk.key not in self._read:
+            self._read[chunk.key] = _lines(chunk)
+        return self._read[chunk.key]
+
+
+def _informed(asked: _Asked, lines: Iterable[_Line]) -> _Asked:
+    """*asked* as one who has read on: a subject that the passages give in figures ("PEEP 10 cmH2O") asks for an amount."""
+    if asked.amount is not None or asked.yes_no or not asked.subject:
+        return asked
+    figures = [each for line in lines for each in line.statement.figures if each.label in asked.subject]
+    return (
+        asked._replace(amount=_Amount(), usual=frozenset(_dimension(each.quantity) for each in figures))
+        if figures
+        else asked
+    )
+
+
+def _share(asked: _Asked, line: _Line) -> float:
+    """How much of the question, by weight, *line* shares."""
+    shared = 0.0
+    for word, weight in asked.weights.items():
+        if word in line.statement.stems:
+            shared += weight
+        elif word in line.around:
+            shared += _LED_IN * weight
+        elif word in line.before:
+            shared += _BEFORE * weight
+    for number in asked.numbers:
+        if any(same_quantity(number, figure.quantity) for figure in line.statement.figures):
+            shared += _NUMBER
+    return shared / asked.total if asked.total else 0.0
+
+
+def _answers(asked: _Asked, line: _Line, share: float) -> Iterator[tuple[float, str]]:
+    """What *line* may answer, each with how well it fits."""
+    if asked.yes_no:
+        yield share, _yes_or_no(asked, line)
+    elif asked.amount is not None:
+        if asked.often:
+            yield from _frequencies(line, share)
+        yield from _amounts(asked, line, share)
+        yield share - _IN_WORDS, _clause(asked, line)  # an amount in words, or none
+    elif line.statement.row or line.statement.figures or not line.statement.stems <= asked.weights.keys():
+        yield share, _clause(asked, line)  # what says no more than the question answers nothing
+
+
+# --- amounts ----------------------------------------------------------------------------------------------------------
+
+
+def _amounts(asked: _Asked, line: _Line, share: float) -> Iterator[tuple[float, str]]:
+    cell = 0
+    line_tokens = line.statement.tokens
+    matched = _matched(asked, line_tokens)
+    most = sum(asked.weights.values()) or 1.0
+    marked = 0 if line.statement.row else len(_marker(line))
+    for place, token in enumerate(line_tokens):
+        cell += token.text == "|"
+        quantity = token.quantity
+        if quantity is None or quantity.start < marked or any(same_quantity(quantity, n) for n in asked.numbers):
+            continue
+        fits = _fits(asked, quantity, line_tokens[place + 1 : place + 4])
+        if fits is None or (place and line_tokens[place - 1].text.lower() in _REFERENCES):
+            continue
+        value = share + fits
+        if line.header:
+            value += (
+                _BESIDE * _weight(asked, content(tokens(line.header[cell]))) / most if cell < len(line.header) else 0.0
+            )
+        else:
+            value += _BESIDE * _nearness(place, line_tokens, matched) / most
+        if asked.bound and quantity.bound == asked.bound:
+            value += _BOUND
+        yield value, _amount_text(line, quantity, line.header[cell] if cell < len(line.header) else "")
+
+
+def _matched(asked: _Asked, line: Sequence[Token]) -> dict[int, float]:
+    """Where the question's words and numbers stand in *line*, and what they weigh."""
+    found: dict[int, float] = {}
+    for place, token in enumerate(line):
+        quantity = token.quantity
+        if quantity is not None:
+            if any(same_quantity(quantity, number) for number in asked.numbers):
+                found[place] = _NUMBER
+        elif token.content and (weight := asked.weights.get(concept(token.stem))):
+            found[place] = weight
+    return found
+
+
+def _frequencies(line: _Line, share: float) -> Iterator[tuple[float, str]]:
+    """How often *line* says: "every 6 hours", "twice a year"."""
+    for found in _FREQUENCY.finditer(line.text):
+        # Where a phrase stands among the tokens does not matter: a sentence seldom has two.
+        yield share + _KIND + _BESIDE, found.group()
+
+
+def _marker(line: _Line) -> str:
+    """What numbers an item or a paragraph: "- ", "4.2 "."""
+    found = _BULLET.match(line.text)
+    return found.group() if found else ""
+
+
+def _dimension(quantity: Quantity) -> str:
+    return quantity.unit.dimension if quantity.unit else ""
+
+
+def _fits(asked: _Asked, quantity: Quantity, behind: Sequence[Token]) -> float | None:
+    """How well the kind of an amount is the kind asked for; None where it is another."""
+    dimension = _dimension(quantity)
+    wanted = asked.amount or _Amount()
+    if wanted.dimensions is _YEARS:
+        return _KIND if not dimension and 1000 <= quantity.value < 3000 and len(quantity.text) == 4 else None
+    if wanted.dimensions is not None:
+        return _KIND if dimension in wanted.dimensions else None
+    if wanted.counted:
+        if any(token.content and concept(token.stem) in wanted.counted for token in behind):
+            return _KIND
+        return None if dimension and not dimension.startswith("count") else 0.0
+    # A condition is given in its own unit ("at 50 °C"), and what is asked for in another.
+    given = any(dimension == _dimension(number) for number in asked.numbers)
+    return -_GIVEN * given - _UNUSUAL * bool(asked.usual and dimension not in asked.usual)
+
+
+def _weight(asked: _Asked, words: Iterable[str]) -> float:
+    return sum(asked.weights.get(word, 0.0) for word in words)
+
+
+def _nearness(place: int, line: Sequence[Token], matched: Mapping[int, float]) -> float:
+    """The weight of the question's words around a number, less the further they are; a boundary is as far as four tokens."""
+    total = 0.0
+    for other, weight in matched.items():
+        first, last = sorted((place, other))
+        apart = last - first + 3 * sum(token.boundary for token in line[first:last])
+        total += weight * math.exp(-apart / _NEAR)
+    return total
+
+
+def _amount_text(line: _Line, quantity: Quantity, column: str) -> str:
+    for one, other in line.statement.ranges:
+        if quantity in (one, other):
+            return f"{one.text} to {other.written}"
+    text = quantity.written
+    if quantity.unit is not None and quantity.unit_apart and text == quantity.text:
+        unit = re.search(r"[(\[]([^)\]]{1,24})[)\]]", column)
+        text = f"{text} {unit[1]}" if unit else f"{text} {quantity.unit.name}"
+    return " ".join(text.split())
+
+
+# --- clauses ----------------------------------------------------------------------------------------------------------
+
+_JOINT = re.compile(r"(?<=[;:])\s+|,\s+(?=(?:and|but|or|unless|except|while|when|if|which|who|so)\b)")
+
+
+def _clause(asked: _Asked, line: _Line) -> str:
+    """The statement, with what follows if it only leads that in; of a long one the part that shares most."""
+    if line.statement.row:
+        return _cell(asked, line)
+    text = _BULLET.sub("", line.text)
+    if text.endswith(":"):
+        text = f"{text} {line.after}"
+    if len(text.split()) <= LONGEST_CLAUSE:
+        return text
+    starts = [0, *(found.end() for found in _JOINT.finditer(text))]
+    ends = [*starts[1:], len(text)]
+    parts = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    first = max(range(len(parts)), key=lambda place: (_weight(asked, content(tokens(parts[place]))), -place))
+    taken = text[starts[first] :].split()[:LONGEST_CLAUSE]
+    return " ".join(taken).rstrip(",;:")
+
+
+def _cell(asked: _Asked, line: _Line) -> str:
+    """The cell of a row under the header that the question names; else all of it."""
+    cells: list[str] = _CELL.findall(line.text)
+    if line.header and len(cells) == len(line.header):
+        values = [_weight(asked, content(tokens(name))) for name in line.header]
+        named = [place for place, value in enumerate(values) if value == max(values) > 0]
+        if len(named) == 1 and not _weight(asked, content(tokens(cells[named[0]]))):
+            return cells[named[0]]
+    return ", ".join(cells)
+
+
+def _yes_or_no(asked: _Asked, line: _Line) -> str:
+    # A "no" is grounded where something is denied, whichever way the question turns it.
+    denied = line.statement.denied or check(asked.question, "No.", line.text).grounded
+    return f"{'No' if denied else 'Yes'}. {_clause(asked, line)}"
