@@ -190,20 +190,28 @@ def comparisons(
                 msg = f"there is no contestant {name!r} to compare: there are {', '.join(map(repr, given)) or 'none'}"
                 raise InputError(msg)
         for row in (*ROW_TITLES, ALL):
-            asked = [each for each in exam if (is_unseen(each) if row == ALL else each.row == row)]
-            comparison = _compare(row, asked, (one, given[one]), (other, given[other]))
+            comparison = _compare(row, exam, (one, given[one]), (other, given[other]))
             if comparison is not None:
                 found.append(comparison)
     return tuple(found)
 
 
+def compare(
+    exam: Sequence[ExamQuestion], answers: Iterable[GivenAnswer], one: str, other: str, *, row: str = ALL
+) -> Comparison | None:
+    """*one* and *other* on one row, as in `comparisons`; None where there is no question that both answered."""
+    given = grades(exam, answers)
+    return _compare(row, exam, (one, given.get(one, {})), (other, given.get(other, {})))
+
+
 def _compare(
     row: str,
-    asked: Iterable[ExamQuestion],
+    exam: Iterable[ExamQuestion],
     one: tuple[str, Mapping[str, Grade]],
     other: tuple[str, Mapping[str, Grade]],
 ) -> Comparison | None:
     (name_one, mine), (name_other, theirs) = one, other
+    asked = [each for each in exam if (is_unseen(each) if row == ALL else each.row == row)]
     # By id, so that the order of the exam does not reach the sums or the seed.
     both = sorted((each for each in asked if each.id in mine and each.id in theirs), key=lambda each: each.id)
     if not both:
