@@ -9,11 +9,11 @@ from typing import Any
 
 import attrs
 
-from text2expert import _arguments
-from text2expert.errors import InputError
+from text2expert import _arguments, ledger
+from text2expert.errors import InputError, ProviderError
 from text2expert.examiner import concluding, making
 from text2expert.examiner.asking import ask_all
-from text2expert.examiner.concluding import graded, regraded
+from text2expert.examiner.concluding import Money, graded, regraded, united
 from text2expert.examiner.contestants import (
     Contestant,
     K,
@@ -23,11 +23,13 @@ from text2expert.examiner.contestants import (
     Retriever,
 )
 from text2expert.examiner.grading import grade, refuses
+from text2expert.examiner.judging import Judge
 from text2expert.examiner.making import Asked, Exam, sort
 from text2expert.examiner.questions import join_exam, load_answers, load_exam
-from text2expert.examiner.results import Dropped, ExamResult, ExamScore, GivenAnswer
+from text2expert.examiner.results import LOOKUP, READER, Dropped, ExamResult, ExamScore, GivenAnswer, JudgeReport
 from text2expert.examiner.tables import table
 from text2expert.examiner.taught import share_taught
+from text2expert.llm import LLM
 from text2expert.records import Answer, Chunk, ExamQuestion, GoldRecord
 
 __all__ = [
@@ -40,7 +42,9 @@ __all__ = [
     "ExamScore",
     "Examiner",
     "GivenAnswer",
+    "Judge",
     "ModelContestant",
+    "Money",
     "NearestQuestion",
     "PassageReader",
     "Retriever",
@@ -54,7 +58,11 @@ __all__ = [
     "share_taught",
     "sort",
     "table",
+    "united",
 ]
+
+SCOPE = "exam"
+"""What writing and judging an exam, and asking models, is booked to."""
 
 TOY_NOTE = (
     "The embedded base is a toy made from the text itself: it proves that the pipeline trains, not that it is a good "
@@ -78,6 +86,10 @@ def _named(_: object, attribute: "attrs.Attribute[Any]", value: Mapping[str, Any
             raise InputError(msg)
 
 
+def _as_judge(judge: Judge | LLM | str | None) -> Judge | None:
+    return Judge(judge) if isinstance(judge, LLM | str) else judge
+
+
 @attrs.frozen(kw_only=True)
 class Examiner:
     """Makes the exam before training, and grades, counts and concludes after it.
@@ -86,6 +98,10 @@ class Examiner:
         k: Passages that a reader is shown.
         contestants: More of them, by the names of their columns: objects with the one method of `Contestant`, or functions
             that make one from the `Retriever` over the run's passages.
+        judge: An LLM judge of another family than the teacher and the base, or its name; its grades stand beside the
+            mechanical ones, which alone are counted.
+        usd_per_hour: What an hour of the machine costs that answers; None: what was paid for it, else the price of a card
+            for rent.
         general: Whether general questions are asked before and after training, to see what is forgotten.
 
     Raises:
@@ -96,6 +112,8 @@ class Examiner:
     contestants: Mapping[str, Contestant | Callable[[Retriever], Contestant]] = attrs.field(
         factory=dict, validator=_named, hash=False
     )
+    judge: Judge | None = attrs.field(default=None, converter=_as_judge)
+    usd_per_hour: float | None = attrs.field(default=None, validator=_arguments.dollars)
     general: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
 
     # -- before training -------------------------------------------------------------------------------------------------
@@ -143,9 +161,9 @@ class Examiner:
     ) -> tuple[dict[str, dict[str, Answer]], list[str]]:
         """What is answered here: by looking up, by reading without a model, and by `contestants`; and what failed."""
         own = [question for question in exam.questions if question.row != "general"]
-        here: dict[str, Contestant] = {making.LOOKUP: NearestQuestion(records)}
+        here: dict[str, Contestant] = {LOOKUP: NearestQuestion(records)}
         if retriever is not None:
-            here[making.READER] = PassageReader(retriever)
+            here[READER] = PassageReader(retriever)
         answers, notes = await ask_all(here, own)
         more, failed = await self.aanswer_own(exam.questions, retriever)
         return {**answers, **more}, [*notes, *failed]
@@ -174,9 +192,46 @@ class Examiner:
         chunks: Sequence[Chunk] = (),
         share_taught: float | None = None,
         notes: Iterable[str] = (),
+        judge: JudgeReport | None = None,
+        models: Iterable[str] = (),
+        money: Money | None = None,
     ) -> tuple[list[GivenAnswer], ExamResult]:
-        """*given* as they were judged, and what comes of them; arguments as in `result`."""
-        return list(given), concluding.conclude(exam, given, chunks=chunks, share_taught=share_taught, notes=notes)
+        """*given* with the judge's grades, and what comes of them.
+
+        Args:
+            exam: The exam.
+            given: The answers with their mechanical grades.
+            chunks: As in `result`.
+            share_taught: As in `result`.
+            notes: As in `result`.
+            judge: What is known of the judge that graded before, where there is no other one.
+            models: Names of the models whose kin the judge should not be.
+            money: What is known of the run's costs.
+        """
+        answers, said = list(given), [*notes]
+        if self.judge is not None:
+            others = [
+                *models,
+                *(each.llm.name for each in self.contestants.values() if isinstance(each, ModelContestant)),
+            ]
+            try:
+                with ledger.budget(SCOPE, None):
+                    answers, judge = await self.judge.areport(exam.questions, answers, apart_from=others)
+            except ProviderError as error:
+                # What was asked and answered is there; who judges it may come later.
+                said.append(
+                    f"The judge {self.judge.name} did not judge ({error!s:.200}); examine the run again for it."
+                )
+            else:
+                said += self.judge.warnings(others)
+        return answers, concluding.conclude(
+            exam, answers, chunks=chunks, share_taught=share_taught, notes=said, judge=judge, money=self._money(money)
+        )
+
+    def _money(self, money: Money | None) -> Money:
+        """*money* with what this examiner knows of prices."""
+        prices = {name: each.llm.tariff for name, each in self.contestants.items() if isinstance(each, ModelContestant)}
+        return attrs.evolve(money or Money(), usd_per_hour=self.usd_per_hour, prices=prices)
 
     def result(
         self,

@@ -37,7 +37,7 @@ async def ask_all(
         turns = [_Turn(name, each, shown) for name, each in contestants.items()]
         await asyncio.gather(*(turn.ask(questions) for turn in turns))
     return {turn.name: turn.answers for turn in turns if turn.answers}, [
-        note for turn in turns for note in turn.notes(len(questions))
+        note for turn in turns for note in turn.notes()
     ]
 
 
@@ -75,10 +75,10 @@ class _Turn:
                 self.answers[question.id] = answer if timed else attrs.evolve(answer, seconds=None)
         self._shown.update()
 
-    def notes(self, asked: int) -> list[str]:
-        missing = asked - len(self.answers)
-        if not missing:
+    def notes(self) -> list[str]:
+        if not self._why:
             return []
         why = f"{type(self._why).__name__}: {self._why!s:.200}"
-        graded = "graded on the others" if self.answers else "left out"
-        return [f"{self.name} did not answer {missing:,} of {asked:,} questions and is {graded} ({why})."]
+        return [
+            f"{self.name} failed at {self._failed:,} questions{'' if self.answers else ' and is left out'} ({why})."
+        ]

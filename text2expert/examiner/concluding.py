@@ -7,13 +7,48 @@ from itertools import chain
 import attrs
 
 from text2expert.examiner import statistics
+from text2expert.examiner.economics import economics
 from text2expert.examiner.grading import grade, refuses
-from text2expert.examiner.making import BASE, EXPERT, EXPERT_RAG, LOOKUP, ORACLE, RAG, READER, Exam
-from text2expert.examiner.results import ExamResult, GivenAnswer, Grade
+from text2expert.examiner.making import Exam
+from text2expert.examiner.results import (
+    BASE,
+    EXPERT,
+    EXPERT_RAG,
+    LOOKUP,
+    ORACLE,
+    RAG,
+    READER,
+    Economics,
+    ExamResult,
+    GivenAnswer,
+    Grade,
+    JudgeReport,
+)
+from text2expert.prices import Tariff
 from text2expert.records import Answer, Chunk, ExamQuestion
 
 COLUMNS = (BASE, EXPERT, RAG, ORACLE, EXPERT_RAG, LOOKUP, READER)
 """Their order; contestants of other names follow in theirs."""
+
+
+RTX_4090_USD = 0.45
+"""Dollars an hour of a rented RTX 4090, on demand, as it was advertised in May 2026: assumed where nothing was paid."""
+
+
+@attrs.frozen(kw_only=True)
+class Money:
+    """What is known of the costs of a run."""
+
+    making_usd: float | None = None
+    """Of teaching, judging and training; None: not known."""
+    paid_per_hour: float | None = None
+    """Dollars for the machine that was rented, while it ran; None: none was."""
+    on_gpu: bool = False
+    """Whether base and expert answered on a GPU."""
+    usd_per_hour: float | None = None
+    """What the user says that an hour of it costs."""
+    prices: Mapping[str, Tariff] = attrs.field(factory=dict)
+    """What the models of contestants cost that are paid by the token."""
 
 
 def grade_of(question: ExamQuestion, answer: str) -> Grade:
@@ -25,8 +60,7 @@ def grade_of(question: ExamQuestion, answer: str) -> Grade:
 
 def graded(exam: Exam, answers: Mapping[str, Mapping[str, Answer]]) -> list[GivenAnswer]:
     """*answers* (contestant -> question id -> answer) with their grades, by contestant, then as the exam runs."""
-    order = [*(name for name in COLUMNS if name in answers), *(name for name in answers if name not in COLUMNS)]
-    return [
+    found = (
         GivenAnswer(
             question=question.id,
             contestant=contestant,
@@ -38,10 +72,11 @@ def graded(exam: Exam, answers: Mapping[str, Mapping[str, Answer]]) -> list[Give
             tokens_out=answer.tokens_out,
             passages=answer.sources,
         )
-        for contestant in order
+        for contestant, mine in answers.items()
         for question in exam.questions
-        if (answer := answers[contestant].get(question.id)) is not None
-    ]
+        if (answer := mine.get(question.id)) is not None
+    )
+    return united(exam, found)
 
 
 def regraded(exam: Exam, given: Iterable[GivenAnswer]) -> list[GivenAnswer]:
@@ -67,6 +102,8 @@ def conclude(
     chunks: Sequence[Chunk] = (),
     share_taught: float | None = None,
     notes: Iterable[str] = (),
+    judge: JudgeReport | None = None,
+    money: Money | None = None,
 ) -> ExamResult:
     """What comes of *given*, the answers to *exam*."""
     contestants = tuple(dict.fromkeys(each.contestant for each in given))
@@ -77,12 +114,53 @@ def conclude(
         contestants=contestants,
         scores=statistics.scores(exam.questions, given),
         share_taught=share_taught,
-        notes=tuple(dict.fromkeys(chain(notes, exam.notes, _clusters(exam.questions), known))),
+        notes=tuple(dict.fromkeys(chain(notes, exam.notes, _clusters(exam.questions), _missing(exam, given), known))),
         dropped=exam.dropped,
         comparisons=statistics.comparisons(exam.questions, given, pairs_of(contestants)),
         groups=groups,
         refusals=statistics.refusals(exam.questions, given),
+        judge=judge,
+        economics=_economics(exam, given, money or Money()),
     )
+
+
+def _economics(exam: Exam, given: Sequence[GivenAnswer], money: Money) -> Economics:
+    """What answers cost: at the price that was paid, else the one that the user gave, else that of a card for rent."""
+    hour, source, machine = money.paid_per_hour, "", "the rented machine"
+    if money.usd_per_hour is not None:
+        hour, source, machine = money.usd_per_hour, "as you gave it", "the machine that answered"
+    elif hour is None and money.on_gpu:
+        hour, source, machine = RTX_4090_USD, "as it was advertised in May 2026", "a rented RTX 4090"
+    return economics(
+        exam.questions,
+        given,
+        making_usd=money.making_usd,
+        usd_per_hour=hour,
+        machine=machine,
+        price_is=source,
+        prices=money.prices,
+    )
+
+
+def united(exam: Exam, *given: Iterable[GivenAnswer]) -> list[GivenAnswer]:
+    """All answers, by contestant and as the exam runs; of two to one question the later one."""
+    last = {(each.contestant, each.question): each for each in chain(*given)}
+    names = dict.fromkeys(name for name, _ in last)
+    order = [*(name for name in COLUMNS if name in names), *(name for name in names if name not in COLUMNS)]
+    return [
+        answer for name in order for question in exam.questions if (answer := last.get((name, question.id))) is not None
+    ]
+
+
+def _missing(exam: Exam, given: Iterable[GivenAnswer]) -> list[str]:
+    """Who did not answer all that concerns the document."""
+    own = {question.id for question in exam.questions if question.row != "general"}
+    answered = Counter(each.contestant for each in given if each.question in own)
+    return [
+        f"{name} answered {n:,} of {len(own):,} questions: its figures are of these."
+        for name, n in answered.items()
+        if n < len(own)
+    ]
 
 
 def _clusters(exam: Iterable[ExamQuestion]) -> list[str]:

@@ -16,13 +16,8 @@ from text2expert.errors import InputError
 from text2expert.examiner.contestants import Retriever, closed_book, open_book, right_passages
 from text2expert.examiner.decontamination import decontaminate
 from text2expert.examiner.questions import join_exam, load_exam
-from text2expert.examiner.results import Dropped
+from text2expert.examiner.results import BASE, EXPERT, EXPERT_RAG, ORACLE, RAG, Dropped
 from text2expert.records import Answer, ExamPrompt, ExamQuestion, GoldRecord, digest, to_line, wording
-
-BASE, EXPERT = "base", "expert"
-RAG, ORACLE, EXPERT_RAG = "base + RAG", "base + right passage", "expert + RAG"
-LOOKUP, READER = "lookup", "RAG, no model"
-"""The columns that every run can have; other contestants have the names that they are given."""
 
 UNANSWERABLE = 30
 """Questions that the text does not answer, at most: an interval of nine points to each side where nine in ten are refused."""
