@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from planted_exams import answers, chunk, question, questions, span
 
 from text2expert.errors import InputError
-from text2expert.examiner.recommendation import GOOD, is_better, is_worse, recommend
+from text2expert.examiner.case import is_better, is_worse
+from text2expert.examiner.recommendation import GOOD, recommend
 from text2expert.examiner.results import Comparison, ContestantCost, Economics, ExamResult
 from text2expert.examiner.statistics import compare
 
