@@ -74,7 +74,7 @@ def examined(folder, *, exam=None, skill=SKILL, **changes):
         ),
         recommendation=Recommendation(
             use="both",
-            headline="The expert answers from memory almost as well as retrieval does, and the two together are best.",
+            headline="Use both: the expert answers from memory almost as well as retrieval does, and the two together are best.",
             because=("It knows 70 % of what it was not asked in training; retrieval reaches 75 %.",),
             next=("Write more wordings for the passages that it still fails.",),
             failed=tuple(chunk.id for chunk in chunks[3:8]),

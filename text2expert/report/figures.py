@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from text2expert.errors import MissingExtraError
-from text2expert.examiner.results import ExamResult
-from text2expert.report.findings import EXPERT, Share, costs_by_volume
+from text2expert.examiner.results import EXPERT, ExamResult
+from text2expert.report.findings import Share, costs_by_volume
 from text2expert.report.markup import Html, tag
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def accuracy(result: ExamResult, shares: Mapping[str, Share]) -> Html:
         return Html()
     words = "; ".join(f"{name} {share.percent} ({share.between})" for name, share in shares.items())
     return _figure(
-        "accuracy", "Right answers to unseen questions, with 95 % intervals.", words,
+        "accuracy", "Right answers to unseen questions, in per cent, with 95 % intervals.", words,
         lambda width: _plots().accuracy(result, shares, width=width),
     )  # fmt: skip
 
@@ -32,7 +32,7 @@ def rows(result: ExamResult) -> Html:
     if not shown:
         return Html()
     return _figure(
-        "rows", "Right answers by kind of question, with 95 % intervals.", "The table above has its numbers.",
+        "rows", "Right answers by kind of question, in per cent, with 95 % intervals.", "The table above has its numbers.",
         lambda width: _plots().rows(result, [name for name in shown if name], width=width),
     )  # fmt: skip
 
@@ -46,7 +46,7 @@ def cost(result: ExamResult) -> Html:
     if result.economics is None or len(costs_by_volume(result.economics)) < 2:
         return Html()
     return _figure(
-        "cost", "What answering costs in all, the making of the expert included.", "The table below has its numbers.",
+        "cost", "What answering costs in all, the making of the expert included. The dot is where the expert has paid for itself.", "The table below has its numbers.",
         lambda width: _plots().cost(result, width=width),
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ import attrs
 from text2expert import runfolder
 from text2expert.errors import InputError, RunFolderError
 from text2expert.examiner import ExamResult
-from text2expert.examiner.results import Economics, GivenAnswer
+from text2expert.examiner.results import EXPERT, EXPERT_RAG, Economics, GivenAnswer
 from text2expert.examiner.statistics import UNSEEN_ROWS, is_unseen
 from text2expert.records import (
     Chunk,
@@ -27,8 +27,8 @@ from text2expert.records import (
     wilson,
 )
 
-EXPERT = "expert"
-"""The column of the expert that answers from memory."""
+NEED_EXPERT = (EXPERT, EXPERT_RAG)
+"""Contestants that would not be there without the expert, and pay for its making."""
 
 TRAINING_LOG = f"{runfolder.EXPERT}/training_log.jsonl"
 
@@ -56,15 +56,15 @@ class Share:
     def between(self) -> str:
         """The interval as it is written."""
         low, high = self.interval
-        return f"{100 * low:.0f} to {100 * high:.0f} %"
+        return f"{100 * low:.0f} to {100 * high:.0f}\u00a0%"
 
 
 def percent(share: float) -> str:
     """*share* (0 to 1) in whole per cent; 100 % and 0 % are said only of all and none."""
     shown = round(100 * share)
     if shown == 100 and share < 1:
-        return "> 99 %"
-    return "< 1 %" if shown == 0 and share > 0 else f"{shown} %"
+        return ">\u00a099\u00a0%"
+    return "<\u00a01\u00a0%" if shown == 0 and share > 0 else f"{shown}\u00a0%"
 
 
 @attrs.frozen(kw_only=True)
@@ -128,17 +128,12 @@ def costs_by_volume(economics: Economics) -> dict[str, tuple[float, float]]:
     )
     return {
         cost.contestant: (
-            (economics.making_usd or 0.0) if needs_expert(cost.contestant) else 0.0,
+            (economics.making_usd or 0.0) if cost.contestant in NEED_EXPERT else 0.0,
             cost.usd_per_1000 / 1000,
         )
         for cost in costs
-        if cost.usd_per_1000 and not (needs_expert(cost.contestant) and economics.making_usd is None)
+        if cost.usd_per_1000 and not (cost.contestant in NEED_EXPERT and economics.making_usd is None)
     }
-
-
-def needs_expert(contestant: str) -> bool:
-    """Whether a contestant is the expert, alone or with passages."""
-    return contestant == EXPERT or contestant.startswith(f"{EXPERT} + ")
 
 
 def rounded(value: float) -> str:

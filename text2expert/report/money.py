@@ -1,8 +1,9 @@
 """What answers take in time and money, what the expert cost to make, and when that is paid back."""
 
-from text2expert.examiner.results import ContestantCost, Economics
+from text2expert.examiner.economics import claims
+from text2expert.examiner.results import ContestantCost, Economics, ExamResult
 from text2expert.report import figures
-from text2expert.report.findings import Findings, costs_by_volume, needs_expert, rounded
+from text2expert.report.findings import NEED_EXPERT, Findings, costs_by_volume, rounded
 from text2expert.report.markup import Child, Html, bullets, joined, said, table, tag
 from text2expert.report.scores import dollars, named, seconds
 
@@ -20,6 +21,7 @@ def money(found: Findings) -> Html:
         figures.cost(found.result),
         _volumes(economics),
         bullets(said(note) for note in economics.notes),
+        _claims(found.result),
         _basis(economics.costs),
     )
 
@@ -67,9 +69,27 @@ def _volumes(economics: Economics) -> Html:
         [named(name), *(_whole(fixed + each * volume) for volume in VOLUMES)] for name, (fixed, each) in lines.items()
     ]
     made = table("US dollars in all", ["Who", *(f"{volume:,} questions" for volume in VOLUMES)], rows)
-    if any(map(needs_expert, lines)) and economics.making_usd:
+    if economics.making_usd and any(name in lines for name in NEED_EXPERT):
         return joined(made, tag("p", "The making of the expert is part of its sums.", class_="note"))
     return made
+
+
+def _claims(result: ExamResult) -> Html:
+    """What is often said of fine-tuning and RAG, beside what was found here."""
+    rows = [
+        [
+            claim.name,
+            joined(claim.rag, tag("small", claim.claimed_rag)),
+            joined(claim.expert, tag("small", claim.claimed_expert)),
+        ]
+        for claim in claims(result)
+    ]
+    return joined(
+        tag("h3", "What is often claimed, and what was found here"),
+        table(
+            "In small letters what is often claimed; above it what was measured here", ["", "RAG", "The expert"], rows
+        ),
+    )
 
 
 def _whole(usd: float) -> str:

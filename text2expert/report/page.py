@@ -28,25 +28,26 @@ def page(found: Findings) -> str:
         chunk.id: tag("a", f"passage {passages.number(chunk.id)}", href=f"#{passages.anchor(chunk)}") for chunk in shelf
     }
     sections = [
-        ("scores", "Scores", scores.scores(found) if found.result else None),
-        ("money", "Time and money", money.money(found)),
+        ("scores", "Scores", "Scores", scores.scores(found) if found.result else None),
+        ("money", "Cost", "Time and money", money.money(found)),
         (
             "coverage",
+            "Coverage",
             "Coverage of the document",
             coverage.coverage(found, fate, passages, links) if found.chunks else None,
         ),
-        ("training", "Training", figures.loss(found.log)),
-        ("questions", "Every question", questions.questions(found, passages) if found.exam else None),
-        ("receipt", "Receipt", receipt.receipt(found)),
-        ("passages", "Every passage", coverage.texts(found, shelf, fate, passages) if shelf else None),
+        ("training", "Training", "Training", figures.loss(found.log)),
+        ("questions", "Questions", "Every question", questions.questions(found, passages) if found.exam else None),
+        ("receipt", "Receipt", "Receipt", receipt.receipt(found)),
+        ("passages", "Passages", "Every passage", coverage.texts(found, shelf, fate, passages) if shelf else None),
     ]
-    shown = [(anchor, title, body) for anchor, title, body in sections if body]
-    name = document_title(found)
+    shown = [each for each in sections if each[-1]]
+    title = document_title(found)
     body = joined(
-        tag("header", tag("p", "text2expert report: ", said(name), _dated(found), class_="eyebrow"),
+        tag("header", tag("p", "text2expert report: ", said(title), _dated(found), class_="eyebrow"),
             scores.verdict(found, links), bullets(found.caveats)),
-        tag("nav", *(tag("a", title, href=f"#{anchor}") for anchor, title, _ in shown), aria_label="Sections"),
-        tag("main", *(tag("section", tag("h2", title), body, id=anchor) for anchor, title, body in shown)),
+        tag("nav", *(tag("a", name, href=f"#{anchor}") for anchor, name, _, _ in shown), aria_label="Sections"),
+        tag("main", *(tag("section", tag("h2", heading), body, id=anchor) for anchor, _, heading, body in shown)),
     )  # fmt: skip
     head = joined(
         tag("meta", charset="utf-8"),
@@ -54,7 +55,7 @@ def page(found: Findings) -> str:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="referrer", content="no-referrer"),
-        tag("title", f"{name}: text2expert report"),
+        tag("title", f"{title}: text2expert report"),
         tag("link", rel="icon", href="data:,"),
         Html(f"<style>{style}</style>"),
     )

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from text2expert.errors import MissingExtraError
-from text2expert.examiner.results import Economics, ExamResult
+from text2expert.examiner.results import EXPERT, Economics, ExamResult
 from text2expert.records import ROW_TITLES
-from text2expert.report.findings import EXPERT, Share, costs_by_volume, rounded, unseen
+from text2expert.report.findings import Share, costs_by_volume, rounded, unseen
 
 try:
     from matplotlib import style
@@ -67,7 +67,7 @@ def accuracy(result: ExamResult, shares: Mapping[str, Share] | None = None, *, w
         width: In inches.
     """
     found = {name: share for name in result.contestants if (share := (shares or {}).get(name) or unseen(result, name))}
-    plot = Plot(figsize=(width, 0.75 + 0.38 * max(1, len(found))), layout="constrained")
+    plot = Plot(figsize=(width, 0.4 + 0.38 * max(1, len(found))), layout="constrained")
     axes = _axes(plot)
     for place, (name, share) in enumerate(found.items()):
         low, high = share.interval
@@ -81,7 +81,6 @@ def accuracy(result: ExamResult, shares: Mapping[str, Share] | None = None, *, w
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlim(-2, 113)
     axes.set_xticks(range(0, 101, 25))
-    axes.set_xlabel("right answers, per cent, with 95 % interval")
     axes.grid(axis="x")
     axes.tick_params(axis="y", labelcolor=INK)
     return plot
@@ -91,7 +90,7 @@ def accuracy(result: ExamResult, shares: Mapping[str, Share] | None = None, *, w
 def rows(result: ExamResult, contestants: Sequence[str], *, width: float = WIDE) -> Plot:
     """What a few *contestants* got right on each row of the exam, with 95 % intervals (Wilson)."""
     shown = [row for row in ROW_TITLES if any(result.score(row, name) for name in contestants)]
-    plot = Plot(figsize=(width, 1.2 + 0.52 * max(1, len(shown))), layout="constrained")
+    plot = Plot(figsize=(width, 0.9 + 0.52 * max(1, len(shown))), layout="constrained")
     axes = _axes(plot)
     for number, name in enumerate(contestants):
         colour, marker = SERIES[number % len(SERIES)], "osD^vPX*"[number % 8]
@@ -110,7 +109,6 @@ def rows(result: ExamResult, contestants: Sequence[str], *, width: float = WIDE)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_xlim(-2, 102)
     axes.set_xticks(range(0, 101, 25))
-    axes.set_xlabel("right answers, per cent, with 95 % interval")
     axes.grid(axis="x")
     axes.tick_params(axis="y", labelcolor=INK)
     legend = plot.legend(loc="outside upper left", ncols=2 if width <= NARROW else 3, frameon=False, borderpad=0)
@@ -144,13 +142,17 @@ def cost(result: ExamResult | Economics, *, width: float = WIDE) -> Plot:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(volumes[0], volumes[-1])
+    top = max(fixed + each * volumes[-1] for fixed, each in lines.values())
+    least = min(fixed + each * volumes[0] for fixed, each in lines.values())
+    axes.set_ylim(max(least, top / 1e5), 2 * top)
     if crossing and economics.against in lines and volumes[0] <= crossing <= volumes[-1]:
         fixed, each = lines[economics.against]
+        axes.axvline(crossing, color=MUTED, linewidth=0.8)
         axes.plot(crossing, fixed + each * crossing, "o", color=INK, markersize=7)
+        left = crossing**2 < volumes[0] * volumes[-1]
         axes.annotate(
-            f"break-even: {rounded(crossing)} questions", (crossing, fixed + each * crossing), xytext=(0, -16),
-            textcoords="offset points", ha="center" if 1e3 < crossing < most / 30 else "left" if crossing <= 1e3 else "right",
-            va="top", color=INK,
+            f"{rounded(crossing)} questions", (crossing, 1), xycoords=("data", "axes fraction"), xytext=(6 if left else -6, -4),
+            textcoords="offset points", ha="left" if left else "right", va="top", color=INK,
         )  # fmt: skip
     axes.xaxis.set_major_formatter(lambda value, _: _thousands(value))
     axes.yaxis.set_major_formatter(lambda value, _: f"${value:,.0f}" if value >= 1 else f"${value:.6g}")

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from text2expert.examiner.results import Comparison, ExamResult, Group, JudgeReport, Recommendation
+from text2expert.examiner.economics import usd_text
+from text2expert.examiner.results import EXPERT, Comparison, ExamResult, Group, JudgeReport, Recommendation
+from text2expert.examiner.statistics import GREEDY_NOTE
 from text2expert.records import ROW_TITLES
 from text2expert.report import figures
-from text2expert.report.findings import EXPERT, Findings, Share, percent
+from text2expert.report.findings import Findings, Share, percent
 from text2expert.report.markup import Child, Html, bullets, joined, more, said, table, tag
 
 VERDICTS = {
@@ -14,7 +16,7 @@ VERDICTS = {
     "both": "Use the expert together with retrieval",
     "neither": "Do not fine-tune",
 }
-ROWS = {**{str(row): title for row, title in ROW_TITLES.items()}, "all": "all unseen questions"}
+ROWS = {str(row): title for row, title in ROW_TITLES.items()}
 
 PROBES = {
     "gold": "the right answer",
@@ -28,10 +30,7 @@ DROPPED = {
     "eight_grams": "half of their runs of eight words the same",
 }
 GROUPS = {
-    "unknown_to_base": (
-        "What the base did not know",
-        "This is what training can add: what was known before is no proof.",
-    ),
+    "unknown_to_base": ("By what the base knew", f"What the base knew before training proves nothing. {GREEDY_NOTE}"),
     "section": ("By section", ""),
     "difficulty": ("By difficulty", ""),
     "hops": ("By the number of passages that an answer needs", ""),
@@ -55,21 +54,29 @@ def verdict(found: Findings, passage: Mapping[str, Html]) -> Html:
             tag("p", f"Right on unseen questions: {', '.join(shares)}." if shares else "No unseen question was asked.", class_="lede"),
             tag("p", "Examine the expert again for a verdict in words."),
         )  # fmt: skip
-    short = VERDICTS[advice.use]
-    repeated = advice.headline.casefold().startswith(short.casefold())
-    return joined(
-        said(advice.headline, "h1") if repeated else tag("h1", short, "."),
-        None if repeated else said(advice.headline, "p", class_="lede"),
-        _reasons(advice, passage),
-    )
+    title, lede = _split(advice)
+    return joined(said(title, "h1"), said(_prose(lede), "p", class_="lede"), _reasons(advice, passage))
+
+
+def _split(advice: Recommendation) -> tuple[str, str]:
+    """The headline as a few large words and the rest of it; without a colon or semicolon, after what it comes to."""
+    place = next((at for at, letter in enumerate(advice.headline) if letter in ":;"), None)
+    if place is None or place > 100 or not (rest := advice.headline[place + 1 :].strip()):
+        return f"{VERDICTS[advice.use]}.", advice.headline
+    return f"{advice.headline[:place]}.", f"{rest[0].upper()}{rest[1:]}"
+
+
+def _prose(text: str) -> str:
+    """*text* whose numbers stay on the line of their per cent sign."""
+    return text.replace(" %", "\u00a0%")
 
 
 def _reasons(advice: Recommendation, passage: Mapping[str, Html]) -> Html:
     failed = [passage.get(each) or said(each) for each in advice.failed]
     some, rest = failed[:MOST_FAILED], failed[MOST_FAILED:]
     return joined(
-        bullets(said(each) for each in advice.because),
-        [tag("h2", "What to do next"), bullets(said(each) for each in advice.next)] if advice.next else None,
+        bullets(said(_prose(each)) for each in advice.because),
+        [tag("h2", "What to do next"), bullets(said(_prose(each)) for each in advice.next)] if advice.next else None,
         [
             tag("h2", "Passages still failed"),
             tag("p", "Those most failed first: ", *_commas(some), "." if not rest else " …"),
@@ -110,7 +117,7 @@ def scores(found: Findings) -> Html:
         tag("p", "Unseen questions ask for what the document says, in words that the expert was not trained on."),
         _overall(result, shares),
         figures.accuracy(result, shares),
-        bullets(said(note) for note in result.notes),
+        tag("aside", *(said(_prose(note), "p") for note in result.notes)) if result.notes else None,
         tag("h3", "By kind of question"),
         _matrix(result),
         figures.rows(result),
@@ -127,20 +134,15 @@ def _overall(result: ExamResult, shares: Mapping[str, Share]) -> Html:
     rows = []
     for name in result.contestants:
         share, cost = shares.get(name), costs.get(name)
-        rows.append(
-            [
-                named(name),
-                tag("strong", share.percent) if share else "–",
-                share.between if share else "–",
-                f"{share.right:,} of {share.n:,}" if share else "–",
-                *(
-                    [seconds(cost.seconds_p50 if cost else None), dollars(cost.usd_per_1000 if cost else None)]
-                    if costs
-                    else []
-                ),
-            ]
-        )
-    head = ["Who", "Right", "95 % interval", "Questions", *(["Seconds, median", "$ per 1,000"] if costs else [])]
+        cells: list[Child] = [
+            named(name),
+            joined(tag("strong", share.percent), tag("small", share.between)) if share else "–",
+            joined(f"{share.right:,}", tag("small", f"of {share.n:,}")) if share else "–",
+        ]
+        if costs:
+            cells += [seconds(cost.seconds_p50 if cost else None), dollars(cost.usd_per_1000 if cost else None)]
+        rows.append(cells)
+    head = ["Who", "Right, with 95 % interval", "Questions", *(["Seconds, median", "$ per 1,000"] if costs else [])]
     return table("Right answers to unseen questions", head, rows)
 
 
@@ -181,19 +183,32 @@ def _compared(caption: str, comparisons: Iterable[Comparison]) -> Html:
     rows = []
     for each in comparisons:
         low, high = each.interval
+        of = None if each.row == "all" else tag("small", ROWS.get(each.row, each.row))
         rows.append(
             [
-                ROWS.get(each.row, each.row),
-                joined(named(each.one), " against ", named(each.other)),
-                joined(f"{100 * each.difference:+.0f} points", tag("small", f"{100 * low:+.0f} to {100 * high:+.0f}")),
+                joined(named(each.one), " against ", named(each.other), of),
+                joined(signed(each.difference), tag("small", f"{signed(low)} to {signed(high)}")),
                 f"{each.only_one:,}",
                 f"{each.only_other:,}",
                 f"{each.n:,}",
                 "< 0.001" if each.p < 0.001 else f"{each.p:.3f}",
             ]
         )
-    head = ["Questions", "Pair", "Difference", "Only the first right", "Only the second", "Both asked", "p"]
+    head = [
+        "One against the other",
+        "Difference, points",
+        "Only the one right",
+        "Only the other right",
+        "Questions",
+        "p",
+    ]
     return table(caption, head, rows)
+
+
+def signed(share: float) -> str:
+    """A difference of shares in whole points, with its sign."""
+    points = round(100 * share)
+    return f"+{points}" if points > 0 else f"−{-points}" if points < 0 else "0"
 
 
 def _refusals(result: ExamResult) -> Html:
@@ -273,7 +288,5 @@ def seconds(value: float | None) -> str:
 
 
 def dollars(value: float | None) -> str:
-    """US dollars as they are written: cents, or two digits where it is less than ten of them."""
-    if value is None:
-        return "–"
-    return f"${value:,.2f}" if value >= 0.1 or value == 0 else f"${value:.2g}"
+    """US dollars as they are written, a dash where they are not known."""
+    return "–" if value is None else usd_text(value)
