@@ -1,11 +1,15 @@
 """The exam in a run folder: what is written before training and after it, and how a finished run is examined again."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+import asyncio
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from text2expert import files
+from text2expert.errors import InputError
 from text2expert.records import (
     Answer,
     Chunk,
@@ -18,10 +22,16 @@ from text2expert.records import (
     to_dict,
     write_jsonl,
 )
-from text2expert.runfolder import CHUNKS, EXAM, EXAM_ANSWERS, EXAM_RESULT, RunFolder
+from text2expert.runfolder import CHUNKS, EXAM, EXAM_ANSWERS, EXAM_RESULT, GOLD, RunFolder, read_json
 
 if TYPE_CHECKING:
-    from text2expert.examiner import Asked, Exam, Examiner, ExamResult, GivenAnswer, Retriever
+    from text2expert.examiner import Asked, Exam, Examiner, ExamResult, GivenAnswer, Money, Retriever
+
+TOY = "a toy made from the text"
+"""What a receipt calls the base that a run makes."""
+
+MAKING = ("teacher", "verifier", "training")
+"""Scopes of the ledger: what an expert costs to make. Its exam is apart."""
 
 STAGES = {"base": "before", "expert": "after"}
 """The stage of a training in which each answers."""
@@ -91,18 +101,126 @@ async def conclude(
     *,
     share_taught: float | None,
     notes: Iterable[str],
+    models: Iterable[str],
+    toy: bool,
 ) -> "ExamResult":
     """Have the exam answered by everybody else too, grade it, and write down what came of it."""
     from text2expert.examiner import graded, sort
 
     answers = sort(sitting.asked, stage_answers(folder))
-    more, failed = await examiner.aanswer(sitting.exam, records, sitting.retriever)
-    given = graded(sitting.exam, {**answers, **more})
+    here, failed_here = await examiner.aanswer_here(sitting.exam.questions, records, sitting.retriever)
+    own, failed = await examiner.aanswer_own(sitting.exam.questions, sitting.retriever)
     given, result = await examiner.aconclude(
-        sitting.exam, given, chunks=sitting.chunks, share_taught=share_taught, notes=[*notes, *failed]
+        sitting.exam,
+        graded(sitting.exam, {**answers, **here, **own}),
+        chunks=sitting.chunks,
+        share_taught=share_taught,
+        notes=[*notes, *failed_here, *failed],
+        models=models,
+        money=money(folder),
+        toy=toy,
     )
     write(folder, given, result)
     return result
+
+
+async def again(
+    examiner: "Examiner", folder: RunFolder, own: Sequence[ExamQuestion], receipt: Mapping[str, Any]
+) -> "ExamResult":
+    """Examine a finished run once more: *own* questions, and the contestants of *examiner*, are added to its exam.
+
+    What is stored is graded anew. New questions are put to base and expert on this machine.
+
+    Raises:
+        RunnerError: They cannot be asked here.
+        Text2ExpertError: As the judge and other contestants do.
+    """
+    from text2expert.examiner import ExamResult, GivenAnswer, extended, graded, regraded, sort, united
+
+    before, records, toy = kept(folder), list(read_jsonl(folder / GOLD, GoldRecord)), is_toy(receipt)
+    exam = extended(before, own, records)
+    sitting = Sitting.of(examiner, exam, folder, embedded=toy)
+    stored = list(read_jsonl(folder / EXAM_ANSWERS, GivenAnswer)) if (folder / EXAM_ANSWERS).is_file() else []
+    told = from_dict(read_json(folder / EXAM_RESULT), ExamResult)
+    if not stored:  # a run of a version that did not keep them
+        stored = graded(exam, sort(sitting.asked, stage_answers(folder)))
+    answered = {each.question for each in stored}
+    new = [question for question in exam.questions if question.id not in answered]
+    asked = [each for each in sitting.asked if each.question not in answered]
+    answers = sort(asked, await _ask_here(asked, folder))
+    here, failed_here = await examiner.aanswer_here(new, records, sitting.retriever)
+    mine, failed = await examiner.aanswer_own(exam.questions, sitting.retriever)
+    given, result = await examiner.aconclude(
+        exam,
+        united(exam, regraded(exam, stored), graded(exam, {**answers, **here, **mine})),
+        chunks=sitting.chunks,
+        share_taught=receipt.get("share_taught"),
+        notes=[*receipt.get("notes", ()), *failed_here, *failed],
+        judge=told.judge,
+        models=[name for name in receipt.get("models", {}).values() if isinstance(name, str)],
+        money=money(folder),
+        toy=toy,
+    )
+    keep(exam, folder)
+    write(folder, given, result)
+    return result
+
+
+def is_toy(receipt: Mapping[str, Any]) -> bool:
+    """Whether the run trained the toy."""
+    return bool(receipt.get("toy", receipt.get("models", {}).get("base") == TOY))
+
+
+async def _ask_here(asked: "Sequence[Asked]", folder: RunFolder) -> "dict[str, dict[str, Answer]]":
+    """The answers of base and expert on this machine, who -> id of the prompt -> answer; nobody waited for one alone."""
+    from text2expert.expert import Expert
+
+    found: dict[str, dict[str, Answer]] = {}
+    expert = Expert.load(folder.path) if asked else None
+    for who in STAGES if expert is not None else ():
+        mine = [each.prompt for each in asked if each.prompt.to == who]
+        with expert if who == "expert" else Expert(None, expert.base, expert.revision) as model:  # type: ignore[union-attr]
+            answers = await asyncio.gather(*(model.aask(each.question) for each in mine), return_exceptions=True)
+        found[who] = {}
+        for prompt, answer in zip(mine, answers, strict=True):
+            if isinstance(answer, InputError):  # longer than its window
+                found[who][prompt.id] = Answer(text="")
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found[who][prompt.id] = attrs.evolve(answer, seconds=None, supported=None)
+    return found
+
+
+def money(folder: RunFolder) -> "Money":
+    """What the open ledger knows of making the expert, and of the machine that was rented for it."""
+    from text2expert import ledger
+    from text2expert.examiner import Money
+
+    book = ledger.opened()
+    making = None if book is None else sum((book.spent(scope).total for scope in MAKING), Decimal(0))
+    return Money(
+        making_usd=None if making is None else float(making),
+        paid_per_hour=None if book is None else _paid_per_hour(book.replies("training")),
+        on_gpu="cuda" in str(_done(folder).get("device", "")),
+    )
+
+
+def _paid_per_hour(receipts: Iterable[str]) -> float | None:
+    """The price of the machine that was rented last, by what the ledger keeps of it."""
+    found = None
+    for receipt in receipts:
+        try:
+            found = float(json.loads(receipt)["usd_per_hour"])
+        except (ValueError, KeyError, TypeError):  # no machine of Vast's
+            continue
+    return found
+
+
+def _done(folder: RunFolder) -> dict[str, Any]:
+    path = folder / "stages" / "train" / "done.json"
+    said = read_json(path) if path.is_file() else {}
+    return said if isinstance(said, dict) else {}
 
 
 def write(folder: RunFolder, given: "Iterable[GivenAnswer]", result: "ExamResult") -> None:

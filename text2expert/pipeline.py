@@ -21,7 +21,7 @@ from text2expert._progress import bar, say
 from text2expert.errors import InputError, NothingTaughtError
 from text2expert.materials import adopt, by_hand, dataset_name, fitting, keep_sources, texts_of, write_gold
 from text2expert.plan import Plan, Preview
-from text2expert.receipt import Made, receipt, settings, teaching
+from text2expert.receipt import Made, models_of, notes_of, receipt, settings, teaching
 from text2expert.records import (
     Chunk,
     Document,
@@ -315,7 +315,7 @@ class Pipeline:
                 made = await self._teach_and_gather(inputs, folder, own_questions)
             else:
                 made = await adopt(dataset, gold, folder, own_questions)
-            frozen = await self._make_exam(made, folder)
+            frozen = await self._make_exam(made, folder, fine_tune=fine_tune)
             made = attrs.evolve(made, exam=list(frozen.questions))
             result = await self._train_and_examine(made, frozen, folder) if fine_tune else None
             seconds = time.monotonic() - started
@@ -475,12 +475,13 @@ class Pipeline:
 
     # -- from golden dataset to expert -------------------------------------------------------------------------------
 
-    async def _make_exam(self, made: Made, folder: RunFolder) -> "Exam":
+    async def _make_exam(self, made: Made, folder: RunFolder, *, fine_tune: bool) -> "Exam":
         """The exam, written before anything is trained."""
         exam = await self.examiner.amake(
             made.exam,
             made.records,
             own=made.own,
+            chunks=examination.chunks_of(folder) if fine_tune else (),  # an exam that nobody sits is not written
             # What is asked in vain can only be known where the text is there.
             texts=() if made.share_taught is None else texts_of(made.sources).values(),
             embedded=self.trainer.embedded,
@@ -498,13 +499,15 @@ class Pipeline:
         prompts = {"prompts": sitting.prompts} if isinstance(self.trainer, Trainer) else {}
         await self.trainer.atrain(folder / GOLD, folder=folder.path, texts=texts, exam=exam.questions, **prompts)
         return await examination.conclude(
-            self.examiner, sitting, folder, made.records, share_taught=made.share_taught, notes=self._notes(made)
+            self.examiner,
+            sitting,
+            folder,
+            made.records,
+            share_taught=made.share_taught,
+            notes=notes_of(self, made),
+            models=models_of(self, made),
+            toy=self.trainer.embedded,
         )
-
-    def _notes(self, made: Made) -> list[str]:
-        from text2expert import examiner
-
-        return [*made.notes, *([examiner.TOY_NOTE] if self.trainer.embedded else [])]
 
     def _texts(self, made: Made, folder: RunFolder) -> tuple[Path, ...]:
         """What the trainer is given of the text: the whole of it for the toy, passages and rewrites for other bases."""

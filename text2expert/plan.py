@@ -31,6 +31,8 @@ class Steps(Protocol):
     @property
     def trainer(self) -> Trainer: ...  # noqa: D102
     @property
+    def examiner(self) -> Any: ...  # noqa: D102
+    @property
     def seed(self) -> int: ...  # noqa: D102
     @property
     def budget(self) -> Decimal | float | None: ...  # noqa: D102

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from text2expert.examination import TOY
 from text2expert.plan import Steps, dollars, duration
 from text2expert.planning import step_plans
 from text2expert.records import (
@@ -26,6 +27,7 @@ from text2expert.records import (
 from text2expert.runfolder import (
     CHUNKS,
     EXAM,
+    EXAM_ANSWERS,
     EXAM_RESULT,
     EXPERT,
     GOLD,
@@ -122,7 +124,7 @@ def spent() -> dict[str, Any]:
         **({"machines": rent.calls} if rent.calls else {}),
         "costs": {
             scope: {"settled_usd": f"{part.settled:f}", "lost_usd_at_most": f"{part.lost:f}", "replies": part.replies}
-            for scope in ("teacher", "verifier", "training")
+            for scope in ("teacher", "verifier", "training", "exam")
             if (part := book.spent(scope)).calls
         },
     }
@@ -181,7 +183,8 @@ def receipt(
     """The receipt as JSON values, of this *version* of the package; *result* is None where nothing was trained."""
     taught = made.dataset is None
     trained = _trained(folder) if result else {}
-    written = [CHUNKS, PAIRS, VERDICTS, REWRITES, GOLD, REJECTED, EXAM, *([EXAM_RESULT, WEIGHTS] if result else [])]
+    written = [CHUNKS, PAIRS, VERDICTS, REWRITES, GOLD, REJECTED, EXAM]
+    written += [EXAM_ANSWERS, EXAM_RESULT, WEIGHTS] if result else []
     return {
         "text2expert": version,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -192,15 +195,19 @@ def receipt(
             **({"estimator": getattr(steps.chunker, "estimator", None)} if taught else {}),
             "questions_per_chunk": steps.questions_per_chunk if taught else None,
             "trainer": settings(steps.trainer),
+            "examiner": settings(steps.examiner),
             "seed": steps.seed,
             "budget": steps.budget,
         },
         "models": {
             "teacher": _name(steps.teacher) if taught else None,
             "verifier": _name(steps.verifier) if taught else None,
-            "base": steps.trainer.model or "a toy made from the text",
+            "base": steps.trainer.model or TOY,
             "base_revision": trained.get("revision"),
+            **{name.replace(" ", "_"): llm.name for name, llm in steps.examiner.llms.items()},
         },
+        "toy": bool(steps.trainer.embedded),
+        "notes": notes_of(steps, made),
         "counts": {**made.counts, "questions": Counter(question.row for question in made.exam)},
         "share_taught": made.share_taught,
         **spent(),
@@ -211,6 +218,19 @@ def receipt(
         "files": {name: sha256 for name in written if (sha256 := folder.sha256(name))},
         "closing": _closing(steps, made, result, folder, seconds),
     }
+
+
+def notes_of(steps: Steps, made: Made) -> list[str]:
+    """What a reader of the exam must know of the run."""
+    from text2expert.examiner import TOY_NOTE
+
+    return [*made.notes, *([TOY_NOTE] if steps.trainer.embedded else [])]
+
+
+def models_of(steps: Steps, made: Made) -> list[str]:
+    """The models whose kin should not judge: those that taught, and the base."""
+    teacher = _name(steps.teacher) if made.dataset is None and hasattr(steps.teacher, "llm") else None
+    return [name for name in (teacher, steps.trainer.model) if name]
 
 
 def _trained(folder: RunFolder) -> dict[str, Any]:
@@ -243,6 +263,8 @@ def _closing(steps: Steps, made: Made, result: "ExamResult | None", folder: RunF
             f"{name} {100 * score.share:.0f} %" for name in result.contestants if (score := result.score(row, name))
         ]
         lines.append(f"On {ROW_TITLES[row]}: {', '.join(shares)}.")
+    if result.recommendation is not None:
+        lines.append(result.recommendation.headline)
     lines.append(f'Next: text2expert ask {folder.path} "..."')
     if steps.trainer.embedded:
         lines.append(f"For an expert to rely on, train a real base on a GPU: --base {CLOUD_BASE}")

@@ -4,7 +4,9 @@ before training   questions ──▶ kept apart from training, frozen ──▶
 after it          answers ──▶ grades ──▶ statistics, money ──▶ a recommendation
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -24,12 +26,23 @@ from text2expert.examiner.contestants import (
 )
 from text2expert.examiner.grading import grade, refuses
 from text2expert.examiner.judging import Judge
-from text2expert.examiner.making import Asked, Exam, sort
+from text2expert.examiner.making import Asked, Exam, extended, sort
 from text2expert.examiner.questions import join_exam, load_answers, load_exam
-from text2expert.examiner.results import LOOKUP, READER, Dropped, ExamResult, ExamScore, GivenAnswer, JudgeReport
+from text2expert.examiner.recommendation import recommend
+from text2expert.examiner.results import (
+    EXPERT,
+    LOOKUP,
+    READER,
+    Dropped,
+    ExamResult,
+    ExamScore,
+    GivenAnswer,
+    JudgeReport,
+)
 from text2expert.examiner.tables import table
 from text2expert.examiner.taught import share_taught
-from text2expert.llm import LLM
+from text2expert.examiner.writing import ExamWriter
+from text2expert.llm import LLM, as_llm
 from text2expert.records import Answer, Chunk, ExamQuestion, GoldRecord
 
 __all__ = [
@@ -40,14 +53,17 @@ __all__ = [
     "Exam",
     "ExamResult",
     "ExamScore",
+    "ExamWriter",
     "Examiner",
     "GivenAnswer",
     "Judge",
     "ModelContestant",
     "Money",
     "NearestQuestion",
+    "OpenBook",
     "PassageReader",
     "Retriever",
+    "extended",
     "grade",
     "graded",
     "join_exam",
@@ -61,6 +77,9 @@ __all__ = [
     "united",
 ]
 
+CHARACTERS_PER_TOKEN = 4.0
+"""Of English, about: whether a text fits into a prompt is no matter of a tenth more or less."""
+
 SCOPE = "exam"
 """What writing and judging an exam, and asking models, is booked to."""
 
@@ -68,6 +87,23 @@ TOY_NOTE = (
     "The embedded base is a toy made from the text itself: it proves that the pipeline trains, not that it is a good "
     "expert. Do not act on its answers."
 )
+
+
+@attrs.frozen
+class OpenBook:
+    """A model that reads passages of the run, for `Examiner.contestants`: the run makes its contestant.
+
+    Args:
+        llm: The model, by name or as an `LLM`.
+        budget: US dollars for asking models, as in `ModelContestant`.
+    """
+
+    llm: LLM = attrs.field(converter=as_llm)
+    budget: Decimal | float | None = attrs.field(default=None, kw_only=True, validator=_arguments.dollars)
+
+    def __call__(self, retriever: Retriever) -> Contestant:
+        """The contestant that is shown what *retriever* finds."""
+        return ModelContestant(self.llm, retriever, budget=self.budget)
 
 
 def _named(_: object, attribute: "attrs.Attribute[Any]", value: Mapping[str, Any]) -> None:
@@ -86,6 +122,15 @@ def _named(_: object, attribute: "attrs.Attribute[Any]", value: Mapping[str, Any
             raise InputError(msg)
 
 
+def _amount(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if value is not None and not (type(value) in (int, float) and 0 <= value < math.inf):  # type: ignore[operator]
+        raise InputError(f"{attribute.name}={value!r}: must be a number from 0 on, or None where it is not known")
+
+
+def _as_writer(writer: ExamWriter | LLM | str | None) -> ExamWriter | None:
+    return ExamWriter(writer) if isinstance(writer, LLM | str) else writer
+
+
 def _as_judge(judge: Judge | LLM | str | None) -> Judge | None:
     return Judge(judge) if isinstance(judge, LLM | str) else judge
 
@@ -96,12 +141,15 @@ class Examiner:
 
     Args:
         k: Passages that a reader is shown.
+        writer: Writes questions apart from the training pairs; None: no model does.
         contestants: More of them, by the names of their columns: objects with the one method of `Contestant`, or functions
             that make one from the `Retriever` over the run's passages.
         judge: An LLM judge of another family than the teacher and the base, or its name; its grades stand beside the
             mechanical ones, which alone are counted.
         usd_per_hour: What an hour of the machine costs that answers; None: what was paid for it, else the price of a card
             for rent.
+        questions_per_month: How much will be asked; None: not known.
+        updates_per_year: How often the text changes; None: it is taken to stay as it is.
         general: Whether general questions are asked before and after training, to see what is forgotten.
 
     Raises:
@@ -109,12 +157,33 @@ class Examiner:
     """
 
     k: int = attrs.field(default=K, validator=_arguments.whole(1))
+    writer: ExamWriter | None = attrs.field(default=None, converter=_as_writer)
     contestants: Mapping[str, Contestant | Callable[[Retriever], Contestant]] = attrs.field(
         factory=dict, validator=_named, hash=False
     )
     judge: Judge | None = attrs.field(default=None, converter=_as_judge)
     usd_per_hour: float | None = attrs.field(default=None, validator=_arguments.dollars)
+    questions_per_month: float | None = attrs.field(default=None, validator=_amount)
+    updates_per_year: float | None = attrs.field(default=None, validator=_amount)
     general: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
+
+    def check(self) -> None:
+        """See, before any work, whether the models can be asked.
+
+        Raises:
+            AuthenticationFailed: A key is missing; the message names the variable.
+        """
+        for llm in self.llms.values():
+            llm.check()
+
+    @property
+    def llms(self) -> dict[str, LLM]:
+        """The models that cost money, by what they do: ``exam writer``, ``judge``, or the name of a contestant."""
+        found = {} if self.writer is None else {"exam writer": self.writer.llm}
+        found |= {} if self.judge is None else {"judge": self.judge.llm}
+        return found | {
+            name: each.llm for name, each in self.contestants.items() if isinstance(each, ModelContestant | OpenBook)
+        }
 
     # -- before training -------------------------------------------------------------------------------------------------
 
@@ -124,6 +193,7 @@ class Examiner:
         records: Sequence[GoldRecord],
         *,
         own: Sequence[ExamQuestion] = (),
+        chunks: Sequence[Chunk] = (),
         texts: Iterable[str] = (),
         embedded: bool = False,
         seed: int = 0,
@@ -134,17 +204,24 @@ class Examiner:
             split: Questions kept out of the dataset.
             records: The training set: what it has, the exam has not.
             own: The user's.
+            chunks: What `writer` writes about; without any, it is not asked.
             texts: What the expert is to know; nothing is asked in vain where it is not there.
             embedded: The base is the toy, which has no general knowledge to forget.
             seed: Of every draw.
+
+        Raises:
+            Text2ExpertError: As `ExamWriter.awrite` does.
         """
-        parts = [*split, *own]
-        asked = [question.question for question in parts]
+        written: list[ExamQuestion] = []
+        if self.writer is not None and chunks:
+            with ledger.budget(SCOPE, None):
+                written = await self.writer.awrite(chunks, seed=seed)
+        asked = [question.question for question in (*split, *own, *written)]
         vain = making.unanswerable(records, texts, seed=seed, asked=asked)
         general = making.general() if self.general and not embedded else []
         if embedded:
             split = [question for question in split if question.row != "general"]
-        return making.freeze([split, own, vain, general], records)
+        return making.freeze([split, own, written, vain, general], records)
 
     def ask(self, exam: Exam, retriever: Retriever | None, *, embedded: bool) -> list[Asked]:
         """What base and expert are asked where they are trained; see `text2expert.examiner.making.ask`."""
@@ -156,17 +233,14 @@ class Examiner:
 
     # -- after it --------------------------------------------------------------------------------------------------------
 
-    async def aanswer(
-        self, exam: Exam, records: Sequence[GoldRecord], retriever: Retriever | None
+    async def aanswer_here(
+        self, questions: Sequence[ExamQuestion], records: Sequence[GoldRecord], retriever: Retriever | None
     ) -> tuple[dict[str, dict[str, Answer]], list[str]]:
-        """What is answered here: by looking up, by reading without a model, and by `contestants`; and what failed."""
-        own = [question for question in exam.questions if question.row != "general"]
+        """What is answered without a model, by looking up and by reading; and what failed."""
         here: dict[str, Contestant] = {LOOKUP: NearestQuestion(records)}
         if retriever is not None:
             here[READER] = PassageReader(retriever)
-        answers, notes = await ask_all(here, own)
-        more, failed = await self.aanswer_own(exam.questions, retriever)
-        return {**answers, **more}, [*notes, *failed]
+        return await ask_all(here, [question for question in questions if question.row != "general"])
 
     async def aanswer_own(
         self, questions: Sequence[ExamQuestion], retriever: Retriever | None
@@ -174,7 +248,7 @@ class Examiner:
         """The answers of `contestants`, and what failed."""
         given: dict[str, Contestant] = {}
         for name, each in self.contestants.items():
-            if hasattr(each, "aanswer"):
+            if not callable(each):
                 given[name] = each
             elif retriever is not None:
                 given[name] = each(retriever)
@@ -195,6 +269,7 @@ class Examiner:
         judge: JudgeReport | None = None,
         models: Iterable[str] = (),
         money: Money | None = None,
+        toy: bool = False,
     ) -> tuple[list[GivenAnswer], ExamResult]:
         """*given* with the judge's grades, and what comes of them.
 
@@ -207,13 +282,11 @@ class Examiner:
             judge: What is known of the judge that graded before, where there is no other one.
             models: Names of the models whose kin the judge should not be.
             money: What is known of the run's costs.
+            toy: Whether the base is the toy.
         """
         answers, said = list(given), [*notes]
         if self.judge is not None:
-            others = [
-                *models,
-                *(each.llm.name for each in self.contestants.values() if isinstance(each, ModelContestant)),
-            ]
+            others = [*models, *(llm.name for name, llm in self.llms.items() if name in self.contestants)]
             try:
                 with ledger.budget(SCOPE, None):
                     answers, judge = await self.judge.areport(exam.questions, answers, apart_from=others)
@@ -224,14 +297,32 @@ class Examiner:
                 )
             else:
                 said += self.judge.warnings(others)
-        return answers, concluding.conclude(
-            exam, answers, chunks=chunks, share_taught=share_taught, notes=said, judge=judge, money=self._money(money)
+        result = concluding.conclude(
+            exam,
+            answers,
+            chunks=chunks,
+            share_taught=share_taught,
+            notes=said,
+            judge=judge,
+            money=attrs.evolve(
+                money or Money(),
+                usd_per_hour=self.usd_per_hour,
+                prices={name: llm.tariff for name, llm in self.llms.items()},
+            ),
         )
-
-    def _money(self, money: Money | None) -> Money:
-        """*money* with what this examiner knows of prices."""
-        prices = {name: each.llm.tariff for name, each in self.contestants.items() if isinstance(each, ModelContestant)}
-        return attrs.evolve(money or Money(), usd_per_hour=self.usd_per_hour, prices=prices)
+        if EXPERT in result.contestants:
+            advice = recommend(
+                result,
+                exam=exam.questions,
+                answers=answers,
+                chunks=chunks,
+                n_tokens=round(sum(chunk.char_count for chunk in chunks) / CHARACTERS_PER_TOKEN) or None,
+                updates_per_year=self.updates_per_year,
+                questions_per_month=self.questions_per_month,
+                toy=toy,
+            )
+            result = attrs.evolve(result, recommendation=advice)
+        return answers, result
 
     def result(
         self,

@@ -60,6 +60,16 @@ def freeze(
     return Exam(questions=tuple(kept), dropped=dropped, notes=(*notes, *said))
 
 
+def extended(exam: Exam, own: Sequence[ExamQuestion], records: Sequence[GoldRecord]) -> Exam:
+    """*exam* with a user's *own* questions that it does not have, and that training (*records*) does not either."""
+    more = freeze([exam.questions, own], records)
+    counts: Counter[Literal["same_text", "jaccard", "eight_grams"]] = Counter()
+    for each in (*exam.dropped, *more.dropped):
+        counts[each.reason] += each.n
+    dropped = tuple(Dropped(reason=reason, n=n) for reason, n in counts.items())
+    return Exam(questions=more.questions, dropped=dropped, notes=tuple(dict.fromkeys((*exam.notes, *more.notes))))
+
+
 def unanswerable(
     records: Sequence[GoldRecord], texts: Iterable[str], *, seed: int, asked: Iterable[str] = ()
 ) -> list[ExamQuestion]:
