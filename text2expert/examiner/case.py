@@ -31,6 +31,10 @@ SHORT_TOKENS = 4_000
 SIGNIFICANT = 0.05
 """Chance of so uneven a split between equals; the field's custom."""
 
+INDEPENDENT: tuple[ExamRowName, ...] = ("hand_written", "written_apart")
+"""Rows that were not made from the pairs that are trained on. They ask for what is not taught, too, or in nobody's words: here an
+expert that knows its own questions only is found out, however many of those the other rows add."""
+
 VOLATILE_FROM = 1.0
 """Changes of the document a year. What changes less often is not volatile, whatever the money says."""
 
@@ -38,7 +42,7 @@ MARGIN = 0.05
 """What two contestants may differ by and still count as equally good: one question in twenty."""
 
 REFUSES_TOO_MUCH = 0.05
-"""Share of the questions that it does answer."""
+"""Share of the questions that the document does answer."""
 
 
 def is_better(comparison: Comparison | None) -> bool:
@@ -186,8 +190,19 @@ class Case:
 
     @property
     def learned(self) -> bool:
-        """Whether training made the expert better than its base, and right more often than wrong."""
-        return self.expert.share >= LEARNED and (self.against_base is None or is_better(self.against_base))
+        """Whether training made the expert better than its base, and right more often than wrong, on independent rows, too."""
+        better = self.against_base is None or is_better(self.against_base)
+        return better and self.expert.share >= LEARNED and self.not_learned_row is None
+
+    @cached_property
+    def not_learned_row(self) -> ExamRowName | None:
+        """An `INDEPENDENT` row of which the expert is right on less than half, beyond chance."""
+        return next((row for row in INDEPENDENT if self.row(EXPERT, row).interval[1] < LEARNED), None)
+
+    @cached_property
+    def worse_row(self) -> ExamRowName | None:
+        """An `INDEPENDENT` row on which the expert is worse than RAG."""
+        return next((row for row in INDEPENDENT if is_worse(self.compared(EXPERT, self.reader, row))), None)
 
     @property
     def both_are_better(self) -> bool:

@@ -122,12 +122,12 @@ def _hops(case: Case) -> tuple[Share, Share]:
 
 def _next_for_care(case: Case) -> Iterator[str]:
     refused, wrongly = case.refusals
-    if refused.n and refused.share < REFUSES_ENOUGH:
+    if refused.n and refused.interval[1] < REFUSES_ENOUGH:
         yield (
             f"Train refusals (refusals=...): of questions that the text does not answer, {refused} were refused; until then, "
             "min_confidence= keeps the least certain answers back."
         )
-    if wrongly.n and wrongly.share > REFUSES_TOO_MUCH:
+    if wrongly.n and wrongly.interval[0] > REFUSES_TOO_MUCH:
         yield f"Train fewer refusals, or lower min_confidence: {wrongly} of the answers that the text has were withheld."
     general = case.compared(BASE, EXPERT, "general")
     if is_better(general) and general is not None and general.difference > FORGOTTEN:

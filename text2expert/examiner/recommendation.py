@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from text2expert.errors import InputError
 from text2expert.examiner import statistics
-from text2expert.examiner.case import MARGIN, REFUSES_TOO_MUCH, SHORT_TOKENS, Case, Share, is_better, is_worse
+from text2expert.examiner.case import LEARNED, MARGIN, REFUSES_TOO_MUCH, SHORT_TOKENS, Case, Share, is_better, is_worse
 from text2expert.examiner.next_steps import next_steps
 from text2expert.examiner.results import (
     BASE,
@@ -24,7 +24,7 @@ from text2expert.examiner.results import (
     GivenAnswer,
     Recommendation,
 )
-from text2expert.records import Chunk, ExamQuestion
+from text2expert.records import ROW_TITLES, Chunk, ExamQuestion, ExamRowName
 
 GOOD = 0.7
 """Share of unseen questions. Who is wrong on nearly every third is relied on by nobody."""
@@ -54,13 +54,14 @@ def recommend(
     1. do not fine-tune: the text is *too short* (4,000 tokens), so that it fits whole in a prompt;
     2. do not fine-tune: it is *too volatile*: it changes before the expert has paid for itself;
     3. use both: the expert with passages is better than the expert and than RAG;
-    4. do not fine-tune: *not learned*: the expert is no better than its base, or right on less than half;
+    4. do not fine-tune: *not learned*: the expert is no better than its base, or right on less than half, of all unseen
+       questions or of an independent row (`text2expert.examiner.case.INDEPENDENT`);
     5. do not fine-tune, nor rely on RAG: neither is right on 70 %;
-    6. use the one that is better, or RAG where they are equals or it is not known which is, unless the expert is shown to be
+    6. use the one that is better, but not the expert where an independent row shows it worse; RAG where they are equals or it is not known which is, unless the expert is shown to be
        as good within 5 points and pays for itself.
 
-    Better is `is_better`, and for RAG against the expert the weaker `is_worse`. RAG is the best contestant that searches (`statistics.best_reader`). Where the advice is not
-    to fine-tune, `use` says whether RAG is good enough to use instead.
+    Better is `is_better`, and for RAG against the expert the weaker `is_worse`. RAG is the best contestant that searches
+    (`statistics.best_reader`). Where the advice is not to fine-tune, `use` says whether RAG is good enough to use instead.
 
     Args:
         result: With scores, economics and the share that is taught.
@@ -143,6 +144,11 @@ def _not_learned(case: Case) -> str:
     base = case.share(BASE)
     if base and base.share >= GOOD and not is_better(case.against_base):
         return f"Do not fine-tune: the base is right on {base} already, and training did not make it better"
+    if case.expert.share >= LEARNED and (row := case.not_learned_row):
+        return (
+            f"Do not fine-tune: the expert has learned its own questions rather than the text; it is right on {case.expert} "
+            f"in all, but on {case.row(EXPERT, row)} where others ask ({ROW_TITLES[row]})"
+        )
     before = f", its base before training on {base}" if base else ""
     return f"Do not fine-tune: the expert has not learned the text; it is right on {case.expert}{before}"
 
@@ -166,6 +172,14 @@ def _better_one(case: Case, reader: Share) -> _Verdict:
     """The expert or RAG, of which at least one is good enough."""
     mine = case.against_reader
     figures = f"it is right on {case.expert} of the questions that it was not trained on, RAG on {reader}"
+    if row := case.worse_row:
+        msg = (
+            f"the expert is right on {case.expert} in all, RAG on {reader}, but where others ask ({ROW_TITLES[row]}) the expert on "
+            f"{case.row(EXPERT, row)} and RAG on {case.row(case.reader or '', row)}"
+        )
+        return (
+            _Verdict("rag", f"Use RAG: {msg}.") if reader.share >= GOOD else _rather(case, f"Do not fine-tune: {msg}")
+        )
     if is_better(mine):
         return _Verdict("expert", f"Use the expert: {figures}.")
     if is_worse(mine):
@@ -214,6 +228,10 @@ def _because(case: Case) -> Iterator[str]:
     if both := case.share(EXPERT_RAG):
         compared = case.compared(EXPERT_RAG, case.reader)
         yield f"The expert with RAG was right on {both.whole}. {_beside(compared, 'the expert with RAG', 'RAG')}".rstrip()
+    rows = (*statistics.UNSEEN_ROWS, "never_asked")
+    kinds = [f"{ROW_TITLES[row]} {_both(case, row)}" for row in ROW_TITLES if row in rows and case.row(EXPERT, row).n]
+    if len(kinds) > 1:
+        yield f"By kind of question: {', '.join(kinds)}."
     if oracle := case.share(ORACLE):
         yield f"The base with the right passage in sight, which is the best that a search can do, was right on {oracle.whole}."
     lookup = case.compared(EXPERT, LOOKUP)
@@ -229,6 +247,12 @@ def _because(case: Case) -> Iterator[str]:
     yield from _because_of_care(case)
     if case.expert.n < FEW:
         yield f"Only {case.expert.n} questions were unseen: read every interval before the figure in front of it."
+
+
+def _both(case: Case, row: ExamRowName) -> str:
+    """The expert's share of a row, and RAG's beside it."""
+    theirs = case.row(case.reader or "", row)
+    return f"{case.row(EXPERT, row)}" + (f" (RAG {theirs})" if theirs.n else "")
 
 
 def _beside(comparison: Comparison | None, one: str, other: str) -> str:
