@@ -19,10 +19,7 @@ def answers(contestant, exam, right, **fields):
     given = []
     for each in exam:
         place = seen[each.row] = seen.get(each.row, -1) + 1
-        if isinstance(right, dict):
-            ok = place < right.get(each.row, 0)
-        else:
-            ok = each.id in right
+        ok = place < right.get(each.row, 0) if isinstance(right, dict) else each.id in right
         given.append(
             GivenAnswer(
                 question=each.id, contestant=contestant, text="text", grade="right" if ok else "wrong", **fields
