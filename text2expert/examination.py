@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 TOY = "a toy made from the text"
 """What a receipt calls the base that a run makes."""
+
+VERDICT = "The exam's verdict: "
+"""How its line in a receipt begins."""
 
 MAKING = ("teacher", "verifier", "training")
 """Scopes of the ledger: what an expert costs to make. Its exam is apart."""
@@ -164,6 +168,47 @@ async def again(
     keep(exam, folder)
     write(folder, given, result)
     return result
+
+
+def receipt_after(folder: RunFolder, receipt: Mapping[str, Any], result: "ExamResult") -> dict[str, Any]:
+    """The *receipt* of a run that was examined again: costs, digests and verdict as they are now."""
+    lines = [line for line in receipt["closing"].split("\n") if not line.startswith(VERDICT)]
+    place = next((place for place, line in enumerate(lines) if line.startswith("Next: ")), len(lines))
+    names = dict.fromkeys((*receipt["files"], EXAM, EXAM_ANSWERS, EXAM_RESULT))
+    return {
+        **receipt,
+        **spent(),
+        "counts": {**receipt["counts"], "questions": Counter(each.row for each in kept(folder).questions)},
+        "files": {name: sha256 for name in names if (sha256 := folder.sha256(name))},
+        "closing": "\n".join([*lines[:place], *verdict_lines(result), *lines[place:]]),
+    }
+
+
+def verdict_lines(result: "ExamResult") -> list[str]:
+    """What a receipt says of the exam."""
+    return [] if result.recommendation is None else [f"{VERDICT}{result.recommendation.headline}"]
+
+
+def spent() -> dict[str, Any]:
+    """What the open ledger says was spent in this run folder so far, in US dollars as exact decimal strings."""
+    from text2expert import ledger
+
+    book = ledger.opened()
+    if book is None or not (everything := book.spent()).calls:
+        return {"cost_usd": "0"}
+    rent = book.spent("training")
+    return {
+        "cost_usd": f"{everything.settled:f}",
+        "lost_usd_at_most": f"{everything.lost:f}",
+        **({"rent_held_usd_at_most": f"{rent.held:f}"} if rent.held else {}),
+        "requests": everything.calls - rent.calls,
+        **({"machines": rent.calls} if rent.calls else {}),
+        "costs": {
+            scope: {"settled_usd": f"{part.settled:f}", "lost_usd_at_most": f"{part.lost:f}", "replies": part.replies}
+            for scope in ("teacher", "verifier", "training", "exam")
+            if (part := book.spent(scope)).calls
+        },
+    }
 
 
 def is_toy(receipt: Mapping[str, Any]) -> bool:

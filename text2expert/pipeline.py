@@ -281,7 +281,7 @@ class Pipeline:
         fine_tune: bool = True,
     ) -> Run:
         """`run` for async code: same arguments, same result, same errors."""
-        from text2expert import examiner, golden
+        from text2expert import examiner, golden, report
 
         if (source is None) == (gold is None):
             raise InputError("give either a source (text files) or gold= (a golden dataset), and not both")
@@ -321,6 +321,7 @@ class Pipeline:
             seconds = time.monotonic() - started
             said = receipt(self, made, result, folder, version=text2expert.__version__, seconds=seconds)
             files.write_json(folder / RECEIPT, said)
+            report.write(folder.path)
         run = Run.load(folder.path)
         say(f"\n{run}")
         return run
@@ -360,6 +361,7 @@ class Pipeline:
         for step in (self.teacher, self.verifier):
             if _is_paid(step):
                 step.llm.check()  # type: ignore[union-attr]
+        self.examiner.check()
 
     # -- from text to golden dataset ---------------------------------------------------------------------------------
 

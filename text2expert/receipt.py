@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from text2expert.examination import TOY
+from text2expert.examination import TOY, spent, verdict_lines
 from text2expert.plan import Steps, dollars, duration
 from text2expert.planning import step_plans
 from text2expert.records import (
@@ -106,28 +106,6 @@ def teaching(steps: Steps, taught: Taught, folder: RunFolder) -> dict[str, Any]:
 def _size(folder: RunFolder) -> tuple[int, int]:
     chunks = [chunk.char_count for chunk in read_jsonl(folder / CHUNKS, Chunk)]
     return len(chunks), sum(chunks)
-
-
-def spent() -> dict[str, Any]:
-    """What the open ledger says was spent in this run folder so far, in US dollars as exact decimal strings."""
-    from text2expert import ledger
-
-    book = ledger.opened()
-    if book is None or not (everything := book.spent()).calls:
-        return {"cost_usd": "0"}
-    rent = book.spent("training")
-    return {
-        "cost_usd": f"{everything.settled:f}",
-        "lost_usd_at_most": f"{everything.lost:f}",
-        **({"rent_held_usd_at_most": f"{rent.held:f}"} if rent.held else {}),
-        "requests": everything.calls - rent.calls,
-        **({"machines": rent.calls} if rent.calls else {}),
-        "costs": {
-            scope: {"settled_usd": f"{part.settled:f}", "lost_usd_at_most": f"{part.lost:f}", "replies": part.replies}
-            for scope in ("teacher", "verifier", "training", "exam")
-            if (part := book.spent(scope)).calls
-        },
-    }
 
 
 def settings(step: Any) -> dict[str, Any]:
@@ -263,8 +241,7 @@ def _closing(steps: Steps, made: Made, result: "ExamResult | None", folder: RunF
             f"{name} {100 * score.share:.0f} %" for name in result.contestants if (score := result.score(row, name))
         ]
         lines.append(f"On {ROW_TITLES[row]}: {', '.join(shares)}.")
-    if result.recommendation is not None:
-        lines.append(result.recommendation.headline)
+    lines += verdict_lines(result)
     lines.append(f'Next: text2expert ask {folder.path} "..."')
     if steps.trainer.embedded:
         lines.append(f"For an expert to rely on, train a real base on a GPU: --base {CLOUD_BASE}")

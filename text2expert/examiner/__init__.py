@@ -39,7 +39,7 @@ from text2expert.examiner.results import (
     GivenAnswer,
     JudgeReport,
 )
-from text2expert.examiner.tables import table
+from text2expert.examiner.tables import table, verdict
 from text2expert.examiner.taught import share_taught
 from text2expert.examiner.writing import ExamWriter
 from text2expert.llm import LLM, as_llm
@@ -75,6 +75,7 @@ __all__ = [
     "sort",
     "table",
     "united",
+    "verdict",
 ]
 
 CHARACTERS_PER_TOKEN = 4.0

@@ -97,6 +97,10 @@ def _arm(score: ExamScore) -> str:
     return f"{100 * score.share:.0f} ±{math.ceil(100 * max(score.share - low, high - score.share)):<2}"
 
 
+SHOWN = 3
+"""Reasons, and steps to take, that a terminal shows; the report has them all."""
+
+
 def verdict(result: ExamResult) -> str:
     """What *result* comes to, in a few lines: the recommendation, what answers cost and take, the judge."""
     return "\n".join([*_recommendation(result), *_costs(result.economics), *_judged(result.judge)])
@@ -107,12 +111,17 @@ def _recommendation(result: ExamResult) -> Iterator[str]:
     if said is None:
         return
     yield textwrap.fill(f"Verdict: {said.headline}", WIDTH, subsequent_indent=" " * len("Verdict: "))
-    for each in said.because:
-        yield textwrap.fill(f"- {each}", WIDTH, subsequent_indent="  ")
+    yield from _bullets(said.because)
     if said.next:
         yield "What to do next:"
-    for each in said.next:
+        yield from _bullets(said.next)
+
+
+def _bullets(points: Sequence[str]) -> Iterator[str]:
+    for each in points[:SHOWN]:
         yield textwrap.fill(f"- {each}", WIDTH, subsequent_indent="  ")
+    if (left := len(points) - SHOWN) > 0:
+        yield f"- and {left} more in the report"
 
 
 def _costs(economics: Economics | None) -> Iterator[str]:
