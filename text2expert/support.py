@@ -96,7 +96,7 @@ def _by_words(answer: str, found: Sequence[Chunk]) -> Support:
     words = content(tokens(answer)) - LIGHT_STEMS
     if not words:
         # A bare "no" rests on the passage that the question is about; "the document does not say" on none.
-        bare = answer.split()[0].strip(".,;:!").casefold() in ("yes", "no")
+        bare = answer.split(maxsplit=1)[0].strip(".,;:!").casefold() in ("yes", "no")
         return Support(tuple(chunk.id for chunk in found[:1]) if bare else (), None)
     for chunk in found:
         if len(words & content(tokens(with_context(chunk)))) >= WORDS * len(words):
