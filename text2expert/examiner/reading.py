@@ -140,8 +140,8 @@ _YEAR = re.compile(r"\b(?:what|which) year\b", re.IGNORECASE)
 _OFTEN = re.compile(r"\bhow (?:often|frequently)\b|\bhow many times\b|\b(?:what|which) frequency\b", re.IGNORECASE)
 _FREQUENCY = re.compile(
     r"\b(?:(?:once|twice|(?:\w+|\d+) times)(?: (?:a|an|per|every|each|in (?:a|an|every|each)) (?:\w+ )?\w+)?"
-    r"|every (?:other |second |third |\d+ |\w+ )?(?:second|minute|hour|shift|day|night|week|fortnight|month|quarter|year|spring|summer|autumn|winter|[A-Z]\w*day)s?"
-    r"|each (?:hour|shift|day|night|week|fortnight|month|quarter|year)"
+    r"|every (?:other |second |third |\d+ |\w+ )?(?:second|minute|hour|shift|morning|afternoon|evening|night|day|weekend|week|fortnight|month|quarter|year|spring|summer|autumn|winter|[A-Z]\w*day)s?"
+    r"|each (?:hour|shift|morning|evening|night|day|week|fortnight|month|quarter|year)"
     r"|(?:twice |two-|half-)?(?:hourly|daily|nightly|weekly|fortnightly|monthly|quarterly|yearly|annually))\b"
 )
 """How a text says how often."""
@@ -297,6 +297,7 @@ class _Line(NamedTuple):
     """The statements behind it."""
 
 
+_IN_BRACKETS = re.compile(r"[(\[]([^)\]]{1,24})[)\]]")
 _CELL = re.compile(r"[^\s|](?:[^\t|\n ]| (?! ))*")
 _BULLET = re.compile(r"^\s*(?:[-*\u2022\u2013\u25cf\u25aa]|[(]?(?:[a-z]|[ivx]{1,4}|\d{1,3})[.)]|\d+(?:\.\d+)+\.?)\s+")
 
@@ -397,7 +398,7 @@ def _answers(asked: _Asked, line: _Line, share: float) -> Iterator[tuple[float, 
         yield share, _yes_or_no(asked, line)
     elif asked.amount is not None:
         if asked.often:
-            yield from _frequencies(line, share)
+            yield from _frequencies(asked, line, share)
         yield from _amounts(asked, line, share)
         yield share - _IN_WORDS, _clause(asked, line)  # an amount in words, or none
     elif line.statement.row or line.statement.figures or not line.statement.stems <= asked.weights.keys():
@@ -408,29 +409,32 @@ def _answers(asked: _Asked, line: _Line, share: float) -> Iterator[tuple[float, 
 
 
 def _amounts(asked: _Asked, line: _Line, share: float) -> Iterator[tuple[float, str]]:
-    cell = 0
-    line_tokens = line.statement.tokens
-    matched = _matched(asked, line_tokens)
-    most = sum(asked.weights.values()) or 1.0
+    made = line.statement.tokens
     marked = 0 if line.statement.row else len(_marker(line))
-    for place, token in enumerate(line_tokens):
-        cell += token.text == "|"
+    for place, token in enumerate(made):
         quantity = token.quantity
         if quantity is None or quantity.start < marked or any(same_quantity(quantity, n) for n in asked.numbers):
             continue
-        fits = _fits(asked, quantity, line_tokens[place + 1 : place + 4])
-        if fits is None or (place and line_tokens[place - 1].text.lower() in _REFERENCES):
+        fits = _fits(asked, quantity, made[place + 1 : place + 4])
+        if fits is None or (place and made[place - 1].text.lower() in _REFERENCES):
             continue
-        value = share + fits
-        if line.header:
-            value += (
-                _BESIDE * _weight(asked, content(tokens(line.header[cell]))) / most if cell < len(line.header) else 0.0
-            )
-        else:
-            value += _BESIDE * _nearness(place, line_tokens, matched) / most
-        if asked.bound and quantity.bound == asked.bound:
-            value += _BOUND
-        yield value, _amount_text(line, quantity, line.header[cell] if cell < len(line.header) else "")
+        limit = _BOUND * (quantity.bound == asked.bound != "")
+        yield share + fits + limit + _beside(asked, line, place), _amount_text(line, place, quantity)
+
+
+def _beside(asked: _Asked, line: _Line, place: int) -> float:
+    """How much of the question stands beside the token at *place*, or in the header of its column; 0 to `_BESIDE`."""
+    made = line.statement.tokens
+    most = sum(asked.weights.values()) or 1.0
+    if line.header:
+        return _BESIDE * _weight(asked, content(tokens(_column(line, place)))) / most
+    return _BESIDE * min(1.0, _nearness(place, made, _matched(asked, made)) / most)
+
+
+def _column(line: _Line, place: int) -> str:
+    """The header above the token at *place*; empty where there is none."""
+    cell = sum(token.text == "|" for token in line.statement.tokens[:place])
+    return line.header[cell] if cell < len(line.header) else ""
 
 
 def _matched(asked: _Asked, line: Sequence[Token]) -> dict[int, float]:
@@ -446,11 +450,11 @@ def _matched(asked: _Asked, line: Sequence[Token]) -> dict[int, float]:
     return found
 
 
-def _frequencies(line: _Line, share: float) -> Iterator[tuple[float, str]]:
+def _frequencies(asked: _Asked, line: _Line, share: float) -> Iterator[tuple[float, str]]:
     """How often *line* says: "every 6 hours", "twice a year"."""
     for found in _FREQUENCY.finditer(line.text):
-        # Where a phrase stands among the tokens does not matter: a sentence seldom has two.
-        yield share + _KIND + _BESIDE, found.group()
+        place = len(tokens(line.text[: found.start()]))
+        yield share + _KIND + _beside(asked, line, place), found.group()
 
 
 def _marker(line: _Line) -> str:
@@ -484,25 +488,40 @@ def _weight(asked: _Asked, words: Iterable[str]) -> float:
     return sum(asked.weights.get(word, 0.0) for word in words)
 
 
+_JOINTS = frozenset(("and", "or", "but"))
+
+
 def _nearness(place: int, line: Sequence[Token], matched: Mapping[int, float]) -> float:
-    """The weight of the question's words around a number, less the further they are; a boundary is as far as four tokens."""
+    """The weight of the question's words around a place, less the further they are; a boundary is as far as four tokens."""
     total = 0.0
     for other, weight in matched.items():
         first, last = sorted((place, other))
-        apart = last - first + 3 * sum(token.boundary for token in line[first:last])
+        apart = last - first + 3 * sum(token.boundary or token.text in _JOINTS for token in line[first:last])
         total += weight * math.exp(-apart / _NEAR)
     return total
 
 
-def _amount_text(line: _Line, quantity: Quantity, column: str) -> str:
-    for one, other in line.statement.ranges:
-        if quantity in (one, other):
-            return f"{one.text} to {other.written}"
+def _amount_text(line: _Line, place: int, quantity: Quantity) -> str:
+    """The amount at *place* as the text writes it, both ends of a range."""
+    ends = next((pair for pair in line.statement.ranges if quantity in pair), None) or _between(line, place)
+    if ends:
+        return f"{ends[0].text} to {ends[1].written}"
     text = quantity.written
     if quantity.unit is not None and quantity.unit_apart and text == quantity.text:
-        unit = re.search(r"[(\[]([^)\]]{1,24})[)\]]", column)
-        text = f"{text} {unit[1]}" if unit else f"{text} {quantity.unit.name}"
+        unit = _IN_BRACKETS.search(_column(line, place))
+        text = f"{text} {unit[1] if unit else quantity.unit.name}"
     return " ".join(text.split())
+
+
+def _between(line: _Line, place: int) -> tuple[Quantity, Quantity] | None:
+    """The ends of "between 14 and 18 hours", one of which stands at *place*."""
+    made = line.statement.tokens
+    for first in (place, place - 2):
+        if 0 < first < len(made) - 2 and made[first - 1].text.lower() == "between" and made[first + 1].text == "and":
+            one, other = made[first].quantity, made[first + 2].quantity
+            if one is not None and other is not None:
+                return one, other
+    return None
 
 
 # --- clauses ----------------------------------------------------------------------------------------------------------
