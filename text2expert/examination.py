@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -21,12 +22,14 @@ from text2expert.records import (
     from_dict,
     read_jsonl,
     to_dict,
+    to_line,
     write_jsonl,
 )
 from text2expert.runfolder import CHUNKS, EXAM, EXAM_ANSWERS, EXAM_RESULT, GOLD, RunFolder, read_json
 
 if TYPE_CHECKING:
     from text2expert.examiner import Asked, Exam, Examiner, ExamResult, GivenAnswer, Money, Retriever
+    from text2expert.llm import Estimate
 
 TOY = "a toy made from the text"
 """What a receipt calls the base that a run makes."""
@@ -41,12 +44,60 @@ STAGES = {"base": "before", "expert": "after"}
 """The stage of a training in which each answers."""
 
 
-def keep(exam: "Exam", folder: RunFolder) -> None:
-    """Write the exam before anything is trained, with what is known of how it was made."""
-    write_jsonl(folder / EXAM, exam.questions)
-    folder.record(
-        EXAM, digest("exam", exam.sha256), dropped=[to_dict(each) for each in exam.dropped], notes=list(exam.notes)
+async def make(
+    examiner: "Examiner",
+    folder: RunFolder,
+    *,
+    split: Sequence[ExamQuestion],
+    own: Sequence[ExamQuestion],
+    records: Sequence[GoldRecord],
+    texts: Iterable[Path],
+    embedded: bool,
+    seed: int,
+    configuration: Any,
+) -> "Exam":
+    """The exam of a run, written down before anything is trained; the one that is there, where it was made of just this.
+
+    Args:
+        examiner: Makes it.
+        folder: Of the run.
+        split: As in `Examiner.amake`, as are the next two.
+        own: The user's.
+        records: The training set.
+        texts: The source texts, where they are there.
+        embedded: Whether the base is the toy.
+        seed: Of every draw.
+        configuration: What else decides the exam, as JSON values.
+    """
+    from text2expert.examiner import making
+
+    sources = list(texts)
+    made_from = digest(
+        "exam",
+        *(to_line(each) for each in (*split, *own)),
+        *(str(folder.sha256(name)) for name in (GOLD, CHUNKS)),
+        *(files.sha256_file(path) for path in sources),
+        making.PROBE if examiner.general else "",
+        json.dumps([embedded, seed, configuration], sort_keys=True, default=str),
     )
+    if not folder.fresh(EXAM, made_from):
+        exam = await examiner.amake(
+            split,
+            records,
+            own=own,
+            chunks=chunks_of(folder),
+            texts=(path.read_text("utf-8") for path in sources),
+            embedded=embedded,
+            seed=seed,
+        )
+        keep(exam, folder, made_from)
+    return kept(folder)
+
+
+def keep(exam: "Exam", folder: RunFolder, made_from: str) -> None:
+    """Write the exam, with what is known of how it was made."""
+    write_jsonl(folder / EXAM, exam.questions)
+    folder.record(EXAM, made_from, dropped=[to_dict(each) for each in exam.dropped], notes=list(exam.notes))
 
 
 def kept(folder: RunFolder) -> "Exam":
@@ -165,7 +216,7 @@ async def again(
         money=money(folder),
         toy=toy,
     )
-    keep(exam, folder)
+    keep(exam, folder, digest("extended", exam.sha256))
     write(folder, given, result)
     return result
 
@@ -235,6 +286,22 @@ async def _ask_here(asked: "Sequence[Asked]", folder: RunFolder) -> "dict[str, d
             else:
                 found[who][prompt.id] = attrs.evolve(answer, seconds=None, supported=None)
     return found
+
+
+def estimates(examiner: "Examiner", folder: Path) -> "dict[str, Estimate]":
+    """What the models of *examiner* would take to examine the run in *folder*."""
+    from text2expert import examiner as exams
+
+    here = RunFolder.existing(folder)
+    chunks = chunks_of(here)
+    columns = from_dict(read_json(here / EXAM_RESULT), exams.ExamResult).contestants
+    return exams.estimates(
+        examiner,
+        questions=len(kept(here).questions),
+        chunks=len(chunks),
+        characters=sum(chunk.char_count for chunk in chunks),
+        contestants=len([name for name in columns if name not in examiner.contestants]),
+    )
 
 
 def money(folder: RunFolder) -> "Money":

@@ -55,6 +55,7 @@ from text2expert.teaching import (
     Taught,
     judge,
     lessons,
+    nothing_taught,
     rewrite,
     teach_and_judge,
 )
@@ -63,17 +64,13 @@ from text2expert.trainer import CLOUD_BASE, Trainer
 if TYPE_CHECKING:
     from text2expert.chunker import Chunker
     from text2expert.examiner import Exam, Examiner, ExamResult
-    from text2expert.golden import Dataset, Gold
+    from text2expert.golden import Dataset
 
 Source = str | Path | Document | Sequence[str | Path | Document]
 """Paths are read as files or folders; raw text is ``Document.from_text(...)``."""
 
 QUESTIONS_PER_CHUNK = 5
 """Asked of a teacher that has no setting of its own."""
-
-SHORT_CHUNK = 60
-"""Characters; where chunks are shorter on average, their size is why nothing could be taught."""
-
 
 # The steps are imported where they are first needed: to import the pipeline must be quick.
 
@@ -169,6 +166,8 @@ class Pipeline:
     def cloud(cls, *, budget: Decimal | float | None = None, **steps: Any) -> "Pipeline":
         """DeepSeek teaches, Claude verifies, a 7B instruct model is trained (`text2expert.trainer.CLOUD_BASE`).
 
+        The teacher's model also writes exam questions, apart from what it taught.
+
         Teacher and verifier need a key (DEEPSEEK_API_KEY, ANTHROPIC_API_KEY) and cost money. Training is done on the CUDA
         GPU of this machine; without one, on an RTX 4090 that is rented from Vast.ai if VAST_API_KEY is set
         (`text2expert.runners.vast.Vast`, within the run's budget). Where there is neither, `run` says so before anything
@@ -178,6 +177,7 @@ class Pipeline:
             budget: US dollars for everything; teacher, verifier and renting share it.
             steps: Any argument of `Pipeline`, instead of the preset's.
         """
+        from text2expert.examiner import Examiner
         from text2expert.teacher import Teacher
         from text2expert.verifier import Verifier
 
@@ -185,6 +185,8 @@ class Pipeline:
             steps["trainer"] = Trainer(CLOUD_BASE, seed=steps.get("seed", 0), runner=at_hand())
         steps.setdefault("teacher", Teacher())
         steps.setdefault("verifier", Verifier())
+        if "examiner" not in steps:
+            steps["examiner"] = Examiner(writer=getattr(steps["teacher"], "llm", None))
         return cls(budget=budget, **steps)
 
     @property
@@ -391,7 +393,7 @@ class Pipeline:
         if not gold.records:
             per_chunk = sum(document.n_chars for document in inputs) / max(1, _lines(folder / CHUNKS))
             raise NothingTaughtError(
-                _nothing_taught(gold, taught, inputs, per_chunk, self.teacher.name if _is_paid(self.teacher) else None)  # type: ignore[attr-defined]
+                nothing_taught(gold, taught, inputs, per_chunk, self.teacher.name if _is_paid(self.teacher) else None)  # type: ignore[attr-defined]
             )
         write_gold(gold, folder, gold_from)
         records = golden.load(folder / GOLD)
@@ -479,18 +481,19 @@ class Pipeline:
 
     async def _make_exam(self, made: Made, folder: RunFolder, *, fine_tune: bool) -> "Exam":
         """The exam, written before anything is trained."""
-        exam = await self.examiner.amake(
-            made.exam,
-            made.records,
+        # What is asked in vain can only be known where the text is there; an exam that nobody sits is not written for money.
+        texts = () if made.share_taught is None else made.sources
+        return await examination.make(
+            self.examiner if fine_tune else attrs.evolve(self.examiner, writer=None),
+            folder,
+            split=made.exam,
             own=made.own,
-            chunks=examination.chunks_of(folder) if fine_tune else (),  # an exam that nobody sits is not written
-            # What is asked in vain can only be known where the text is there.
-            texts=() if made.share_taught is None else texts_of(made.sources).values(),
+            records=made.records,
+            texts=texts,
             embedded=self.trainer.embedded,
             seed=self.seed,
+            configuration=[text2expert.__version__, settings(self.examiner.writer), self.budget],
         )
-        examination.keep(exam, folder)
-        return exam
 
     async def _train_and_examine(self, made: Made, exam: "Exam", folder: RunFolder) -> "ExamResult":
         texts = self._texts(made, folder)
@@ -558,38 +561,3 @@ def _folder_name(ids: list[str]) -> str:
 def _lines(path: Path) -> int:
     with open(path, "rb") as file:
         return sum(1 for _ in file)
-
-
-def _nothing_taught(
-    gold: "Gold", taught: Taught, inputs: Sequence[Document], chunks_of: float, model: str | None
-) -> str:
-    names = ", ".join(document.path or document.id for document in inputs[:3]) + (", ..." if len(inputs) > 3 else "")
-    if chunks_of < SHORT_CHUNK:
-        return f"{names}: chunks of {chunks_of:.0f} characters hold no sentence; give a larger size (--chunk-size 800)"
-    advice = (
-        "a text of rules, limits, definitions or steps is needed (see text2expert/samples), "
-        "or a teacher that reads prose: Pipeline(teacher=...)"
-    )
-    if taught.exhausted and not gold.counts.parsed:
-        return f"{names}: nothing was taught, for want of money: {taught.exhausted}"
-    if taught.failed and not gold.counts.parsed:
-        return (
-            f"{names}: nothing was taught: {taught.failed:,} of {taught.lessons:,} calls failed ({taught.failure}), and the "
-            "others held no question that can be used"
-        )
-    if not gold.counts.parsed and model is not None:
-        return (
-            f"{names}: nothing was taught: no reply of {model} held a question that can be used; the replies are in the "
-            "ledger and are not paid for again; try a stronger model, a larger LLM(max_tokens=...), or another text"
-        )
-    if gold.counts.unverified == gold.counts.parsed > 0:
-        return (
-            f"{names}: none of the {gold.counts.parsed:,} pairs was judged: either the verifier's budget, or the run's, "
-            "was too small for a single call (--verifier-budget, --budget), or no reply of the verifier was a verdict: "
-            "then try another model. include_unverified=True (--include-unverified) takes pairs as they come. What was "
-            "taught is not paid for again"
-        )
-    if gold.counts.parsed:
-        reasons = sorted({rejected.reason for rejected in gold.rejected})
-        return f"{names}: none of the {gold.counts.parsed:,} pairs was approved ({reasons[0]}, ...); {advice}"
-    return f"{names}: nothing was found that can be asked; {advice}"

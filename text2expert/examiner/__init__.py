@@ -24,6 +24,7 @@ from text2expert.examiner.contestants import (
     PassageReader,
     Retriever,
 )
+from text2expert.examiner.estimating import CHARACTERS_PER_TOKEN, estimates
 from text2expert.examiner.grading import grade, refuses
 from text2expert.examiner.judging import Judge
 from text2expert.examiner.making import Asked, Exam, extended, sort
@@ -63,6 +64,7 @@ __all__ = [
     "OpenBook",
     "PassageReader",
     "Retriever",
+    "estimates",
     "extended",
     "grade",
     "graded",
@@ -77,9 +79,6 @@ __all__ = [
     "united",
     "verdict",
 ]
-
-CHARACTERS_PER_TOKEN = 4.0
-"""Of English, about: whether a text fits into a prompt is no matter of a tenth more or less."""
 
 SCOPE = "exam"
 """What writing and judging an exam, and asking models, is booked to."""
@@ -179,11 +178,27 @@ class Examiner:
 
     @property
     def llms(self) -> dict[str, LLM]:
-        """The models that cost money, by what they do: ``exam writer``, ``judge``, or the name of a contestant."""
+        """The models that cost money, by what they do: ``exam writer``, the name of a column, ``judge``."""
         found = {} if self.writer is None else {"exam writer": self.writer.llm}
-        found |= {} if self.judge is None else {"judge": self.judge.llm}
-        return found | {
-            name: each.llm for name, each in self.contestants.items() if isinstance(each, ModelContestant | OpenBook)
+        found |= self.closed | self.reading
+        return found if self.judge is None else {**found, "judge": self.judge.llm}
+
+    @property
+    def closed(self) -> dict[str, LLM]:
+        """Models among `contestants` that are asked without passages."""
+        return {
+            name: each.llm
+            for name, each in self.contestants.items()
+            if isinstance(each, ModelContestant) and each.retriever is None
+        }
+
+    @property
+    def reading(self) -> dict[str, LLM]:
+        """Models among `contestants` that read passages."""
+        return {
+            name: each.llm
+            for name, each in self.contestants.items()
+            if isinstance(each, OpenBook) or (isinstance(each, ModelContestant) and each.retriever is not None)
         }
 
     # -- before training -------------------------------------------------------------------------------------------------
@@ -287,7 +302,7 @@ class Examiner:
         """
         answers, said = list(given), [*notes]
         if self.judge is not None:
-            others = [*models, *(llm.name for name, llm in self.llms.items() if name in self.contestants)]
+            others = [*models, *(llm.name for llm in (self.closed | self.reading).values())]
             try:
                 with ledger.budget(SCOPE, None):
                     answers, judge = await self.judge.areport(exam.questions, answers, apart_from=others)
@@ -308,7 +323,7 @@ class Examiner:
             money=attrs.evolve(
                 money or Money(),
                 usd_per_hour=self.usd_per_hour,
-                prices={name: llm.tariff for name, llm in self.llms.items()},
+                prices={name: llm.tariff for name, llm in (self.closed | self.reading).items()},
             ),
         )
         if EXPERT in result.contestants:

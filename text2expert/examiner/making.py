@@ -26,6 +26,10 @@ GENERAL = Path(__file__).parents[1] / "samples" / "general.jsonl"
 """The probe for what is forgotten: general knowledge, shipped with the package."""
 
 
+PROBE = "general 1"
+"""Raised whenever the probe changes."""
+
+
 @attrs.frozen(kw_only=True, slots=False)
 class Exam:
     """The questions of an exam, as they are asked of everybody."""
