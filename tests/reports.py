@@ -155,3 +155,84 @@ def without_extra(result):
     plain = to_dict(result)
     old = {name: plain[name] for name in ("exam_sha256", "contestants", "scores", "share_taught")}
     return from_dict(old, ExamResult)
+
+
+HOSTILE = (
+    "<script>window.hacked=1;alert(1)</script>",
+    "</style></title></script><img src=x onerror=alert(2)>",
+    "<svg onload=alert(3)><a href='javascript:alert(4)'>x</a></svg>",
+    '" onmouseover="alert(5)" x="',
+    "' onfocus='alert(6)' autofocus='",
+    "<!-- <iframe src=http://192.0.2.1/></iframe> ]]>",
+    "a\u202egnp.exe",
+    "{{7*7}}${7*7}&lt;b&gt;&amp;",
+)
+"""Texts that want to be more."""
+
+
+def poison(folder):
+    """Put hostile texts into everything in *folder* that a document, a model or a user could have written."""
+    folder = Path(folder)
+    evil = itertools.cycle(HOSTILE)
+
+    def spoil(value, *, keep=()):
+        """Every text within, but those under the keys *keep*."""
+        if isinstance(value, dict):
+            return {key: each if key in keep else spoil(each, keep=keep) for key, each in value.items()}
+        if isinstance(value, list):
+            return [spoil(each, keep=keep) for each in value]
+        return f"{next(evil)}{value}" if isinstance(value, str) else value
+
+    names = {}
+    result = json.loads((folder / "exam_result.json").read_bytes())
+    for name in result["contestants"]:
+        names[name] = name if name == "expert" else f"{name}{next(evil)}"
+    fixed = (
+        "row",
+        "by",
+        "reason",
+        "use",
+        "contestant",
+        "one",
+        "other",
+        "against",
+        "contestants",
+        "exam_sha256",
+        "failed",
+    )
+
+    def renamed(value):
+        if isinstance(value, dict):
+            return {
+                key: names.get(each, each) if key in ("contestant", "one", "other", "against") else renamed(each)
+                for key, each in value.items()
+            }
+        return (
+            [names.get(each, each) if isinstance(each, str) else renamed(each) for each in value]
+            if isinstance(value, list)
+            else value
+        )
+
+    probes = result["judge"].pop("probes")
+    result = spoil(renamed(result), keep=fixed)
+    result["judge"]["probes"] = probes
+    result["contestants"] = list(names.values())
+    result["recommendation"]["headline"] = f"{HOSTILE[1]}: {HOSTILE[0]}"
+    result["recommendation"]["failed"] += list(HOSTILE)
+    (folder / "exam_result.json").write_text(json.dumps(result), encoding="utf-8")
+    receipt = json.loads((folder / "run.json").read_bytes())
+    for name, each in zip(("documents", "settings", "models", "files", "text2expert"), HOSTILE, strict=False):
+        receipt[name] = spoil(receipt[name])
+        if isinstance(receipt[name], dict):
+            receipt[name][each] = each
+    receipt["documents"][0]["title"] = HOSTILE[0]
+    (folder / "run.json").write_text(json.dumps(receipt), encoding="utf-8")
+    for name, keep in {
+        "exam_answers.jsonl": ("question", "grade", "judged", "passages", "contestant"),
+        "exam.jsonl": ("id", "row", "document"),
+        "chunks.jsonl": ("id", "document"),
+        "golden_dataset.jsonl": ("qa_id", "document", "status", "difficulty"),
+    }.items():
+        lines = [json.loads(line) for line in (folder / name).read_text("utf-8").splitlines()]
+        spoiled = [renamed(spoil(line, keep=keep)) for line in lines]
+        (folder / name).write_text("".join(f"{json.dumps(line)}\n" for line in spoiled), encoding="utf-8")

@@ -16,9 +16,9 @@ STATES = {
     "failed": ("✕", "taught, and the expert got half of its unseen questions wrong, or more"),
     "passed": ("✓", "taught, and the expert got most of its unseen questions right"),
     "verified": ("", "taught from verified pairs; no unseen question asks for it"),
-    "taught": ("", "taught from pairs that nobody verified; no unseen question asks for it"),
+    "taught": ("?", "taught from pairs that nobody verified; no unseen question asks for it"),
     "dropped": ("–", "asked about, but no pair was kept"),
-    "unasked": ("", "never asked about"),
+    "unasked": ("", "no pair was written from it"),
 }
 """Of a passage: its sign on the map, and what it means."""
 

@@ -57,8 +57,8 @@ def _answers(costs: tuple[ContestantCost, ...]) -> Html:
         ]
         for cost in costs
     ]
-    head = ["Who", "Seconds, median", "Seconds, 95 of 100 within", "Tokens in, mean", "Tokens out, mean", "$ per 1,000"]
-    return table("An answer, asked alone", head, rows)
+    head = ["Who", "Median, seconds", "95 % within, seconds", "Tokens in", "Tokens out", "$ per 1,000"]
+    return table("An answer, asked alone; tokens are means", head, rows)
 
 
 def _volumes(economics: Economics) -> Html:

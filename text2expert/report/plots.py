@@ -21,7 +21,7 @@ except ImportError as error:
     _msg = f'plots need {error.name}, which is not installed: pip install "text2expert[report]"'
     raise MissingExtraError(_msg) from error
 
-WIDE, NARROW = 7.0, 4.4
+WIDE, NARROW = 9.4, 4.5
 """Widths in inches: of a column of text, and of a phone. 72 units of an SVG are an inch, about one a pixel there."""
 
 INK, MUTED, LINE = "#24292f", "#5d666f", "#d5d9de"
@@ -132,7 +132,7 @@ def cost(result: ExamResult | Economics, *, width: float = WIDE) -> Plot:
     crossing = economics.break_even
     most = 10 ** math.ceil(math.log10(max(100_000.0, 10 * (crossing or 0))))
     volumes = [10 ** (exponent / 20) for exponent in range(40, round(20 * math.log10(most)) + 1)]
-    plot = Plot(figsize=(width, 3.6), layout="constrained")
+    plot = Plot(figsize=(width, 3.8), layout="constrained")
     axes = _axes(plot)
     for number, (name, (fixed, each)) in enumerate(lines.items()):
         axes.plot(

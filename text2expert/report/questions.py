@@ -10,7 +10,7 @@ from text2expert.report.passages import Passages, marked, title
 from text2expert.report.scores import named, seconds
 
 SIGNS = {"right": "✓", "wrong": "✕", "refused": "?"}
-WORDS = {"right": "right", "wrong": "wrong", "refused": "said not to know"}
+WORDS = {"right": "right", "wrong": "wrong", "refused": "says it does not know"}
 
 
 def questions(found: Findings, passages: Passages) -> Html:
@@ -93,8 +93,8 @@ def _question(question: ExamQuestion, number: int, found: Findings, passages: Pa
 
 def _mark(grade: str | None, who: str | None = None) -> Html:
     if grade is None:
-        return tag("i", "·", class_="none", title=f"{who}: not asked")
-    return tag("i", SIGNS[grade], class_=grade, title=f"{who}: {WORDS[grade]}" if who else None)
+        return tag("i", "·", class_="none", role="img", title=f"{who}: not asked")
+    return tag("i", SIGNS[grade], class_=grade, role="img", title=f"{who}: {WORDS[grade]}" if who else WORDS[grade])
 
 
 def _expected(question: ExamQuestion) -> Html:

@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import PurePath
 from typing import Any
 
+from text2expert.records import ROW_TITLES
 from text2expert.report.findings import Findings
 from text2expert.report.markup import Child, Html, joined, more, said, table, tag
 
@@ -17,6 +18,14 @@ _ADDENDS = {
     "gold": "golden",
 }
 """Of ``parsed``: every pair that was written is one of these."""
+
+_COUNTED = {
+    "items": "different questions",
+    "gold_items": "of them golden",
+    "exam_items": "of them in the exam",
+    "facts": "facts that they ask for",
+    **{f"questions.{row}": f"exam: {title}" for row, title in ROW_TITLES.items()},
+}
 
 _ABSOLUTE = re.compile(r"^(?:/|[A-Za-z]:[\\/])\S*$")
 
@@ -69,7 +78,11 @@ def _counts(receipt: Mapping[str, Any]) -> Html:
                 class_="warning",
             )
         )
-    rest = ((name.replace("_", " "), _value(value)) for name, value in _flat(counts) if name not in addends)
+    rest = (
+        (_COUNTED.get(name, name.replace("_", " ")), _value(value))
+        for name, value in _flat(counts)
+        if name not in {*addends, "parsed"}
+    )
     return joined(tag("h3", "Counts"), *parts, _pairs("Counts", rest, title=False))
 
 

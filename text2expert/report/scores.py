@@ -137,7 +137,7 @@ def _overall(result: ExamResult, shares: Mapping[str, Share]) -> Html:
         cells: list[Child] = [
             named(name),
             joined(tag("strong", share.percent), tag("small", share.between)) if share else "–",
-            joined(f"{share.right:,}", tag("small", f"of {share.n:,}")) if share else "–",
+            f"{share.right:,} of {share.n:,}" if share else "–",
         ]
         if costs:
             cells += [seconds(cost.seconds_p50 if cost else None), dollars(cost.usd_per_1000 if cost else None)]
