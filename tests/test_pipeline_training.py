@@ -329,4 +329,6 @@ def test_a_base_of_ones_own_is_trained_on_all_streams(tmp_path, pumps, recipes):
         for name in ("adapter_config.json", "training_args.json")
     ]
     assert [recorded[0]["base_model_name_or_path"], recorded[1]["base"]] == [str(tmp_path / "base")] * 2
-    assert run.exam.contestants == ("base", "lookup", "expert")
+    assert run.exam.contestants == (
+        "base", "expert", "base + RAG", "base + right passage", "expert + RAG", "lookup", "RAG, no model",
+    )  # fmt: skip
