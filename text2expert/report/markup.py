@@ -22,7 +22,12 @@ Child = str | Iterable["Child"] | None
 
 def text(value: str) -> Html:
     """*value* as text of a page, or as the value of an attribute in double quotes."""
-    return Html(html.escape(_UNSEEN.sub(_numbered, value)))
+    return Html(html.escape(visible(value)))
+
+
+def visible(value: str) -> str:
+    """*value* with what cannot be seen, or would turn what can, shown by its number."""
+    return _UNSEEN.sub(_numbered, value)
 
 
 def _numbered(match: re.Match[str]) -> str:

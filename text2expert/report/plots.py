@@ -12,11 +12,13 @@ from text2expert.errors import MissingExtraError
 from text2expert.examiner.results import EXPERT, Economics, ExamResult
 from text2expert.records import ROW_TITLES
 from text2expert.report.findings import Share, costs_by_volume, rounded, unseen
+from text2expert.report.markup import visible
 
 try:
     from matplotlib import style
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 except ImportError as error:
     _msg = f'plots need {error.name}, which is not installed: pip install "text2expert[report]"'
     raise MissingExtraError(_msg) from error
@@ -92,28 +94,23 @@ def rows(result: ExamResult, contestants: Sequence[str], *, width: float = WIDE)
     shown = [row for row in ROW_TITLES if any(result.score(row, name) for name in contestants)]
     plot = Plot(figsize=(width, 0.9 + 0.52 * max(1, len(shown))), layout="constrained")
     axes = _axes(plot)
+    handles: dict[str, Line2D] = {}
     for number, name in enumerate(contestants):
         colour, marker = SERIES[number % len(SERIES)], "osD^vPX*"[number % 8]
         offset = 0.22 * (number - (len(contestants) - 1) / 2)
         for place, row in enumerate(shown):
-            score = result.score(row, name)
-            if score is None:
+            if (score := result.score(row, name)) is None:
                 continue
             low, high = score.interval
             axes.plot([100 * low, 100 * high], [place + offset] * 2, color=colour, linewidth=2)
-            axes.plot(
-                100 * score.share, place + offset, marker, color=colour, markersize=6,
-                label=name if place == next(i for i, each in enumerate(shown) if result.score(each, name)) else None,
-            )  # fmt: skip
+            (handles[name],) = axes.plot(100 * score.share, place + offset, marker, color=colour, markersize=6)
     axes.set_yticks(range(len(shown)), [_wrapped(ROW_TITLES[row], width) for row in shown])
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_xlim(-2, 102)
     axes.set_xticks(range(0, 101, 25))
     axes.grid(axis="x")
     axes.tick_params(axis="y", labelcolor=INK)
-    legend = plot.legend(loc="outside upper left", ncols=2 if width <= NARROW else 3, frameon=False, borderpad=0)
-    for label in legend.get_texts():
-        label.set_color(INK)
+    _legend(plot, handles, width)
     return plot
 
 
@@ -134,10 +131,11 @@ def cost(result: ExamResult | Economics, *, width: float = WIDE) -> Plot:
     volumes = [10 ** (exponent / 20) for exponent in range(40, round(20 * math.log10(most)) + 1)]
     plot = Plot(figsize=(width, 3.8), layout="constrained")
     axes = _axes(plot)
+    handles: dict[str, Line2D] = {}
     for number, (name, (fixed, each)) in enumerate(lines.items()):
-        axes.plot(
+        (handles[name],) = axes.plot(
             volumes, [fixed + each * volume for volume in volumes], color=SERIES[number % len(SERIES)],
-            linestyle=DASHES[number % len(DASHES)], linewidth=2, label=name,
+            linestyle=DASHES[number % len(DASHES)], linewidth=2,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -160,9 +158,7 @@ def cost(result: ExamResult | Economics, *, width: float = WIDE) -> Plot:
     axes.set_xlabel("questions answered in all")
     axes.set_ylabel("US dollars in all")
     axes.grid()
-    legend = plot.legend(loc="outside upper left", ncols=2 if width <= NARROW else 3, frameon=False, borderpad=0)
-    for label in legend.get_texts():
-        label.set_color(INK)
+    _legend(plot, handles, width)
     return plot
 
 
@@ -224,7 +220,20 @@ def _quiet(axes: Axes) -> None:
     axes.yaxis.label.set_color(MUTED)
 
 
+def _legend(plot: Plot, handles: Mapping[str, Line2D], width: float) -> None:
+    """Who is drawn how, above the plot."""
+    legend = plot.legend(
+        list(handles.values()), list(map(str, range(len(handles)))), loc="outside upper left",
+        ncols=2 if width <= NARROW else 3, frameon=False, borderpad=0,
+    )  # fmt: skip
+    for label, name in zip(legend.get_texts(), handles, strict=True):
+        label.set_text(_short(name))  # matplotlib takes no label that begins with an underscore
+        label.set_color(INK)
+
+
 def _short(name: str, most: int = 26) -> str:
+    """*name* in one line beside a plot."""
+    name = " ".join(visible(name).split())
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
