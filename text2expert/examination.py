@@ -191,6 +191,7 @@ async def again(
         Text2ExpertError: As the judge and other contestants do.
     """
     from text2expert.examiner import ExamResult, GivenAnswer, extended, graded, regraded, sort, united
+    from text2expert.examiner.results import LOOKUP
 
     before, records, toy = kept(folder), list(read_jsonl(folder / GOLD, GoldRecord)), is_toy(receipt)
     exam = extended(before, own, records)
@@ -200,10 +201,11 @@ async def again(
     if not stored:  # a run of a version that did not keep them
         stored = graded(exam, sort(sitting.asked, stage_answers(folder)))
     answered = {each.question for each in stored}
-    new = [question for question in exam.questions if question.id not in answered]
+    looked_up = {each.question for each in stored if each.contestant == LOOKUP}
     asked = [each for each in sitting.asked if each.question not in answered]
     answers = sort(asked, await _ask_here(asked, folder))
-    here, failed_here = await examiner.aanswer_here(new, records, sitting.retriever)
+    unread = [question for question in exam.questions if question.id not in looked_up]
+    here, failed_here = await examiner.aanswer_here(unread, records, sitting.retriever)
     mine, failed = await examiner.aanswer_own(exam.questions, sitting.retriever)
     given, result = await examiner.aconclude(
         exam,

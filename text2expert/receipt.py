@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 HEADLINE_ROWS: tuple[ExamRowName, ...] = ("held_out", "hand_written", "taught")
 """The row of the exam that the closing line quotes: the first of these that has questions."""
 
+HEADLINE_CONTESTANTS = ("base", "expert", "base + RAG", "RAG, no model")
+"""Whom it quotes."""
+
 TRAINED = (
     "precision", "steps", "stopped_early", "tokens", "shares", "loss", "best", "training_seconds", "memory_gb", "device",
     "processes",
@@ -238,7 +241,7 @@ def _closing(steps: Steps, made: Made, result: "ExamResult | None", folder: RunF
     row = next((row for row in HEADLINE_ROWS if result.score(row, "expert")), None)
     if row is not None:
         shares = [
-            f"{name} {100 * score.share:.0f} %" for name in result.contestants if (score := result.score(row, name))
+            f"{name} {100 * score.share:.0f} %" for name in HEADLINE_CONTESTANTS if (score := result.score(row, name))
         ]
         lines.append(f"On {ROW_TITLES[row]}: {', '.join(shares)}.")
     lines += verdict_lines(result)

@@ -7,7 +7,7 @@ after it          answers ──▶ grades ──▶ statistics, money ──▶
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -142,8 +142,8 @@ class Examiner:
     Args:
         k: Passages that a reader is shown.
         writer: Writes questions apart from the training pairs; None: no model does.
-        contestants: More of them, by the names of their columns: objects with the one method of `Contestant`, or functions
-            that make one from the `Retriever` over the run's passages.
+        contestants: More of them, by the names of their columns: objects with the one method of `Contestant`, or what
+            makes one (a function, a class) of the `Retriever` over the run's passages.
         judge: An LLM judge of another family than the teacher and the base, or its name; its grades stand beside the
             mechanical ones, which alone are counted.
         usd_per_hour: What an hour of the machine costs that answers; None: what was paid for it, else the price of a card
@@ -264,8 +264,8 @@ class Examiner:
         """The answers of `contestants`, and what failed."""
         given: dict[str, Contestant] = {}
         for name, each in self.contestants.items():
-            if not callable(each):
-                given[name] = each
+            if hasattr(each, "aanswer") and not isinstance(each, type):
+                given[name] = cast("Contestant", each)
             elif retriever is not None:
                 given[name] = each(retriever)
         lost = [

@@ -87,6 +87,8 @@ def unanswerable(
         seed: Of what is put in, and of which are taken.
         asked: Questions that are in the exam already.
     """
+    if not records:
+        return []
     share = UNANSWERABLE / (UNANSWERABLE + len(records))
     apart = int(
         digest("exam", str(seed))[:8], 16
