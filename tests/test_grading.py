@@ -1,5 +1,11 @@
-"""The grader beside a reader: answers that were labelled by reading them, before the grader saw them."""
+"""The grader beside a reader: answers that were labelled by reading them, before the grader saw them.
 
+Its rules were mended by what it missed, so that agreement on this table is the best case. The later parts of the table were
+written one after another, and each was graded before any rule was mended by it: 88 % of 136, 90 % of 93 and 91 % of 75 answers
+as a reader graded them. Most misses are right answers in other words; the judge is for those.
+"""
+
+import datetime as dt
 import json
 from collections import Counter
 from pathlib import Path
@@ -167,6 +173,15 @@ def test_whole_numbers_in_one_unit_are_exact(number, off):
         ("1.2 million crowns", "1200000 crowns"),
         ("four times a day", "every 6 hours"),
         ("5 times a day", "5 times per day"),
+        ("twice a year", "every 6 months"),
+        ("every second year", "every 2 years"),
+        ("Monthly.", "every 1 month."),
+        ("the daily dose", "the daily dose"),
+        ("minus 18 °C", "-18 °C"),
+        ("5 minus 3", "5 minus 3"),
+        ("10 at night", "10 pm"),
+        ("2/3 of an hour", "0.666667 hour"),
+        ("25 kN", "25 kilonewtons"),
         ("12 litres a minute", "12 litres per minute"),
         ("1. rotor\n2. lid", "rotor\nlid"),
         ("2. Only this one", "2. Only this one"),
@@ -176,10 +191,20 @@ def test_one_spelling(text, expected):
     assert expected == plain(text)
 
 
-@given(st.text(max_size=80))
-def test_any_text_can_be_spelled_and_refused(text):
-    assert plain(text) == plain(text)
-    assert refuses(text) in (True, False)
+@given(st.dates(min_value=dt.date(1000, 1, 1)))
+def test_a_date_has_one_spelling(day):
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(day.day % 10 if day.day not in (11, 12, 13) else 0, "th")
+    month = f"{day:%B}"
+    written = [
+        f"{day.isoformat()}",
+        f"{day.day}.{day.month}.{day.year}",
+        f"{day.day} {month} {day.year}",
+        f"the {day.day}{ending} of {month} {day.year}",
+        f"{month} {day.day}, {day.year}",
+        f"{month} {day.day}{ending} {day.year}",
+        f"{month[:3]} {day.day}, {day.year}",
+    ]
+    assert {f"{day.day} {month} {day.year}"} == {*map(plain, written)}
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from text2expert.evidence.quantities import Bound, Quantity, Unit, quantities, same_quantity, unit_of
+from text2expert.evidence.quantities import CLOCK, MONTHS, Bound, Quantity, Unit, quantities, same_quantity, unit_of
 from text2expert.evidence.tokens import Token, tokens
 from text2expert.evidence.wording import word_set
 from text2expert.examiner.refusing import declines, guessed, refuses
@@ -42,8 +42,8 @@ _REJECTIONS = re.compile(
 )
 """What stands right before a thing that is not meant."""
 _LIMITS = re.compile(
-    r"\b(?:no|not|never) (?:more|less|fewer|later|longer|earlier|sooner|higher|lower|greater|larger|smaller|closer|nearer|further|above|below|"
-    r"over|under|beyond|before|after|until|exceed\w*)\b|\bno matter\b|\bnever (?:\w+ )?(?:exceeds?|above|below|over|under|more|less)\b"
+    r"\b(?:no|not|never) (?:(?:more|less|fewer|later|longer|earlier|sooner|higher|lower|greater|larger|smaller|closer|nearer|further) than|"
+    r"above|below|over|under|beyond|before|after|until|exceed\w*)\b|\bno matter\b|\bnever (?:\w+ )?(?:exceeds?|above|below|over|under|more|less)\b"
 )
 """A "no" or "not" that sets a limit and denies nothing."""
 _REFERENCES = word_set(
@@ -56,6 +56,8 @@ _LABELS = _REFERENCES | word_set(
 """What a number behind it is the name of."""
 _POLAR = word_set("is are was were may can could must should shall will would do does did has have need am")
 _FORBIDDEN = word_set("forbidden prohibited banned excluded disallowed impermissible impossible refused barred")
+_POINTED = re.compile(r"(?<![\w.,])([01]?\d|2[0-3])\.([0-5]\d)(?![\w.,]?\d)")
+"""A time of day as it is written where a time is asked for: 7.30."""
 _BRACKETS = re.compile(r"\((?![^()]*\bor\b)[^()]*\)")
 """What is said in passing, such as how a number was come by."""
 _ACRONYM = re.compile(r"\b[A-Z]{2,}\b")
@@ -64,11 +66,11 @@ _CODE = re.compile(r"\b(?:[A-Za-z]{1,6}[-/]?|[A-Z]{1,6} )\d+(?:[-/.]\d+)*(?:[-/ 
 
 _ASKED_LOW = re.compile(
     r"\b(?:at or (?:under|below)|under|below|no more than|not more than|not exceed(?:ing)?|within|less than|fewer than|up to)\s+(?:(?:what|which|how)\b|\w+ (?:figure|value|number)\b)"
-    r"|\b(?:at most|maximum|greatest|largest|longest|highest|the most|no later than)\b|\bhow (?:soon|fast|quickly) must\b",
+    r"|\b(?:at most|maximum|greatest|largest|longest|highest|the most|no later than|until when|by when|deadline)\b|\bhow (?:many|much|long|far|fast|high|deep|heavy)\b[^?]*\bmay\b|\bhow (?:soon|fast|quickly) must\b",
     re.IGNORECASE,
 )
 _ASKED_HIGH = re.compile(
-    r"\b(?:at or (?:over|above)|over|above|more than|exceeds?|beyond)\s+(?:what|which|how)\b|\b(?:at least|minimum|smallest|shortest|fewest|the least)\b",
+    r"\b(?:at or (?:over|above)|over|above|more than|exceeds?|beyond)\s+(?:what|which|how)\b|\bfrom (?:what|which)\b|\b(?:at least|minimum|smallest|shortest|fewest|the least)\b",
     re.IGNORECASE,
 )
 
@@ -136,7 +138,8 @@ def grade(question: ExamQuestion, answer: str) -> bool:
         return False
     if verdict and [verdict] in key.plain:
         return True
-    answer = plain(answer)
+    answer = plain(_POINTED.sub(r"\1:\2", answer) if key.is_time else answer)
+    answer = key.singles.sub("1 ", answer) if key.singles else answer
     found = _figures(answer)
     if key.rivals(answer, found) or key.rejects(answer):
         return False
@@ -211,6 +214,13 @@ class _Key:
         self.plain = [_plain(each) for each in accepted]
         self.figures = {each: _figures(spelled[each]) for each in accepted}
         self.canonical = next(iter(self.figures.values()), [])
+        ones = {each.quantity.stop: each for each in self.canonical if each.quantity.value == 1 and each.counted}
+        nouns = [spelled[accepted[0]][stop:].split()[0] for stop in ones]
+        self.singles = (
+            re.compile(rf"\ban?\s+(?=(?:{'|'.join(map(re.escape, nouns))}))", re.IGNORECASE) if nouns else None
+        )
+        """What stands for a "one" of the canonical answer: the "a" of "a form"."""
+        self.is_time = any(figure.quantity.unit == CLOCK for figure in self.canonical)
         self.words = _content(self.asked).union(
             *(_content(each) for each in spelled.values()), _content(question.unit or "")
         )
@@ -237,7 +247,16 @@ class _Key:
         if not self.polar or _denies(self.asked):
             return ""
         first = _plain(re.split(r"[:;.!?](?!\d)", answer.strip(), maxsplit=1)[0])
-        short = len(first) <= 4 and first[0] in {"it", "they", "he", "she", "that", "this", "one", "there"}
+        short = len(first) <= (6 if _denies(answer) else 4) and first[0] in {
+            "it",
+            "they",
+            "he",
+            "she",
+            "that",
+            "this",
+            "one",
+            "there",
+        }
         asked = _content(self.asked)
         if short or 2 * len(asked & _content(answer)) >= len(asked) > 0:
             return "no" if _denies(answer) or _FORBIDDEN & {*said} else "yes"
@@ -280,10 +299,8 @@ class _Key:
         words = _plain(right)
         if words in (["yes"], ["no"]):
             return False  # `verdict` has seen to it
-        if self.codes and _squeezed(right) in self.codes:
-            return _squeezed(right) in {_squeezed(code) for code in _CODE.findall(answer)} and not _rejected(
-                answer, right
-            )
+        if _squeezed(right) in self.codes & {_squeezed(code) for code in _CODE.findall(answer)}:
+            return not _rejected(answer, right)
         if not self.figures[right]:
             return _states(answer, right)
         if not self._has_all(self.figures[right], right, found):
@@ -332,7 +349,7 @@ class _Key:
         if said.denied or not _same(one, other):
             return False
         bound = one.bound or self._bound(one)
-        if bound and other.bound and bound != other.bound:
+        if other.bound and (bound != other.bound if bound else _is_beyond(other)):
             return False
         if one.unit and other.unit:
             return True
@@ -349,7 +366,7 @@ class _Key:
     def _bound(self, quantity: Quantity) -> Bound:
         """On which side of *quantity* one may be, by another accepted answer or by the question; "" where nobody says."""
         told: set[Bound] = {other.bound for other in self.known if other.bound and _same(quantity, other)}
-        if not told and len(self.canonical) < 2 and not _denies(self.asked):
+        if not told and (len(self.canonical) < 2 or _kind(quantity) in MONTHS) and not _denies(self.asked):
             sides: tuple[tuple[Bound, re.Pattern[str]], ...] = (("low", _ASKED_LOW), ("high", _ASKED_HIGH))
             told = {side for side, pattern in sides if pattern.search(self.asked)}
         return told.pop() if len(told) == 1 else ""
@@ -359,6 +376,11 @@ class _Key:
 def _key(question: ExamQuestion) -> _Key:
     """The key of *question*: every contestant is graded by it."""
     return _Key(question)
+
+
+def _is_beyond(quantity: Quantity) -> bool:
+    """Whether the value itself is left out: "less than 6" is not 6, where no limit is asked for."""
+    return quantity.comparator.endswith(" than") and not quantity.comparator.startswith(("no ", "not "))
 
 
 def _same(one: Quantity, other: Quantity) -> bool:
@@ -449,7 +471,7 @@ def _states(answer: str, right: str) -> bool:
         return True
     members = [_stemmed(each) for each in _MEMBERS.split(right) if wording(each)]
     if len(members) > 1 and all(members) and max(map(len, members)) <= 5:
-        return all(_contains(said, each) for each in members)
+        return all(_contains(said, each, joined=True) for each in members)
     return _follows(answer, right)
 
 
@@ -469,20 +491,29 @@ def _follows(answer: str, right: str) -> bool:
     return all(any(word == other for other in upcoming) for word in wanted)
 
 
+def _is_another(before: Sequence[str], *, joined: bool) -> bool:
+    """Whether what stands *before* names something else beside what follows: "red or", "the porter and"."""
+    if before[-1:] == ["or"]:
+        return True
+    return (
+        not joined and before[-1:] == ["and"] and len(before) > 1 and any(token.content for token in tokens(before[-2]))
+    )
+
+
 _COMPARED = word_set("more less fewer above below over under higher lower later earlier greater longer shorter older")
 
 
-def _contains(said: Sequence[str], words: Sequence[str], *, meant: bool = True) -> bool:
+def _contains(said: Sequence[str], words: Sequence[str], *, meant: bool = True, joined: bool = False) -> bool:
     """Whether *words* stand in *said* one after another.
 
-    Where they must be *meant*: not denied or rejected shortly before, nor one of two choices.
+    Where they must be *meant*: not denied or rejected shortly before, nor one of two choices. *joined*: as a member of a list.
     """
     size = len(words)
     for start in range(len(said) - size + 1):
         if said[start : start + size] != words:
             continue
         before, behind = said[:start], said[start + size :]
-        choice = before[-1:] == ["or"] or (behind[:1] == ["or"] and not _COMPARED & {*behind[1:2]})
+        choice = _is_another(before, joined=joined) or (behind[:1] == ["or"] and not _COMPARED & {*behind[1:2]})
         if not meant or not (_negated(before[-3:]) or _REJECTIONS.search(" ".join(before)) or choice):
             return True
     return False

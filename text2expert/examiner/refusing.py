@@ -15,7 +15,7 @@ _ASPECT = (
     r"definition|mention|indication|this|that|it)"
 )
 _NOT = r"(?:\ not|n['’]t|\ never)"
-_TELL = r"(?:say|state|mention|specify|tell|indicate|disclose|clarify|address|discuss|stipulate|make\ clear)"
+_TELL = r"(?:say|state|mention|specify|tell|indicate|disclose|clarify|address|discuss|stipulate|deal\ with|make\ clear)"
 _HOLD = (
     r"(?:give|cover|contain|provide|include|answer|name|list|record|describe|define|explain|set\ out|detail|know|have|"
     r"speak|regulate)"
@@ -26,7 +26,7 @@ _HELD = (
     r"defined|documented|explained|regulated|detailed)"
 )
 _KNOW = (
-    r"(?:know|sure|certain|aware|find|answer|say|tell|able|determine|recall|remember|told|seen|have\ (?:any|that|this|the|"
+    r"(?:know|sure|certain|aware|find|answer|say|tell|able|determine|recall|remember|told|seen|information|idea|clue|have\ (?:any|that|this|the|"
     r"enough|such))"
 )
 
@@ -50,9 +50,11 @@ _ENGLISH = re.compile(
     | \bno\ (?:\w+\ ){{0,4}}?(?:is|are|was|were|has\ been|have\ been)\ (?:\w+\ )?(?:{_TOLD}|named)\b
     | \bno\ {_ASPECT}\b(?:\ \w+){{0,5}}?\ (?:is|are|was|were)\ (?:\w+\ )?{_HELD}\b
     | \bno\ (?:\w+\ ){{0,4}}?(?:is|are|was|were)\ {_HELD}\ (?:in|by|within)\ (?:\w+\ ){{0,3}}?{_TEXT}\b
-    | \b{_TEXT}\b(?:\ \S+){{0,3}}?\ (?:gives?|contains?|provides?|names?|lists?|has|have|states?|specif(?:y|ies)|mentions?)\ (?:nothing|no(?!\ (?:more|less|fewer|later|longer|earlier|sooner)\b)|neither)\b
+    | \b{_TEXT}\b(?:\ \S+){{0,3}}?\ (?:gives?|contains?|provides?|makes?|names?|lists?|has|have|states?|specif(?:y|ies)|mentions?)\ (?:nothing|no(?!\ (?:more|less|fewer|later|longer|earlier|sooner)\b)|neither)\b
     | \b(?:says?|said|states?|mentions?|told|tells?)\ (?:nothing|no\ (?:word|more\ about))\b
     | \bnothing\ (?:(?:is|was|has\ been)\ (?:said|stated|mentioned|specified|written|known)|about|on\ (?:this|that)|in\ (?:\w+\ ){{0,3}}?{_TEXT})\b
+    | \bleaves?\ (?:this|that|it)\ (?:point\ |question\ )?open\b | \bis\ left\ open\b
+    | \bnot\ something\ (?:that\ )?(?:\w+\ ){{0,2}}?{_TEXT}\b
     | \bnot\ (?:a\ word|anything)\ (?:is\ (?:said|written)|about|on)\b
     | \b(?:there(?:['’]s|\ is|\ are|\ was|\ were)|with)\ (?:no|not\ any|n['’]t\ any)\ (?:\w+\ )?(?:information|mention|indication|data|details?|answer|statement|reference|word)\b
     | \b(?:no|insufficient|lack\ of|without|missing)\ (?:\w+\ )?information\b | \bno\ (?:mention|idea|indication|answer\ to)\b
