@@ -1,5 +1,6 @@
 """The map of the document: what became of each passage, and the passages themselves."""
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -42,10 +43,10 @@ class Fate:
     """That are trained, by their evidence."""
     verified: int = 0
     """Of `gold`."""
-    asked: int = 0
-    """Unseen questions of the exam that ask for it."""
-    right: int = 0
-    """Of `asked`, by the expert."""
+    asked: set[str] = attrs.field(factory=set)
+    """Unseen questions of the exam that ask for it, by their ids."""
+    right: set[str] = attrs.field(factory=set)
+    """Of `asked`, those that the expert got right."""
     spans: list[Span] = attrs.field(factory=list)
     """What is taught of it."""
 
@@ -53,7 +54,7 @@ class Fate:
     def state(self) -> str:
         """One of `STATES`."""
         if self.asked and self.gold:
-            return "passed" if 2 * self.right > self.asked else "failed"
+            return "passed" if 2 * len(self.right) > len(self.asked) else "failed"
         if self.gold:
             return "verified" if self.verified else "taught"
         return "dropped" if self.pairs else "unasked"
@@ -63,17 +64,16 @@ class Fate:
         """Its counts."""
         parts = [f"{self.pairs:,} pairs written, {self.gold:,} trained on it" if self.pairs or self.gold else "no pair"]
         if self.asked:
-            parts.append(f"the expert got {self.right:,} of {self.asked:,} unseen questions right")
+            parts.append(f"the expert got {len(self.right):,} of {len(self.asked):,} unseen questions right")
         return "; ".join(parts)
 
 
 def fates(found: Findings, passages: Passages) -> dict[str, Fate]:
     """Chunk id -> what became of it."""
     made = {chunk.id: Fate() for chunk in found.chunks}
-    for sources in found.sources.values():
-        for source in sources:
-            if source in made:
-                made[source].pairs += 1
+    for source in itertools.chain.from_iterable(found.sources.values()):
+        if source in made:
+            made[source].pairs += 1
     for record in found.gold:
         for chunk_id in _taught_from(record, found, passages):
             if chunk_id in made:
@@ -81,12 +81,12 @@ def fates(found: Findings, passages: Passages) -> dict[str, Fate]:
                 fate.gold += 1
                 fate.verified += record.status != "unverified"
                 fate.spans += record.evidence
-    for question in found.exam:
-        answer = found.answers.get(question.id, {}).get(EXPERT)
-        if answer is not None and is_unseen(question):
-            for chunk_id in {chunk.id for span in question.evidence for chunk in passages.holding(span)}:
-                made[chunk_id].asked += 1
-                made[chunk_id].right += answer.grade == "right"
+    for question in filter(is_unseen, found.exam):
+        if answer := found.answers.get(question.id, {}).get(EXPERT):
+            for chunk in itertools.chain.from_iterable(map(passages.holding, question.evidence)):
+                made[chunk.id].asked.add(question.id)
+                if answer.grade == "right":
+                    made[chunk.id].right.add(question.id)
     return made
 
 
@@ -149,7 +149,8 @@ def _sign(state: str) -> Html:
 
 def _summed(chunks: Iterable[Chunk], fate: Mapping[str, Fate]) -> str:
     mine = [fate[chunk.id] for chunk in chunks]
-    asked, right = sum(each.asked for each in mine), sum(each.right for each in mine)
+    # Passages overlap: a question that asks for two of them is one.
+    asked, right = (len(set().union(*ids)) for ids in zip(*((each.asked, each.right) for each in mine), strict=True))
     words = f"{sum(each.gold > 0 for each in mine):,} of {len(mine):,} taught"
     return f"{words}, {right:,} of {asked:,} answers right" if asked else words
 

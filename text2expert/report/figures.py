@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from text2expert.errors import MissingExtraError
 from text2expert.examiner.results import EXPERT, ExamResult
-from text2expert.report.findings import Share, costs_by_volume
+from text2expert.report.findings import Share, costs_by_volume, percent
 from text2expert.report.markup import Html, tag
 
 if TYPE_CHECKING:
@@ -56,7 +56,11 @@ def loss(log: Sequence[Mapping[str, Any]]) -> Html:
     if not log:
         return Html()
     words = f"From {log[0]['loss']:.3g} at step {log[0]['step']} to {log[-1]['loss']:.3g} at step {log[-1]['step']}."
-    return _figure("loss", "Loss of each training step.", words, lambda width: _plots().loss(log, width=width))
+    caption = "Loss of each training step."
+    if shares := [line["validation"] for line in log if isinstance(line.get("validation"), int | float)]:
+        caption = "Loss of each training step; below it, how many of the validation questions were answered right."
+        words += f" At best {percent(max(shares))} right in validation."
+    return _figure("loss", caption, words, lambda width: _plots().loss(log, width=width))
 
 
 def _plots() -> Any:

@@ -1,5 +1,6 @@
 """The verdict in words, and the tables of an exam."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from text2expert.examiner.economics import usd_text
@@ -55,7 +56,14 @@ def verdict(found: Findings, passage: Mapping[str, Html]) -> Html:
             tag("p", "Examine the expert again for a verdict in words."),
         )  # fmt: skip
     title, lede = _split(advice)
-    return joined(said(title, "h1"), said(_prose(lede), "p", class_="lede"), _reasons(advice, passage))
+    return joined(
+        said(title, "h1", class_="long" if len(title) > 40 else None),
+        said(_prose(lede), "p", class_="lede"),
+        _listed("reasons", advice.because, passage),
+        tag("h2", "What to do next") if advice.next else None,
+        _listed("steps", advice.next, passage),
+        _failed(advice.failed, passage),
+    )
 
 
 def _split(advice: Recommendation) -> tuple[str, str]:
@@ -71,23 +79,33 @@ def _prose(text: str) -> str:
     return text.replace(" %", "\u00a0%")
 
 
-def _reasons(advice: Recommendation, passage: Mapping[str, Html]) -> Html:
-    failed = [passage.get(each) or said(each) for each in advice.failed]
-    some, rest = failed[:MOST_FAILED], failed[MOST_FAILED:]
-    return joined(
-        bullets(said(_prose(each)) for each in advice.because),
-        [tag("h2", "What to do next"), bullets(said(_prose(each)) for each in advice.next)] if advice.next else None,
-        [
-            tag("h2", "Passages still failed"),
-            tag("p", "Those most failed first: ", *_commas(some), "." if not rest else " …"),
-            more(f"{len(rest)} more", tag("p", *_commas(rest), ".")) if rest else None,
-        ]
-        if failed
-        else None,
-    )
-
+AT_ONCE = 3
+"""Reasons, and steps to take, that are read before the table; the others are one click away."""
 
 MOST_FAILED = 12
+
+
+def _listed(what: str, texts: Sequence[str], passage: Mapping[str, Html]) -> Html:
+    shown = [_linked(each, passage) for each in texts]
+    rest = shown[AT_ONCE:]
+    return joined(bullets(shown[:AT_ONCE]), more(f"{len(rest)} more {what}", bullets(rest)) if rest else None)
+
+
+def _linked(text: str, passage: Mapping[str, Html]) -> Html:
+    """*text* in which ids of chunks are links to them."""
+    parts = re.split(r"(\bchunk_\d+\b)", _prose(text))
+    return tag("span", *(passage.get(part, part) for part in parts), dir="auto")
+
+
+def _failed(chunks: Sequence[str], passage: Mapping[str, Html]) -> Html:
+    shown = [passage.get(each) or said(each) for each in chunks]
+    if not shown:
+        return Html()
+    left = len(shown) - MOST_FAILED
+    return tag(
+        "p", "Passages still failed, those most failed first: ", *_commas(shown[:MOST_FAILED]),
+        f" and {left} more." if left > 0 else ".",
+    )  # fmt: skip
 
 
 def _commas(items: Sequence[Html]) -> list[Child]:
@@ -113,11 +131,12 @@ def scores(found: Findings) -> Html:
     result = found.result
     assert result is not None
     shares = {name: share for name in found.contestants if (share := found.unseen(name))}
+    notes = [note for note in result.notes if note != GREEDY_NOTE]  # said beside the groups that it is of
     return joined(
         tag("p", "Unseen questions ask for what the document says, in words that the expert was not trained on."),
         _overall(result, shares),
         figures.accuracy(result, shares),
-        tag("aside", *(said(_prose(note), "p") for note in result.notes)) if result.notes else None,
+        tag("aside", *(said(_prose(note), "p") for note in notes)) if notes else None,
         tag("h3", "By kind of question"),
         _matrix(result),
         figures.rows(result),
@@ -284,6 +303,8 @@ def seconds(value: float | None) -> str:
     """Seconds as they are written, a dash where they were not measured."""
     if value is None:
         return "–"
+    if value < 0.01:
+        return "< 0.01"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
