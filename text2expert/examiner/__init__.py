@@ -271,7 +271,8 @@ class Examiner:
         lost = [
             f"{name} reads passages, and there are none: not asked." for name in self.contestants if name not in given
         ]
-        answers, failed = await ask_all(given, questions)
+        with ledger.budget(SCOPE, None):
+            answers, failed = await ask_all(given, questions)
         return answers, [*lost, *failed]
 
     async def aconclude(
