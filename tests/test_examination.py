@@ -328,6 +328,19 @@ def scripted(answer="80 °C"):
     return ScriptedProvider(lambda request: answer)
 
 
+def test_a_run_draws_who_is_right(finished, monkeypatch):
+    import sys
+
+    from text2expert.errors import MissingExtraError
+
+    assert "<svg" in finished.plot()._repr_svg_()
+    for name in [name for name in sys.modules if name.startswith(("matplotlib", "text2expert.report"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "text2expert\[report\]"'):
+        finished.plot()
+
+
 def test_more_contestants_are_paid_from_the_runs_ledger_and_once(run):
     """One by name, one that reads, one of somebody's own making."""
     provider = scripted()
@@ -583,6 +596,22 @@ def test_the_verdict_is_a_few_lines():
     assert "Making the expert cost $2.50. Against base + RAG it has paid for itself after 15,626 questions." in said
     assert "agrees with the grades on 690 of 700 answers" in said
     assert "right answers 12 of 12, changed digits 11 of 12" in said
+
+
+def test_a_notebook_shows_table_verdict_and_costs_and_trusts_no_text():
+    """Whoever was not asked a row has an empty cell, so that none slips under another name."""
+    result = attrs.evolve(
+        crowded(), notes=("<script>",),
+        scores=tuple(each for each in crowded().scores if (each.row, each.contestant) != ("general", "base + RAG")),
+        recommendation=Recommendation(use="rag", headline="<i>No</i>", because=("<b>",)),
+    )  # fmt: skip
+    html = result._repr_html_()
+    general = html.split("<td>general knowledge</td>")[1].split("</tr>")[0]
+    assert general.count("<td") == 8
+    assert general.split("<td></td>")[0].count("71 %") == 2
+    assert "&lt;i&gt;No&lt;/i&gt;" in html
+    assert "0.2100" in html
+    assert not {tag for tag in ("<i>", "<b><", "<script>") if tag in html}
 
 
 def call(*arguments, code=0, **more):

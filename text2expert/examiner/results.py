@@ -1,6 +1,7 @@
 """What came of an exam: every answer, and what is counted and concluded from them."""
 
 import html
+from collections.abc import Iterable
 from typing import Literal
 
 import attrs
@@ -196,22 +197,46 @@ class ExamResult:
         return next((each for each in self.scores if (each.row, each.contestant) == (row, contestant)), None)
 
     def _repr_html_(self) -> str:
-        """The table in a notebook; intervals show on hover."""
-        lines = [
+        """Verdict and table in a notebook; intervals show on hover."""
+        lines = []
+        if self.recommendation is not None:
+            points = (*self.recommendation.because, *(f"Next: {each}" for each in self.recommendation.next))
+            lines.append(f"<p><b>{html.escape(self.recommendation.headline)}</b></p>")
+            lines.append(f"<details><summary>Why, and what to do next</summary>{_bullets(points)}</details>")
+        lines += [
             "<table><tr><th></th>",
             *(f"<th>{html.escape(name)}</th>" for name in self.contestants),
             "<th>n</th></tr>",
         ]
         for row, title in ROW_TITLES.items():
-            cells = [score for name in self.contestants if (score := self.score(row, name))]
-            if not cells:
-                continue
-            lines.append(f"<tr><td>{title}</td>")
-            for score in cells:
-                low, high = score.interval
-                hover = f"{score.right} of {score.n}; 95 % interval {100 * low:.0f} to {100 * high:.0f} %"
-                lines.append(f'<td title="{hover}">{100 * score.share:.0f} %</td>')
-            lines.append(f"<td>{cells[0].n}</td></tr>")
+            cells = [self.score(row, name) for name in self.contestants]
+            if asked := [score.n for score in cells if score is not None]:
+                shown = "".join(map(_html_cell, cells))
+                lines.append(f"<tr><td>{title}</td>{shown}<td>{max(asked)}</td></tr>")
         lines.append("</table>")
+        if self.economics is not None and any(cost.usd_per_1000 is not None for cost in self.economics.costs):
+            lines.append(_html_costs(self.economics))
         lines += [f"<p>{html.escape(note)}</p>" for note in self.notes]
         return "".join(lines)
+
+
+def _bullets(points: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{html.escape(each)}</li>' for each in points)}</ul>"
+
+
+def _html_cell(score: ExamScore | None) -> str:
+    if score is None:
+        return "<td></td>"
+    low, high = score.interval
+    hover = f"{score.right} of {score.n}; 95 % interval {100 * low:.0f} to {100 * high:.0f} %"
+    return f'<td title="{hover}">{100 * score.share:.0f} %</td>'
+
+
+def _html_costs(economics: Economics) -> str:
+    rows = [
+        f"<tr><td>{html.escape(each.contestant)}</td><td>{'' if each.seconds_p50 is None else f'{each.seconds_p50:.2f}'}</td>"
+        f"<td>{'' if each.usd_per_1000 is None else f'{each.usd_per_1000:.4f}'}</td></tr>"
+        for each in economics.costs
+    ]
+    head = "<tr><th></th><th>seconds (median)</th><th>$ per 1,000 questions</th></tr>"
+    return f"<table>{head}{''.join(rows)}</table>"
