@@ -233,18 +233,23 @@ def _how(behind: Sequence[Token]) -> _Amount | None:
         return _Amount(unit)
     if first == "many":
         return _Amount(counted=frozenset(concept(token.stem) for token in behind[1:4] if token.content))
+    if measured := _measured(behind[1:4]):
+        return _Amount(measured)
     priced = first == "much" and any(token.text.lower() in _PAID for token in behind)
     return _Amount(_MONEY if priced else None)
 
 
 def _what(behind: Sequence[Token]) -> _Amount | None:
     head = _head(behind)
-    if unit := _unit_named(head):
-        return _Amount(unit)
-    measured = next((_MEASURES[token.stem] for token in head if token.stem in _MEASURES), None)
-    if measured is not None:
-        return _Amount(measured)
+    # "Minute volume" is a volume: the last word that measures decides, and a unit only where none does.
+    if dimensions := _measured(head) or _unit_named(head):
+        return _Amount(dimensions)
     return _Amount(counted=_counted(behind)) if any(token.stem in _ANY_AMOUNT for token in head) else None
+
+
+def _measured(line: Sequence[Token]) -> frozenset[str] | None:
+    """The dimensions of the last word that measures something: "the oil temperature"."""
+    return next((_MEASURES[token.stem] for token in reversed(line) if token.stem in _MEASURES), None)
 
 
 def _counted(behind: Sequence[Token]) -> frozenset[str]:
@@ -256,13 +261,13 @@ def _counted(behind: Sequence[Token]) -> frozenset[str]:
 
 
 _PAID = word_set("cost costs pay paid payable charge charged")
-_COPULAS = word_set("is are was were the a an its their of kind sort")
+_BEFORE_HEAD = word_set("is are was were the a an its their of kind sort name state give tell list specify identify")
 
 
 def _head(behind: Sequence[Token]) -> list[Token]:
     """The words that name what is asked for: "tidal volume" of "what tidal volume is ..." and of "what is the tidal volume"."""
     line = list(behind)
-    while line and line[0].text.lower() in _COPULAS:
+    while line and line[0].text.lower() in _BEFORE_HEAD:
         line.pop(0)
     for place, token in enumerate(line):
         if not token.content or token.boundary or token.quantity is not None:
@@ -474,11 +479,11 @@ def _fits(asked: _Asked, quantity: Quantity, behind: Sequence[Token]) -> float |
     if wanted.dimensions is _YEARS:
         return _KIND if not dimension and 1000 <= quantity.value < 3000 and len(quantity.text) == 4 else None
     if wanted.dimensions is not None:
-        return _KIND if dimension in wanted.dimensions else None
+        return _KIND if {dimension, dimension.partition("/")[0]} & wanted.dimensions else None
     if wanted.counted:
-        if any(token.content and concept(token.stem) in wanted.counted for token in behind):
-            return _KIND
-        return None if dimension and not dimension.startswith("count") else 0.0
+        if dimension and not dimension.startswith("count"):
+            return None
+        return _KIND * any(token.content and concept(token.stem) in wanted.counted for token in behind)
     # A condition is given in its own unit ("at 50 °C"), and what is asked for in another.
     given = any(dimension == _dimension(number) for number in asked.numbers)
     return -_GIVEN * given - _UNUSUAL * bool(asked.usual and dimension not in asked.usual)
