@@ -497,6 +497,25 @@ def test_a_plan_names_what_an_exams_models_cost(pumps):
     assert Pipeline().plan(pumps).steps == ()
 
 
+def test_keys_of_an_exams_models_are_looked_for_before_anything_is_done(pumps, tmp_path):
+    """A run that stops before it trains needs none of them."""
+    examiner = Examiner(judge="anthropic/claude-haiku-5-5")
+    with pytest.raises(AuthenticationFailed, match="ANTHROPIC_API_KEY"):
+        Pipeline(examiner=examiner).run(pumps, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    Pipeline(examiner=examiner).run(pumps, out=tmp_path / "run", fine_tune=False)
+
+
+def test_the_flags_name_an_exams_models(pumps):
+    shown = " ".join(call("plan", pumps, "--judge", "anthropic/claude-haiku-5-5").output.split())
+    assert "judge" in shown
+    assert "api.anthropic.com" in shown
+    cloud = ("plan", pumps, "--preset", "cloud", "--base", "none")
+    assert "exam writer" in call(*cloud).output
+    assert "exam writer" not in call(*cloud, "--exam-writer", "none").output
+    assert "--judge: " in call("plan", pumps, "--judge", "nobody/knows-it", code=1).stderr
+
+
 def test_the_cloud_has_its_exam_written_by_the_teacher(monkeypatch):
     monkeypatch.setenv("DEEPSEEK_API_KEY", "k")
     pipeline = Pipeline.cloud()

@@ -38,6 +38,7 @@ from text2expert.records import (
 from text2expert.run import Run
 from text2expert.runfolder import (
     CHUNKS,
+    EXAM_RESULT,
     GOLD,
     PAIRS,
     RECEIPT,
@@ -308,6 +309,8 @@ class Pipeline:
             self._check_judging()
             if not (place / PAIRS).exists():  # what is stored needs no key
                 self._check_steps()
+        if fine_tune and not (place / EXAM_RESULT).exists():
+            self.examiner.check()
         started = time.monotonic()
         folder = RunFolder.create(place)
         with folder.locked(), self._accounts(folder):
@@ -363,7 +366,6 @@ class Pipeline:
         for step in (self.teacher, self.verifier):
             if _is_paid(step):
                 step.llm.check()  # type: ignore[union-attr]
-        self.examiner.check()
 
     # -- from text to golden dataset ---------------------------------------------------------------------------------
 

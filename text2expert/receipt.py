@@ -33,6 +33,7 @@ from text2expert.runfolder import (
     GOLD,
     PAIRS,
     REJECTED,
+    REPORT,
     REWRITES,
     VERDICTS,
     RunFolder,
@@ -245,6 +246,7 @@ def _closing(steps: Steps, made: Made, result: "ExamResult | None", folder: RunF
         ]
         lines.append(f"On {ROW_TITLES[row]}: {', '.join(shares)}.")
     lines += verdict_lines(result)
+    lines.append(f"Every question, answer and plot: {folder / REPORT}")
     lines.append(f'Next: text2expert ask {folder.path} "..."')
     if steps.trainer.embedded:
         lines.append(f"For an expert to rely on, train a real base on a GPU: --base {CLOUD_BASE}")
