@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from text2expert.evidence.grounding import check
-from text2expert.evidence.quantities import MONTHS, SPANS, Bound, Quantity, quantities, same_quantity, unit_of
+from text2expert.evidence.quantities import Quantity, same_quantity
 from text2expert.evidence.statements import Statement, statements
 from text2expert.evidence.tokens import Token, content, tokens
-from text2expert.evidence.wording import LIGHT_STEMS, concept, stem, word_set
+from text2expert.evidence.wording import concept
+from text2expert.examiner.wanted import FREQUENCY, NUMBER, REFERENCES, YEARS, Amount, Wanted, wanted
 from text2expert.records import Chunk
 from text2expert.retrieval import terms, with_context
 
@@ -32,14 +33,10 @@ make of a text and near misses of them that it does not answer: ``benchmarks/rea
 LONGEST_CLAUSE = 38
 """Words of an answer that is no amount; of a longer sentence the part is taken that fits the question best."""
 
-_LIGHT = 0.5
-"""What a word weighs that a rewording brings along ("answer", "time"), compared with others."""
 _LED_IN = 0.8
 """What a word counts that stands in the heading or what leads a statement in, not in the statement."""
 _BEFORE = 0.6
 """What a word counts that stands in the sentence before, in the same paragraph."""
-_NUMBER = 3.0
-"""What a number of the question weighs: about as much as a word of one passage in twenty."""
 _NEAR = 4.0
 """Tokens within which an amount belongs to a word: after so many, a word counts 1/e."""
 _BESIDE = 0.4
@@ -68,220 +65,6 @@ class Reading(NamedTuple):
     """The share of the question's words, by weight, that stand in the statement or lead it in; 0 to 1."""
     passage: int | None
     """Its place among the passages; None where nothing was found."""
-
-
-# --- what is asked for ------------------------------------------------------------------------------------------------
-
-_LENGTHS = word_set("length foot inch yard mile seamile")
-_MASSES = word_set("mass ton ounce stone pound")
-_VOLUMES = word_set("volume gallon pint barrel")
-_MONEY = word_set("gbp usd eur cent pound crown mark franc rupee yen")
-_PRESSURES = word_set("cmh2o mmhg pascal psi atm")
-_WARMTHS = word_set("celsius fahrenheit kelvin")
-_CLOCKS = frozenset(("clock",))
-_DATES = frozenset(MONTHS)
-_YEARS = frozenset(("year of an era",))
-"""No dimension: a bare number of four digits."""
-
-_MEASURES: dict[str, frozenset[str]] = {
-    stem(word): dimensions
-    for words, dimensions in (
-        ("duration period interval deadline delay notice deadline longest shortest", SPANS),
-        ("age", frozenset(("calendar", "time"))),
-        ("temperature", _WARMTHS),
-        ("distance depth width height length diameter clearance thickness", _LENGTHS),
-        ("weight mass", _MASSES),
-        ("volume capacity", _VOLUMES),
-        ("speed", frozenset(("speed", "length/time", "mph", "rpm"))),
-        ("pressure", _PRESSURES),
-        ("percentage percent proportion share", frozenset(("percent",))),
-        ("cost price fee charge sum fine penalty salary rent deposit payment wage money", _MONEY),
-        ("angle", frozenset(("angle",))),
-        ("power", frozenset(("power", "horse"))),
-        ("voltage", frozenset(("volt",))),
-    )
-    for word in words.split()
-}
-"""What a word of a question measures: the dimensions of the amount that answers it."""
-
-_HOW: dict[str, frozenset[str]] = {
-    **dict.fromkeys(("long", "soon", "quickly", "often", "recent", "recently", "frequently", "promptly", "late", "early"), SPANS),
-    "old": frozenset(("calendar", "time")),
-    **dict.fromkeys(("hot", "cold", "warm"), _WARMTHS),
-    **dict.fromkeys(("far", "deep", "wide", "tall", "thick", "close", "near", "broad"), _LENGTHS),
-    "heavy": _MASSES,
-    "fast": frozenset(("speed", "length/time", "mph", "rpm")) | SPANS,
-}  # fmt: skip
-_ANY_AMOUNT = frozenset(
-    map(
-        stem,
-        word_set(
-            "number value figure limit maximum minimum threshold ceiling level setting reading score index count amount "
-            "quantity range ratio dose rate size total floor highest lowest greatest largest smallest most least target"
-        ),
-    )
-)
-_AMOUNT_OF = word_set("much many high low large big small full strong great")
-
-_QUESTION = re.compile(r"\b(?:how|what|which|when|who|whose|whom|where|why)\b", re.IGNORECASE)
-_REFERENCES = word_set(
-    "section sections clause clauses appendix annex schedule chapter paragraph article table figure rule step"
-)
-_YES_NO = re.compile(
-    r"(?:is|are|was|were|may|can|could|must|does|do|did|should|shall|will|would|has|have|need|needs)\b", re.IGNORECASE
-)
-_LED = re.compile(
-    r"\A(?:in|under|according to|at|for|on|by|per|if|when|after|before|during|with)\b[^?]*?,\s+", re.IGNORECASE
-)
-_ASIDE = re.compile(r"\b(?:can|could|would) you (?:please )?(?:say|tell|state|name|give)\b", re.IGNORECASE)
-_CLOCK = re.compile(r"\b(?:what|which)(?: clock)? (?:time|hour)s?\b|\bwhat o'clock\b", re.IGNORECASE)
-_DATE = re.compile(r"\b(?:(?:what|which) (?:date|day)s?)\b", re.IGNORECASE)
-_YEAR = re.compile(r"\b(?:what|which) year\b", re.IGNORECASE)
-_OFTEN = re.compile(r"\bhow (?:often|frequently)\b|\bhow many times\b|\b(?:what|which) frequency\b", re.IGNORECASE)
-_FREQUENCY = re.compile(
-    r"\b(?:(?:once|twice|(?:\w+|\d+) times)(?: (?:a|an|per|every|each|in (?:a|an|every|each)) (?:\w+ )?\w+)?"
-    r"|every (?:other |second |third |\d+ |\w+ )?(?:second|minute|hour|shift|morning|afternoon|evening|night|day|weekend|week|fortnight|month|quarter|year|spring|summer|autumn|winter|[A-Z]\w*day)s?"
-    r"|each (?:hour|shift|morning|evening|night|day|week|fortnight|month|quarter|year)"
-    r"|(?:twice |two-|half-)?(?:hourly|daily|nightly|weekly|fortnightly|monthly|quarterly|yearly|annually))\b"
-)
-"""How a text says how often."""
-_AT_MOST = re.compile(
-    r"\b(?:at most|most|maximum|max|limit|longest|highest|greatest|largest|latest|up to|no more than|ceiling|within)\b",
-    re.IGNORECASE,
-)
-_AT_LEAST = re.compile(
-    r"\b(?:at least|least|minimum|min|lowest|smallest|shortest|fewest|earliest|no less than|floor)\b", re.IGNORECASE
-)
-
-
-class _Amount(NamedTuple):
-    """That an amount is asked for, and of what."""
-
-    dimensions: frozenset[str] | None = None
-    """None: of any kind."""
-    counted: frozenset[str] = frozenset()
-    """What is counted, as concepts."""
-
-
-class _Asked(NamedTuple):
-    """What a question asks for."""
-
-    question: str
-    weights: Mapping[str, float]
-    """Its content words, as concepts, with what each weighs."""
-    numbers: tuple[Quantity, ...]
-    amount: _Amount | None
-    bound: Bound
-    yes_no: bool
-    often: bool
-    """How often something is done is asked."""
-    subject: frozenset[str]
-    """The two words right behind "what" or "which", as concepts: they name what the answer is."""
-    usual: frozenset[str] = frozenset()
-    """The dimensions in which the passages give the subject."""
-
-    @property
-    def total(self) -> float:
-        return sum(self.weights.values()) + _NUMBER * len(self.numbers)
-
-
-def _asked(question: str, rarity: "Mapping[str, float]", unknown: float) -> _Asked:
-    made = tokens(question)
-    weights = {}
-    for word in sorted(content(made)):
-        weight = rarity.get(word, unknown)
-        weights[word] = weight * _LIGHT if word in LIGHT_STEMS else weight
-    found = _QUESTION.search(question)
-    behind = tokens(question[found.start() :])[1:] if found else made
-    amount = _amount(question, found.group().lower() if found else "", behind)
-    bound: Bound = "low" if _AT_MOST.search(question) else "high" if _AT_LEAST.search(question) else ""
-    return _Asked(
-        question=question,
-        weights=weights,
-        numbers=tuple(quantities(question)),
-        amount=amount,
-        bound=bound,
-        yes_no=amount is None and bool(_YES_NO.match(_LED.sub("", question.strip()))) and not _ASIDE.search(question),
-        often=bool(_OFTEN.search(question)),
-        subject=_subject(found.group().lower() if found else "", behind),
-    )
-
-
-def _subject(word: str, behind: Sequence[Token]) -> frozenset[str]:
-    if word not in ("what", "which"):
-        return frozenset()
-    return frozenset(concept(token.stem) for token in behind[:2] if token.content)
-
-
-def _amount(question: str, word: str, behind: Sequence[Token]) -> _Amount | None:
-    """The amount that a question with *word* ("how", "what", "") and *behind* it asks for, if it asks for one."""
-    if word == "how":
-        return _how(behind)
-    for pattern, dimensions in ((_CLOCK, _CLOCKS | SPANS), (_DATE, _DATES | _CLOCKS | SPANS), (_YEAR, _YEARS)):
-        if pattern.search(question):
-            return _Amount(dimensions)
-    return _what(behind) if word in ("what", "which", "") else None
-
-
-def _how(behind: Sequence[Token]) -> _Amount | None:
-    first = behind[0].text.lower() if behind else ""
-    if first in _HOW:
-        return _Amount(_HOW[first])
-    if first not in _AMOUNT_OF:
-        return None
-    if unit := _unit_named(behind[1:4]):
-        return _Amount(unit)
-    if first == "many":
-        return _Amount(counted=frozenset(concept(token.stem) for token in behind[1:4] if token.content))
-    if measured := _measured(behind[1:4]):
-        return _Amount(measured)
-    priced = first == "much" and any(token.text.lower() in _PAID for token in behind)
-    return _Amount(_MONEY if priced else None)
-
-
-def _what(behind: Sequence[Token]) -> _Amount | None:
-    head = _head(behind)
-    # "Minute volume" is a volume: the last word that measures decides, and a unit only where none does.
-    if dimensions := _measured(head) or _unit_named(head):
-        return _Amount(dimensions)
-    return _Amount(counted=_counted(behind)) if any(token.stem in _ANY_AMOUNT for token in head) else None
-
-
-def _measured(line: Sequence[Token]) -> frozenset[str] | None:
-    """The dimensions of the last word that measures something: "the oil temperature"."""
-    return next((_MEASURES[token.stem] for token in reversed(line) if token.stem in _MEASURES), None)
-
-
-def _counted(behind: Sequence[Token]) -> frozenset[str]:
-    """What "number of attempts" counts."""
-    for place, token in enumerate(behind[:-2]):
-        if token.text.lower() == "number" and behind[place + 1].text.lower() == "of":
-            return frozenset(concept(each.stem) for each in behind[place + 2 : place + 4] if each.content)
-    return frozenset()
-
-
-_PAID = word_set("cost costs pay paid payable charge charged")
-_BEFORE_HEAD = word_set("is are was were the a an its their of kind sort name state give tell list specify identify")
-
-
-def _head(behind: Sequence[Token]) -> list[Token]:
-    """The words that name what is asked for: "tidal volume" of "what tidal volume is ..." and of "what is the tidal volume"."""
-    line = list(behind)
-    while line and line[0].text.lower() in _BEFORE_HEAD:
-        line.pop(0)
-    for place, token in enumerate(line):
-        if not token.content or token.boundary or token.quantity is not None:
-            return line[:place]
-    return line
-
-
-def _unit_named(line: Iterable[Token]) -> frozenset[str] | None:
-    """The dimension of the first word that is a unit: "hours" of "how many hours"."""
-    for token in line:
-        unit = unit_of(token.text) if len(token.text) > 2 else None
-        if unit is not None and token.quantity is None:
-            return SPANS if unit.dimension in SPANS else frozenset((unit.dimension,))
-    return None
 
 
 # --- what is read -----------------------------------------------------------------------------------------------------
@@ -348,7 +131,7 @@ class Reader:
 
     def read(self, question: str, passages: Sequence[Chunk], least: float = LEAST) -> Reading:
         """The answer to *question* in *passages*, best first; `UNKNOWN` where no statement shares *least* of its words."""
-        asked = _asked(question, self._rarity, self._unknown)
+        asked = wanted(question, self._rarity, self._unknown)
         lines = [(place, line) for place, chunk in enumerate(passages) for line in self._lines(chunk)]
         asked = _informed(asked, [line for _, line in lines])
         best: tuple[float, float, int, str] | None = None
@@ -369,19 +152,19 @@ class Reader:
         return self._read[chunk.key]
 
 
-def _informed(asked: _Asked, lines: Iterable[_Line]) -> _Asked:
+def _informed(asked: Wanted, lines: Iterable[_Line]) -> Wanted:
     """*asked* as one who has read on: a subject that the passages give in figures ("PEEP 10 cmH2O") asks for an amount."""
     if asked.amount is not None or asked.yes_no or not asked.subject:
         return asked
     figures = [each for line in lines for each in line.statement.figures if each.label in asked.subject]
     return (
-        asked._replace(amount=_Amount(), usual=frozenset(_dimension(each.quantity) for each in figures))
+        asked._replace(amount=Amount(), usual=frozenset(_dimension(each.quantity) for each in figures))
         if figures
         else asked
     )
 
 
-def _share(asked: _Asked, line: _Line) -> float:
+def _share(asked: Wanted, line: _Line) -> float:
     """How much of the question, by weight, *line* shares."""
     shared = 0.0
     for word, weight in asked.weights.items():
@@ -393,11 +176,11 @@ def _share(asked: _Asked, line: _Line) -> float:
             shared += _BEFORE * weight
     for number in asked.numbers:
         if any(same_quantity(number, figure.quantity) for figure in line.statement.figures):
-            shared += _NUMBER
+            shared += NUMBER
     return shared / asked.total if asked.total else 0.0
 
 
-def _answers(asked: _Asked, line: _Line, share: float) -> Iterator[tuple[float, str]]:
+def _answers(asked: Wanted, line: _Line, share: float) -> Iterator[tuple[float, str]]:
     """What *line* may answer, each with how well it fits."""
     if asked.yes_no:
         yield share, _yes_or_no(asked, line)
@@ -413,7 +196,7 @@ def _answers(asked: _Asked, line: _Line, share: float) -> Iterator[tuple[float, 
 # --- amounts ----------------------------------------------------------------------------------------------------------
 
 
-def _amounts(asked: _Asked, line: _Line, share: float) -> Iterator[tuple[float, str]]:
+def _amounts(asked: Wanted, line: _Line, share: float) -> Iterator[tuple[float, str]]:
     made = line.statement.tokens
     marked = 0 if line.statement.row else len(_marker(line))
     for place, token in enumerate(made):
@@ -421,13 +204,13 @@ def _amounts(asked: _Asked, line: _Line, share: float) -> Iterator[tuple[float, 
         if quantity is None or quantity.start < marked or any(same_quantity(quantity, n) for n in asked.numbers):
             continue
         fits = _fits(asked, quantity, made[place + 1 : place + 4])
-        if fits is None or (place and made[place - 1].text.lower() in _REFERENCES):
+        if fits is None or (place and made[place - 1].text.lower() in REFERENCES):
             continue
         limit = _BOUND * (quantity.bound == asked.bound != "")
         yield share + fits + limit + _beside(asked, line, place), _amount_text(line, place, quantity)
 
 
-def _beside(asked: _Asked, line: _Line, place: int) -> float:
+def _beside(asked: Wanted, line: _Line, place: int) -> float:
     """How much of the question stands beside the token at *place*, or in the header of its column; 0 to `_BESIDE`."""
     made = line.statement.tokens
     most = sum(asked.weights.values()) or 1.0
@@ -442,22 +225,22 @@ def _column(line: _Line, place: int) -> str:
     return line.header[cell] if cell < len(line.header) else ""
 
 
-def _matched(asked: _Asked, line: Sequence[Token]) -> dict[int, float]:
+def _matched(asked: Wanted, line: Sequence[Token]) -> dict[int, float]:
     """Where the question's words and numbers stand in *line*, and what they weigh."""
     found: dict[int, float] = {}
     for place, token in enumerate(line):
         quantity = token.quantity
         if quantity is not None:
             if any(same_quantity(quantity, number) for number in asked.numbers):
-                found[place] = _NUMBER
+                found[place] = NUMBER
         elif token.content and (weight := asked.weights.get(concept(token.stem))):
             found[place] = weight
     return found
 
 
-def _frequencies(asked: _Asked, line: _Line, share: float) -> Iterator[tuple[float, str]]:
+def _frequencies(asked: Wanted, line: _Line, share: float) -> Iterator[tuple[float, str]]:
     """How often *line* says: "every 6 hours", "twice a year"."""
-    for found in _FREQUENCY.finditer(line.text):
+    for found in FREQUENCY.finditer(line.text):
         place = len(tokens(line.text[: found.start()]))
         yield share + _KIND + _beside(asked, line, place), found.group()
 
@@ -472,24 +255,24 @@ def _dimension(quantity: Quantity) -> str:
     return quantity.unit.dimension if quantity.unit else ""
 
 
-def _fits(asked: _Asked, quantity: Quantity, behind: Sequence[Token]) -> float | None:
+def _fits(asked: Wanted, quantity: Quantity, behind: Sequence[Token]) -> float | None:
     """How well the kind of an amount is the kind asked for; None where it is another."""
     dimension = _dimension(quantity)
-    wanted = asked.amount or _Amount()
-    if wanted.dimensions is _YEARS:
+    amount = asked.amount or Amount()
+    if amount.dimensions is YEARS:
         return _KIND if not dimension and 1000 <= quantity.value < 3000 and len(quantity.text) == 4 else None
-    if wanted.dimensions is not None:
-        return _KIND if {dimension, dimension.partition("/")[0]} & wanted.dimensions else None
-    if wanted.counted:
+    if amount.dimensions is not None:
+        return _KIND if {dimension, dimension.partition("/")[0]} & amount.dimensions else None
+    if amount.counted:
         if dimension and not dimension.startswith("count"):
             return None
-        return _KIND * any(token.content and concept(token.stem) in wanted.counted for token in behind)
+        return _KIND * any(token.content and concept(token.stem) in amount.counted for token in behind)
     # A condition is given in its own unit ("at 50 °C"), and what is asked for in another.
     given = any(dimension == _dimension(number) for number in asked.numbers)
     return -_GIVEN * given - _UNUSUAL * bool(asked.usual and dimension not in asked.usual)
 
 
-def _weight(asked: _Asked, words: Iterable[str]) -> float:
+def _weight(asked: Wanted, words: Iterable[str]) -> float:
     return sum(asked.weights.get(word, 0.0) for word in words)
 
 
@@ -534,7 +317,7 @@ def _between(line: _Line, place: int) -> tuple[Quantity, Quantity] | None:
 _JOINT = re.compile(r"(?<=[;:])\s+|,\s+(?=(?:and|but|or|unless|except|while|when|if|which|who|so)\b)")
 
 
-def _clause(asked: _Asked, line: _Line) -> str:
+def _clause(asked: Wanted, line: _Line) -> str:
     """The statement, with what follows if it only leads that in; of a long one the part that shares most."""
     if line.statement.row:
         return _cell(asked, line)
@@ -551,7 +334,7 @@ def _clause(asked: _Asked, line: _Line) -> str:
     return " ".join(taken).rstrip(",;:")
 
 
-def _cell(asked: _Asked, line: _Line) -> str:
+def _cell(asked: Wanted, line: _Line) -> str:
     """The cell of a row under the header that the question names; else all of it."""
     cells: list[str] = _CELL.findall(line.text)
     if line.header and len(cells) == len(line.header):
@@ -562,7 +345,7 @@ def _cell(asked: _Asked, line: _Line) -> str:
     return ", ".join(cells)
 
 
-def _yes_or_no(asked: _Asked, line: _Line) -> str:
+def _yes_or_no(asked: Wanted, line: _Line) -> str:
     # A "no" is grounded where something is denied, whichever way the question turns it.
     denied = line.statement.denied or check(asked.question, "No.", line.text).grounded
     return f"{'No' if denied else 'Yes'}. {_clause(asked, line)}"
