@@ -160,14 +160,22 @@ async def conclude(
     toy: bool,
 ) -> "ExamResult":
     """Have the exam answered by everybody else too, grade it, and write down what came of it."""
-    from text2expert.examiner import graded, sort
+    from text2expert.examiner import graded, retimed, sort
 
+    made_from = digest(
+        "answers",
+        sitting.exam.sha256,
+        *(str(folder.sha256(f"stages/{stage}/answers.jsonl")) for stage in STAGES.values()),
+        *(str(folder.sha256(name)) for name in (GOLD, CHUNKS)),
+        str(examiner.k),
+    )
+    stored = _stored(folder) if folder.fresh(EXAM_ANSWERS, made_from) else []
     answers = sort(sitting.asked, stage_answers(folder))
     here, failed_here = await examiner.aanswer_here(sitting.exam.questions, records, sitting.retriever)
     own, failed = await examiner.aanswer_own(sitting.exam.questions, sitting.retriever)
     given, result = await examiner.aconclude(
         sitting.exam,
-        graded(sitting.exam, {**answers, **here, **own}),
+        retimed(graded(sitting.exam, {**answers, **here, **own}), stored),
         chunks=sitting.chunks,
         share_taught=share_taught,
         notes=[*notes, *failed_here, *failed],
@@ -175,8 +183,14 @@ async def conclude(
         money=money(folder),
         toy=toy,
     )
-    write(folder, given, result)
+    write(folder, given, result, made_from)
     return result
+
+
+def _stored(folder: RunFolder) -> "list[GivenAnswer]":
+    from text2expert.examiner import GivenAnswer
+
+    return list(read_jsonl(folder / EXAM_ANSWERS, GivenAnswer)) if (folder / EXAM_ANSWERS).is_file() else []
 
 
 async def again(
@@ -190,13 +204,13 @@ async def again(
         RunnerError: They cannot be asked here.
         Text2ExpertError: As the judge and other contestants do.
     """
-    from text2expert.examiner import ExamResult, GivenAnswer, extended, graded, regraded, sort, united
+    from text2expert.examiner import ExamResult, extended, graded, regraded, retimed, sort, united
     from text2expert.examiner.results import LOOKUP
 
     before, records, toy = kept(folder), list(read_jsonl(folder / GOLD, GoldRecord)), is_toy(receipt)
     exam = extended(before, own, records)
     sitting = Sitting.of(examiner, exam, folder, embedded=toy)
-    stored = list(read_jsonl(folder / EXAM_ANSWERS, GivenAnswer)) if (folder / EXAM_ANSWERS).is_file() else []
+    stored = _stored(folder)
     told = from_dict(read_json(folder / EXAM_RESULT), ExamResult)
     if not stored:  # a run of a version that did not keep them
         stored = graded(exam, sort(sitting.asked, stage_answers(folder)))
@@ -209,7 +223,7 @@ async def again(
     mine, failed = await examiner.aanswer_own(exam.questions, sitting.retriever)
     given, result = await examiner.aconclude(
         exam,
-        united(exam, regraded(exam, stored), graded(exam, {**answers, **here, **mine})),
+        united(exam, regraded(exam, stored), retimed(graded(exam, {**answers, **here, **mine}), stored)),
         chunks=sitting.chunks,
         share_taught=receipt.get("share_taught"),
         notes=[*receipt.get("notes", ()), *failed_here, *failed],
@@ -219,7 +233,7 @@ async def again(
         toy=toy,
     )
     keep(exam, folder, digest("extended", exam.sha256))
-    write(folder, given, result)
+    write(folder, given, result, digest("extended", exam.sha256))
     return result
 
 
@@ -337,7 +351,8 @@ def _done(folder: RunFolder) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def write(folder: RunFolder, given: "Iterable[GivenAnswer]", result: "ExamResult") -> None:
+def write(folder: RunFolder, given: "Iterable[GivenAnswer]", result: "ExamResult", made_from: str) -> None:
     """Write every answer and the result."""
     write_jsonl(folder / EXAM_ANSWERS, given)
+    folder.record(EXAM_ANSWERS, made_from)
     files.write_json(folder / EXAM_RESULT, to_dict(result))

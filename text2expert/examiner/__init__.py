@@ -15,7 +15,7 @@ from text2expert import _arguments, ledger
 from text2expert.errors import InputError, ProviderError
 from text2expert.examiner import concluding, making
 from text2expert.examiner.asking import ask_all
-from text2expert.examiner.concluding import Money, graded, regraded, united
+from text2expert.examiner.concluding import Money, graded, regraded, retimed, united
 from text2expert.examiner.contestants import (
     Contestant,
     K,
@@ -73,6 +73,7 @@ __all__ = [
     "load_exam",
     "refuses",
     "regraded",
+    "retimed",
     "share_taught",
     "sort",
     "table",

@@ -20,6 +20,9 @@ ALONE = 30
 """Questions of each contestant that are asked one by one to be timed, where there are prompts: a median and a 95th
 percentile of so many are worth saying, and take a few minutes on a card that a large base needs."""
 
+LEAST_ANSWER = 64
+"""Tokens that an answer to a prompt may have: a prompt asks for 20 words at most, in scripts that take three tokens a word."""
+
 REPLAY = "stages/replay/replay.jsonl"
 
 ASKED: Mapping[str, Literal["base", "expert"]] = {"before": "base", "after": "expert"}
@@ -115,7 +118,7 @@ class _Writer:
             "answers": answers,
             "system": self.chosen.system,
             "default_chat_template": CHAT_TEMPLATE,
-            "max_new_tokens": _longest_answer(self.records),
+            "max_new_tokens": _longest_answer(self.records, least=LEAST_ANSWER if alone else 0),
             "batch_size": 256 if self.chosen.embedded else 32,
             "alone": alone,
             "inputs": {**inputs, asked: sha256},
@@ -296,6 +299,6 @@ def needs(plan: TrainingPlan, chosen: Chosen) -> Needs:
     return Needs(vram_gb=vram, disk_gb=round(4 * plan.parameters / 1e9, 1), tokens=plan.tokens)
 
 
-def _longest_answer(records: Sequence[GoldRecord]) -> int:
+def _longest_answer(records: Sequence[GoldRecord], *, least: int) -> int:
     """A limit of tokens for the bare base, which may never stop by itself; a token has three characters or more."""
-    return min(512, 16 + max(len(record.output) for record in records) // 3)
+    return min(512, max(least, 16 + max(len(record.output) for record in records) // 3))
