@@ -157,7 +157,7 @@ def test_the_table_has_every_score_with_its_interval(page, whole):
         for name, cell in zip(result.contestants, cells[1:], strict=False):
             score = result.score(row, name)
             low, high = score.interval
-            assert f"{100 * low:.0f} to {100 * high:.0f} %" in plain(cell)
+            assert f"{100 * low:.0f}–{100 * high:.0f} %" in plain(cell)
             assert plain(cell).startswith(findings.percent(score.share).replace("\u00a0", " "))
 
 

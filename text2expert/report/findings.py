@@ -56,7 +56,7 @@ class Share:
     def between(self) -> str:
         """The interval as it is written."""
         low, high = self.interval
-        return f"{100 * low:.0f} to {100 * high:.0f}\u00a0%"
+        return f"{100 * low:.0f}–{100 * high:.0f}\u00a0%"
 
 
 def percent(share: float) -> str:

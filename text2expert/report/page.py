@@ -7,7 +7,7 @@ from pathlib import Path
 
 from text2expert.report import coverage, figures, money, questions, receipt, scores
 from text2expert.report.findings import Findings
-from text2expert.report.markup import Html, bullets, joined, said, tag
+from text2expert.report.markup import Html, joined, said, tag
 from text2expert.report.passages import Passages
 
 _HERE = Path(__file__).parent
@@ -45,7 +45,7 @@ def page(found: Findings) -> str:
     title = document_title(found)
     body = joined(
         tag("header", tag("p", "text2expert report: ", said(title), _dated(found), class_="eyebrow"),
-            scores.verdict(found, links), bullets(found.caveats)),
+            scores.verdict(found, links), tag("aside", *(tag("p", caveat) for caveat in found.caveats)) if found.caveats else None),
         tag("nav", *(tag("a", name, href=f"#{anchor}") for anchor, name, _, _ in shown), aria_label="Sections"),
         tag("main", *(tag("section", tag("h2", heading), body, id=anchor) for anchor, _, heading, body in shown)),
     )  # fmt: skip

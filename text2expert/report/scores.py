@@ -161,7 +161,12 @@ def _overall(result: ExamResult, shares: Mapping[str, Share]) -> Html:
         if costs:
             cells += [seconds(cost.seconds_p50 if cost else None), dollars(cost.usd_per_1000 if cost else None)]
         rows.append(cells)
-    head = ["Who", "Right, with 95 % interval", "Questions", *(["Seconds, median", "$ per 1,000"] if costs else [])]
+    head = [
+        "Who",
+        "Right, with 95\u00a0% interval",
+        "Questions",
+        *(["Seconds, median", "$ per 1,000"] if costs else []),
+    ]
     return table("Right answers to unseen questions", head, rows)
 
 
