@@ -40,7 +40,8 @@ def main() -> None:
             wall, cpu = time.monotonic() - wall, _cpu_seconds() - cpu
             exam = list(read_jsonl(folder / "exam.jsonl", ExamQuestion))
             for when in ("before", "after"):
-                answers = load_answers(folder / "stages" / when / "answers.jsonl")
+                given = load_answers(folder / "stages" / when / "answers.jsonl")
+                answers = {id_: answer.text for id_, answer in given.items()}
                 for row in dict.fromkeys(question.row for question in exam):
                     asked = [question for question in exam if question.row == row]
                     exact = _percent([_is_exact(question, answers[question.id]) for question in asked])

@@ -211,7 +211,10 @@ def train(recipe: Recipe, seed: int, base: Path, folder: Path, files: dict[str, 
     texts = [files[recipe.texts]] if recipe.texts != "none" else []
     trainer = Trainer(base, seed=seed, runner=runner, **SAME, **arguments)
     trainer.train(records, folder=folder, texts=texts, exam=questions)
-    answers = {when: load_answers(folder / "stages" / when / "answers.jsonl") for when in ("before", "after")}
+    answers = {
+        when: {id_: answer.text for id_, answer in load_answers(folder / "stages" / when / "answers.jsonl").items()}
+        for when in ("before", "after")
+    }
     settings = json.loads((folder / "stages" / "train" / "job.json").read_bytes())
     replay = settings.get("replay")
     log = [json.loads(line) for line in open(folder / "expert" / "training_log.jsonl", encoding="utf-8")]

@@ -35,9 +35,9 @@ def exam():
     ]
 
 
-def job_of(folder, records=None, *, questions=(), texts=(), **settings):
+def job_of(folder, records=None, *, questions=(), texts=(), prompts=(), **settings):
     """The job that a trainer writes, with its stages' settings."""
     folder.mkdir(exist_ok=True)
     write_jsonl(folder / "golden_dataset.jsonl", gold() if records is None else records)
-    job = Trainer(**settings).job(folder, folder / "golden_dataset.jsonl", texts, questions)
+    job = Trainer(**settings).job(folder, folder / "golden_dataset.jsonl", texts, questions, prompts)
     return job, {s.name: json.loads((folder / "stages" / s.name / "job.json").read_bytes()) for s in job.stages}

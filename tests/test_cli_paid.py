@@ -445,7 +445,8 @@ def test_the_help_page_has_headings_and_fits_100_columns(command):
     shown = CliRunner().invoke(main, [command, "--help"], terminal_width=100).output
     headings = [line for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert [
-        "Text:", "Teaching and verifying:", "Money:", "Servers and keys of your own:", "Training:", "Options:",
+        "Text:", "Teaching and verifying:", "Money:", "Servers and keys of your own:", "Training:", "Exam:",
+        "Options:",
     ] == headings  # fmt: skip
     assert max(map(len, shown.splitlines())) <= 100
     money = shown.split("Money:")[1].split("\n\n")[0]

@@ -40,4 +40,10 @@ def test_nobody_imports_a_recipe():
 
 
 def test_samples_are_data():
-    assert sorted(path.suffix for path in (PACKAGE / "samples").iterdir()) == [".jsonl", ".txt", ".txt", ".txt"]
+    assert sorted(path.suffix for path in (PACKAGE / "samples").iterdir()) == [
+        ".jsonl",
+        ".jsonl",
+        ".txt",
+        ".txt",
+        ".txt",
+    ]

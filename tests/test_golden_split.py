@@ -12,7 +12,8 @@ from teachings import SETTINGS, TEMPLATES, approve, many_items, overlap_by_half,
 from text2expert import golden
 from text2expert.errors import InputError
 from text2expert.golden.facts import item_of
-from text2expert.records import digest, wording
+from text2expert.golden.split import NOT_SPLIT, reseat
+from text2expert.records import ExamQuestion, GoldRecord, digest, wording
 
 
 @given(teachings(), SETTINGS)
@@ -260,3 +261,13 @@ def test_a_share_out_of_range_is_named_with_its_value(name, share):
 def test_a_number_of_questions_out_of_range_is_named(questions):
     with pytest.raises(InputError, match=f"questions .*{questions!r}"):
         golden.gather([], [], questions=questions)
+
+
+def test_questions_that_were_not_split_from_a_dataset_stay_unless_they_are_trained_on():
+    """Those that an examiner wrote, in a dataset that is trained again; what was added by hand is no unseen question."""
+    exam = [
+        ExamQuestion(id=row, row=row, question=f"Asked as {row}?", answer=None if row == "unanswerable" else "7")
+        for row in NOT_SPLIT
+    ]
+    trained = GoldRecord(instruction="asked as ACROSS", output="7")
+    assert [each.id for each in reseat(exam, [trained])] == ["written_apart", "unanswerable", "general"]

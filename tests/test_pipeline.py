@@ -17,7 +17,8 @@ from text2expert.records import Chunk, ExamQuestion, GoldRecord, QAPair, Verdict
 
 def test_the_run_folder_holds_what_was_promised(finished):
     names = {path.name for path in finished.folder.iterdir()}
-    assert {*DERIVED, "base", "expert", "exam_result.json", "run.json", "source"} <= names
+    after = {"exam_answers.jsonl", "exam_result.json", "report.html", "run.json"}
+    assert {*DERIVED, "base", "expert", "source", *after} <= names
     assert {"adapter_model.safetensors", "adapter_config.json", "training_args.json", "model_config.json"} <= {
         path.name for path in (finished.folder / "expert").iterdir()
     }
@@ -64,7 +65,7 @@ def test_a_finished_run_loads_again(finished):
     again = Run.load(finished.folder)
     assert again.receipt == finished.receipt
     assert again.exam == finished.exam
-    assert {score.contestant for score in again.exam.scores} == {"base", "lookup", "expert"}
+    assert again.exam.contestants == ("base", "expert", "lookup", "RAG, no model")
 
 
 def test_gold_and_rejected_are_data_frames(finished):

@@ -14,7 +14,7 @@ from pumps import PUMPS, QUICK, derived_bytes, gold_only
 
 from text2expert import Document, Expert, Pipeline, Run, RunFolderError, RunFolderLockedError, Trainer
 from text2expert.records import Chunk, ExamQuestion, read_jsonl
-from text2expert.run import RunFolder
+from text2expert.runfolder import RunFolder
 
 
 def test_the_same_run_again_trains_nothing_again(finished, capsys):

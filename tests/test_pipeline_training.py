@@ -294,9 +294,8 @@ class OnlyTraining:
             if stage.name == "train":
                 await Local().run(attrs.evolve(job, stages=(stage,)))
             else:
-                prompts = [
-                    json.loads(line) for line in (folder / "stages/prompts.jsonl").read_text("utf-8").splitlines()
-                ]
+                asked = folder / "stages" / stage.name / "prompts.jsonl"
+                prompts = [json.loads(line) for line in asked.read_text("utf-8").splitlines()]
                 answers = [
                     {"id": prompt["id"], "text": "80 °C", "confidence": 1.0, "seconds": 0.0} for prompt in prompts
                 ]
@@ -330,4 +329,6 @@ def test_a_base_of_ones_own_is_trained_on_all_streams(tmp_path, pumps, recipes):
         for name in ("adapter_config.json", "training_args.json")
     ]
     assert [recorded[0]["base_model_name_or_path"], recorded[1]["base"]] == [str(tmp_path / "base")] * 2
-    assert run.exam.contestants == ("base", "lookup", "expert")
+    assert run.exam.contestants == (
+        "base", "expert", "base + RAG", "base + right passage", "expert + RAG", "lookup", "RAG, no model",
+    )  # fmt: skip

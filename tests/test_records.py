@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from text2expert import records
 from text2expert.errors import InputError, RecordError
+from text2expert.examiner import ExamResult
 from text2expert.records import (
     Document,
     ExamQuestion,
-    ExamResult,
     GoldRecord,
     Job,
     QAPair,

@@ -12,7 +12,7 @@ from deck import exam, gold, job_of, text
 import text2expert
 from text2expert.errors import InputError, MissingExtraError, RecordError, RunFolderLockedError, RunnerError
 from text2expert.files import locked
-from text2expert.records import Job, to_line, write_jsonl
+from text2expert.records import ExamPrompt, Job, to_line, write_jsonl
 from text2expert.runners import remote
 from text2expert.trainer import Trainer, arguments
 from text2expert.trainer.profiles import REAL
@@ -44,14 +44,50 @@ def test_a_job_can_be_carried(tmp_path):
 
 
 def test_a_contestant_sees_ids_and_questions_and_no_answer(tmp_path):
-    """Before and after training, from one file."""
+    """Before and after training alike."""
     _, settings = job_of(tmp_path / "run", questions=exam()[:2])
-    assert settings["before"]["prompts"] == settings["after"]["prompts"]
-    prompts = (tmp_path / "run" / settings["before"]["prompts"]).read_text(encoding="utf-8")
-    assert [json.loads(line) for line in prompts.splitlines()] == [
-        {"id": "q0", "question": "How often is the bilge pump checked?"},
-        {"id": "q1", "question": "At what interval is the bilge pump inspected?"},
-    ]
+    for stage in ("before", "after"):
+        prompts = (tmp_path / "run" / settings[stage]["prompts"]).read_text(encoding="utf-8")
+        assert [json.loads(line) for line in prompts.splitlines()] == [
+            {"id": "q0", "question": "How often is the bilge pump checked?"},
+            {"id": "q1", "question": "At what interval is the bilge pump inspected?"},
+        ]
+        assert settings[stage]["alone"] == 0
+
+
+PROMPTS = (
+    ExamPrompt(id="q0", question="Asked of the base", to="base", contestant="base"),
+    ExamPrompt(id="rag:q0", question="Asked of the base with passages", to="base", contestant="base + RAG"),
+    ExamPrompt(id="q0", question="Asked of the expert", to="expert", contestant="expert"),
+)
+
+
+def test_base_and_expert_are_asked_what_is_meant_for_them(tmp_path):
+    """Prompts stand in for the exam's questions, and some of each contestant's are timed alone."""
+    job, settings = job_of(tmp_path / "run", questions=exam()[:1], prompts=PROMPTS)
+    asked = {
+        stage: [json.loads(line) for line in (tmp_path / "run" / settings[stage]["prompts"]).read_text().splitlines()]
+        for stage in ("before", "after")
+    }
+    assert asked == {
+        "before": [
+            {"id": "q0", "question": "Asked of the base", "contestant": "base"},
+            {"id": "rag:q0", "question": "Asked of the base with passages", "contestant": "base + RAG"},
+        ],
+        "after": [{"id": "q0", "question": "Asked of the expert", "contestant": "expert"}],
+    }
+    assert settings["before"]["alone"] == settings["after"]["alone"] > 0
+    assert [stage.name for stage in job.stages] == ["base", "before", "train", "after"]
+
+
+def test_prompts_of_one_stage_are_no_matter_of_the_other(tmp_path):
+    """Another passage for the base asks the base again, and not the expert."""
+    _, one = job_of(tmp_path / "run", questions=exam()[:1], prompts=PROMPTS)
+    changed = (attrs.evolve(PROMPTS[0], question="Asked otherwise"), *PROMPTS[1:])
+    _, two = job_of(tmp_path / "run", questions=exam()[:1], prompts=changed)
+    assert [name for name in one if one[name] != two[name]] == ["before"]
+    job, _ = job_of(tmp_path / "run", questions=exam()[:1], prompts=PROMPTS[2:])
+    assert [stage.name for stage in job.stages] == ["base", "train", "after"]
 
 
 def test_without_questions_there_is_no_exam(tmp_path):

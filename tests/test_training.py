@@ -91,7 +91,7 @@ def test_an_exam_question_that_is_too_long_has_an_empty_answer(trained, recipes,
     """It is wrong in the exam and said in the log; the other questions are asked."""
     folder = tmp_path / "run"
     shutil.copytree(trained[0], folder)
-    prompts = folder / "stages" / "prompts.jsonl"
+    prompts = folder / "stages" / "after" / "prompts.jsonl"
     lines = prompts.read_text().splitlines(keepends=True)
     prompts.write_text(json.dumps({"id": "long", "question": "Why? " * 2500}) + "\n" + lines[0])
     with contextlib.chdir(folder):
@@ -99,6 +99,31 @@ def test_an_exam_question_that_is_too_long_has_an_empty_answer(trained, recipes,
     said = {id_: answer["text"] for id_, answer in answers(folder, "after").items()}
     assert said == {"long": "", "q0": exam()[0].answer}
     assert "the question 'Why? Why? " in capsys.readouterr().out
+
+
+def test_some_questions_of_each_contestant_are_timed_alone(trained, recipes, tmp_path):
+    """The answers stay those of the batch; every line counts the tokens that were read and written."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained[0], folder)
+    questions = [
+        {"id": f"{name}{n}", "question": q.question, "contestant": name} for name in "ab" for n, q in enumerate(exam())
+    ]
+    prompts = folder / "stages" / "after" / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps(question) + "\n" for question in questions))
+    job = json.loads((folder / "stages/after/job.json").read_text())
+    (folder / "stages/after/job.json").write_text(json.dumps({**job, "alone": 3}))
+    with contextlib.chdir(folder):
+        recipes["answer"].run("stages/after/job.json")
+    said = answers(folder, "after")
+    assert {id_: answer["text"] for id_, answer in said.items()} == {
+        f"{name}{question.id[1:]}": question.answer for name in "ab" for question in exam()
+    }
+    timed = [id_ for id_, answer in said.items() if answer.get("seconds_alone", 0) > 0]
+    assert timed == ["a0", "a8", "a16", "b0", "b8", "b16"]
+    tokenizer = recipes["adapters"].load_tokenizer(str(folder / "base"), None, str(folder / "expert"), "")
+    prompt = recipes["chat"].prompt_of(tokenizer, exam()[0].question, "")
+    assert said["a0"]["tokens_in"] == len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+    assert said["a0"]["tokens_out"] == len(tokenizer(exam()[0].answer, add_special_tokens=False)["input_ids"]) + 1
 
 
 def test_the_adapter_names_a_base_that_can_be_found(trained):
@@ -151,7 +176,7 @@ folder = Path(sys.argv[1])
 tokenizer = AutoTokenizer.from_pretrained(folder / "expert")
 model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder / "base"), folder / "expert").eval()
 said = {}
-for line in (folder / "stages" / "prompts.jsonl").read_text().splitlines():
+for line in (folder / "stages" / "after" / "prompts.jsonl").read_text().splitlines():
     prompt = json.loads(line)
     turns = [{"role": "user", "content": prompt["question"]}]
     inputs = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True, return_tensors="pt")

@@ -2,7 +2,7 @@
 
     text ──Chunker──▶ chunks ──Teacher──▶ Q&A + reasoning ──Verifier──▶ golden dataset ──Trainer──▶ expert
                                                                                           │
-                                                         base · lookup · expert ◀──Examiner┘   one exam, one table
+                                                   base · expert · RAG · lookup ◀──Examiner┘   one exam, one verdict
 
 Three depths of use, each the one below with defaults: ``Pipeline().run("handbook.txt")``; a `Pipeline` composed of your
 own steps; every step alone (``Chunker().split(text)``, ``Teacher("deepseek/deepseek-flash").teach(chunks)``, ...).
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         StarvedRunError,
         Text2ExpertError,
     )
-    from text2expert.examiner import Examiner
+    from text2expert.examiner import Examiner, ExamResult, ExamWriter, Judge, ModelContestant, OpenBook
     from text2expert.exchange import Completion, Request, Usage
     from text2expert.expert import Expert
     from text2expert.ledger import Ledger
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
         Chunk,
         Document,
         ExamQuestion,
-        ExamResult,
         GoldRecord,
         Job,
         Merged,
@@ -93,7 +92,14 @@ _HOMES = {
         "StarvedRunError",
         "Text2ExpertError",
     ),
-    "examiner": ("Examiner",),
+    "examiner": (
+        "ExamResult",
+        "ExamWriter",
+        "Examiner",
+        "Judge",
+        "ModelContestant",
+        "OpenBook",
+    ),
     "exchange": (
         "Completion",
         "Request",
@@ -122,7 +128,6 @@ _HOMES = {
         "Chunk",
         "Document",
         "ExamQuestion",
-        "ExamResult",
         "GoldRecord",
         "Job",
         "Merged",
@@ -165,18 +170,22 @@ __all__ = [
     "EvidenceVerifier",
     "ExamQuestion",
     "ExamResult",
+    "ExamWriter",
     "Examiner",
     "Expert",
     "GoldRecord",
     "InputError",
     "Job",
+    "Judge",
     "Ledger",
     "LedgerError",
     "Local",
     "Merged",
     "MissingExtraError",
+    "ModelContestant",
     "NoGPUError",
     "NothingTaughtError",
+    "OpenBook",
     "OutOfBalance",
     "Pipeline",
     "Plan",

@@ -1,9 +1,8 @@
-"""The command line: ``text2expert plan | preview | run | ask | merge | export | vast | doctor``.
+"""The command line: ``text2expert plan | preview | run | exam | report | ask | merge | export | vast | doctor``.
 
 What it does, the library does; it only talks.
 """
 
-import io
 import math
 import sys
 from pathlib import Path
@@ -15,8 +14,10 @@ from click.core import ParameterSource
 
 from text2expert import __version__
 from text2expert.errors import InputError, Text2ExpertError
+from text2expert.exam_commands import ask, exam, report
 from text2expert.flags import (
     BEFORE_GOLD,
+    EXAM,
     PRECISIONS,
     REASONINGS,
     REST,
@@ -57,7 +58,8 @@ def main() -> None:
     """Turn a reference text into a small model that knows it closed-book, and see whether it does."""
 
 
-main.add_command(vast)
+for _command in (ask, exam, report, vast):
+    main.add_command(_command)
 
 
 @main.command(cls=Sectioned)
@@ -87,13 +89,15 @@ def preview(inputs: tuple[str, ...], more: tuple[str, ...], out: Path | None, n:
 @option(
     TRAINING, "--gold", metavar="FILE", help="Train on this golden dataset (merged, edited by hand) instead of a text."
 )
-@option(TRAINING, "--exam", metavar="FILE", help="Your own exam questions (JSONL), asked beside the run's own.")
+@option(
+    EXAM, "--exam", "questions", metavar="FILE", help="Your own exam questions (JSONL), asked beside the run's own."
+)
 @option(TRAINING, "--no-fine-tune", is_flag=True, help="Stop when the golden dataset is there.")
 @option(REST, "--yes", "-y", is_flag=True, help="Do not ask before a run that is long or costs money.")
 @click.pass_context
 def run(
     ctx: click.Context, /, inputs: tuple[str, ...], more: tuple[str, ...], out: Path | None, gold: str | None,
-    exam: str | None, no_fine_tune: bool, yes: bool, **settings: Any,
+    questions: str | None, no_fine_tune: bool, yes: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Make an expert of texts, or of a golden dataset. Stopped at any moment, the same command goes on."""
     if gold is not None and (idle := _given(ctx, BEFORE_GOLD) or [*more]):
@@ -102,36 +106,12 @@ def run(
         )
     pipeline = pipeline_of(**settings)
     source = None if gold is not None else sources_of(inputs, more)
-    ask = not yes and sys.stdin.isatty()
+    ask_first = not yes and sys.stdin.isatty()
     if source is not None:
-        _before(pipeline, source, out, ask=ask, trains=not no_fine_tune)
-    elif ask and not no_fine_tune:
+        _before(pipeline, source, out, ask=ask_first, trains=not no_fine_tune)
+    elif ask_first and not no_fine_tune:
         _before_training(pipeline.trainer, str(gold))
-    pipeline.run(source, gold=gold, out=out, exam=exam, fine_tune=not no_fine_tune)
-
-
-@main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.argument("questions", nargs=-1, metavar="[QUESTION]...")
-def ask(folder: Path, questions: tuple[str, ...]) -> None:
-    """Ask the expert in FOLDER; without a question, lines from standard input (Ctrl-D ends)."""
-    from text2expert.expert import Expert  # noqa: PLC0415 - each command loads what it needs
-
-    with Expert.load(folder) as expert:
-        if questions:
-            for answer in expert.ask_many(questions):
-                click.echo(answer.text)
-            return
-        if isinstance(sys.stdin, io.TextIOWrapper):
-            sys.stdin.reconfigure(errors="surrogateescape")  # what is not UTF-8 is refused by the expert, by name
-        prompt = "> " if sys.stdin.isatty() else ""
-        while True:
-            try:
-                question = input(prompt).strip()
-            except EOFError:
-                return
-            if question:
-                click.echo(expert.ask(question).text)
+    pipeline.run(source, gold=gold, out=out, exam=questions, fine_tune=not no_fine_tune)
 
 
 @main.command()
@@ -227,16 +207,18 @@ def _given(ctx: click.Context, sections: tuple[str, ...]) -> list[str]:
 
 def _before(pipeline: Any, source: list[str | Path], out: Path | None, *, ask: bool, trains: bool) -> None:
     """What a run is told before it writes anything: that a GPU or a key is missing, or that somebody does not want it after all."""
-    from text2expert.run import PAIRS  # noqa: PLC0415 - each command loads what it needs
+    from text2expert.runfolder import PAIRS  # noqa: PLC0415 - each command loads what it needs
 
     if trains:
         pipeline.trainer.check()
-    paid = any(hasattr(step, "llm") for step in (pipeline.teacher, pipeline.verifier))
+    paid = any(hasattr(step, "llm") for step in (pipeline.teacher, pipeline.verifier)) or (
+        trains and bool(pipeline.examiner.llms)
+    )
     if not paid and not (ask and trains):
         return
     coming = pipeline.plan(source, out=out)
     if not trains:
-        coming = attrs.evolve(coming, rent=None, machine="")
+        coming = coming.without_training
     # Where pairs are there, nothing may be left to ask; the pipeline looks for a key when something is.
     if paid and not (Path(coming.folder) / PAIRS).exists():
         check_keys(pipeline)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from text2expert.records import Chunk, drawn
-from text2expert.retrieval import Index
+from text2expert.retrieval import Index, with_context
 
 MOST_PARTNERS = 2
 """Passages that are shown beside one at most."""
@@ -39,7 +39,7 @@ def crossings(chunks: Sequence[Chunk], share: float, seed: int) -> dict[int, tup
     if not drawn_places:
         return {}
     places = _Places(chunks)
-    index = Index([f"{' '.join(chunk.headings)} {chunk.text}" for chunk in chunks])
+    index = Index([with_context(chunk) for chunk in chunks])
     groups = {}
     for place in drawn_places:
         scores = index.scores(chunks[place].text)

@@ -24,6 +24,7 @@ from text2expert._progress import bar
 from text2expert.errors import InputError, RunFolderError, RunnerError
 from text2expert.records import (
     Answer,
+    Chunk,
     Disagreement,
     ExamQuestion,
     ExamRowName,
@@ -33,8 +34,12 @@ from text2expert.records import (
     read_jsonl,
 )
 from text2expert.runners.local import LEASH, RECIPES, check_installed, child_environment, tail
+from text2expert.support import Passages
 
-EXAM, GOLD = "exam.jsonl", "golden_dataset.jsonl"
+EXAM, GOLD, CHUNKS = "exam.jsonl", "golden_dataset.jsonl", "chunks.jsonl"
+
+UNKNOWN = "I do not know."
+"""What is said instead of an answer that is less sure than was asked for; see ``Answer.withheld``."""
 
 MERGED = "merged.json"
 """What recipes/merge.py writes into the folder of a merged model, beside its weights."""
@@ -70,28 +75,45 @@ class Expert:
     in its own time, and ends with `close`, with the ``with`` block, or with this process.
     """
 
-    def __init__(self, adapter: Path | None, base: str, revision: str | None = None, *, quantise: bool = True) -> None:
+    def __init__(
+        self,
+        adapter: Path | None,
+        base: str,
+        revision: str | None = None,
+        *,
+        quantise: bool = True,
+        min_confidence: float | None = None,
+    ) -> None:
         self.adapter = adapter
         """None: the base itself is the expert, a merged model."""
         self.base = base
         self.revision = revision
         self.quantise = quantise
         """Whether the base may be held in 4 bits where a GPU's memory is short; else it is asked on the CPU there."""
+        self.min_confidence = _checked(min_confidence)
+        """Answers that are less sure are withheld; None: none is."""
+        self._passages = Passages(adapter.absolute().parent / CHUNKS) if adapter is not None else None
         self._guard = threading.Lock()
         self._child: _Child | None = None
 
     @classmethod
-    def load(cls, folder: Path | str) -> Self:
+    def load(cls, folder: Path | str, min_confidence: float | None = None) -> Self:
         """The expert of a run folder, of its ``expert/`` folder, or of a merged model's; also after it was moved.
 
+        Args:
+            folder: The folder.
+            min_confidence: Answers less sure than this (0 to 1) are withheld, where a question does not say otherwise.
+                None: none is. `text2expert.examiner.calibration` suggests one from an exam's answers.
+
         Raises:
+            InputError: *min_confidence* is no number from 0 to 1.
             RunFolderError: *folder* holds no expert, or the base it was trained on is gone or has been replaced.
             MissingExtraError: torch and its companions are not installed.
         """
         folder = Path(folder)
         if (folder / MERGED).is_file():
             check_installed()
-            return cls(None, str(folder.absolute()))
+            return cls(None, str(folder.absolute()), min_confidence=min_confidence)
         adapter = folder if (folder / "adapter_config.json").is_file() else folder / "expert"
         try:
             config = json.loads((adapter / "adapter_config.json").read_bytes())
@@ -102,29 +124,53 @@ class Expert:
                 f"(adapter_config.json: {type(error).__name__})"
             ) from error
         check_installed()
-        return cls(adapter, _find_base(adapter, recorded, _base_sha256(adapter)), config.get("revision"))
+        base = _find_base(adapter, recorded, _base_sha256(adapter))
+        return cls(adapter, base, config.get("revision"), min_confidence=min_confidence)
 
-    def ask(self, question: str) -> Answer:
-        """The answer to *question*.
+    def ask(self, question: str, min_confidence: float | None = None) -> Answer:
+        """The answer to *question*, with the passages of the run that support it, looked up after the fact.
+
+        ``Answer.sources`` are their ids and `passages` gives their texts; ``Answer.supported`` is False where a number
+        of the answer stands in none of them. That is no proof that an answer is right. Without ``chunks.jsonl`` beside
+        the expert, and for a merged model, there are none.
+
+        Args:
+            question: The question.
+            min_confidence: Below it (0 to 1) the answer's text becomes `UNKNOWN`, and ``Answer.withheld`` is what it would
+                have said. None: as the expert was loaded.
 
         Raises:
-            InputError: *question* is not a text, is empty, or is longer than the model can read.
+            InputError: *question* is not a text, is empty, or is longer than the model can read; or *min_confidence* is
+                no number from 0 to 1.
             RunnerError: The model cannot be loaded, or its process ended.
+            RecordError: ``chunks.jsonl`` beside the expert is damaged.
         """
-        return self.ask_many([question])[0]
+        return self.ask_many([question], min_confidence)[0]
 
-    def ask_many(self, questions: Sequence[str]) -> list[Answer]:
-        """The answers to *questions*, in their order; faster than one by one. Errors as in `ask`."""
-        return [future.result() for future in self._send(questions)]
+    def ask_many(self, questions: Sequence[str], min_confidence: float | None = None) -> list[Answer]:
+        """The answers to *questions*, in their order; faster than one by one. Arguments and errors as in `ask`."""
+        least = self._least(min_confidence)
+        answers = [future.result() for future in self._send(questions)]
+        return self._judged(questions, answers, least)
 
-    async def aask(self, question: str) -> Answer:
+    async def aask(self, question: str, min_confidence: float | None = None) -> Answer:
         """`ask` for async code."""
-        return (await self.aask_many([question]))[0]
+        return (await self.aask_many([question], min_confidence))[0]
 
-    async def aask_many(self, questions: Sequence[str]) -> list[Answer]:
+    async def aask_many(self, questions: Sequence[str], min_confidence: float | None = None) -> list[Answer]:
         """`ask_many` for async code."""
+        least = self._least(min_confidence)
         futures = await asyncio.to_thread(self._send, questions)
-        return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
+        answers = list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
+        return await asyncio.to_thread(self._judged, questions, answers, least)
+
+    def passages(self, answer: Answer) -> tuple[Chunk, ...]:
+        """The passages of the run that support *answer*: those of its ``sources``.
+
+        Raises:
+            RecordError: ``chunks.jsonl`` beside the expert is damaged.
+        """
+        return self._passages.chunks(answer.sources) if self._passages is not None else ()
 
     def merge(self, out: Path | str, questions: Sequence[str] | None = None) -> Merged:
         """Make a full model of adapter and base: a Hugging Face folder in bf16, which needs neither of them.
@@ -194,6 +240,23 @@ class Expert:
                 self._child = _Child(self._command(), offline=os.path.isdir(self.base))
             return self._child.send(questions)
 
+    def _least(self, min_confidence: float | None) -> float:
+        given = self.min_confidence if min_confidence is None else _checked(min_confidence)
+        return given or 0.0
+
+    def _judged(self, questions: Sequence[str], answers: Sequence[Answer], least: float) -> list[Answer]:
+        """*answers* with what supports them, those less sure than *least* withheld."""
+        judged = []
+        for question, answer in zip(questions, answers, strict=True):
+            if (answer.confidence or 0.0) < least:
+                judged.append(attrs.evolve(answer, text=UNKNOWN, withheld=answer.text))
+            elif self._passages is None:
+                judged.append(answer)
+            else:
+                sources, supported = self._passages.support(question, answer.text)
+                judged.append(attrs.evolve(answer, sources=sources, supported=supported))
+        return judged
+
     def _command(self) -> list[str]:
         command = [sys.executable, "-u", str(RECIPES / "answer.py"), "--serve"]
         return [*command, *self._weights(), *([] if self.quantise else ["--no-quantisation"])]
@@ -204,6 +267,13 @@ class Expert:
         if self.adapter is not None:
             options += ["--adapter", str(self.adapter.resolve())]
         return options if self.revision is None else [*options, "--revision", self.revision]
+
+
+def _checked(min_confidence: float | None) -> float | None:
+    value: object = min_confidence
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1):
+        raise InputError(f"min_confidence={value!r}: give a number from 0 (answer always) to 1, or None")
+    return min_confidence
 
 
 def _check(question: object, name: str) -> None:
@@ -358,7 +428,7 @@ def _compare(path: str, asked: Sequence[str], adapter: Sequence[Answer], merged:
             + "\n    ".join(map(str, differing[:SHOWN]))
             + more
         )
-    moved = [abs(mine.confidence - its.confidence) for mine, its in zip(adapter, merged, strict=True)]
+    moved = [abs((mine.confidence or 0.0) - (its.confidence or 0.0)) for mine, its in zip(adapter, merged, strict=True)]
     shift = round(sum(moved) / len(moved), 4)
     if shift > MAY_SHIFT:
         raise RunnerError(

@@ -67,8 +67,8 @@ def _price(_: click.Context, option: click.Parameter, value: str | None) -> Any:
     return Price(input=sent.strip(), output=answered.strip())
 
 
-TEXT, MODELS, MONEY, SERVERS, TRAINING, REST = (
-    "Text", "Teaching and verifying", "Money", "Servers and keys of your own", "Training", "Options",
+TEXT, MODELS, MONEY, SERVERS, TRAINING, EXAM, REST = (
+    "Text", "Teaching and verifying", "Money", "Servers and keys of your own", "Training", "Exam", "Options",
 )  # fmt: skip
 PRECISIONS, REASONINGS, SHORT_ANSWERS, BACKENDS = (
     ("auto", "bf16", "fp32", "nf4"), ("none", "before", "after"), ("none", "first", "last"),
@@ -120,6 +120,8 @@ _SETTINGS = [
     option(TRAINING, "--backend", type=click.Choice(BACKENDS), metavar="NAME", help="What trains: text2expert or llamafactory.  [default: text2expert]"),
     option(TRAINING, "--llamafactory", metavar="PATH", help="LLaMA-Factory's command, for --backend llamafactory.  [default: llamafactory-cli]"),
     option(TRAINING, "--train-anyway", is_flag=True, help="Train also too little data where that costs money, or a large base without a GPU."),
+    option(EXAM, "--exam-writer", metavar="NAME", help="A model that writes exam questions apart from the training pairs, or none.  [default: none; cloud: the teacher's]"),
+    option(EXAM, "--judge", metavar="NAME", help="A model that grades beside the mechanical grade; best of another family than the teacher.  [default: none]"),
     option(REST, "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder.  [default: expert_model_<first input>]"),
     option(REST, "--seed", type=int, default=0, show_default=True, metavar="N", help="Decides every draw."),
 ]  # fmt: skip
@@ -152,13 +154,14 @@ def check_keys(pipeline: Any) -> None:
 
 def pipeline_of(
     *, chunk_size: int, chunk_overlap: int, questions_per_chunk: int | None, seed: int, budget: float | None,
-    include_unverified: bool, preset: str, **flags: Any,
+    include_unverified: bool, preset: str, exam_writer: str | None, judge: str | None, **flags: Any,
 ) -> Any:  # fmt: skip
     """The pipeline of the flags."""
     from text2expert.chunker import Chunker  # noqa: PLC0415 - each command loads what it needs
     from text2expert.pipeline import Pipeline  # noqa: PLC0415
 
     training = {name: flags.pop(name) for name in _TRAINING_FLAGS}
+    steps = _steps(seed=seed, preset=preset, **flags)
     return Pipeline(
         chunker=Chunker(size=chunk_size, overlap=chunk_overlap),
         trainer=trainer_of(cloud=preset == "cloud", seed=seed, **training),
@@ -166,8 +169,23 @@ def pipeline_of(
         budget=budget,
         include_unverified=include_unverified,
         seed=seed,
-        **_steps(seed=seed, preset=preset, **flags),
+        examiner=_examiner(exam_writer, judge, steps.get("teacher") if preset == "cloud" else None),
+        **steps,
     )
+
+
+def _examiner(writer: str | None, judge: str | None, teacher: Any) -> Any:
+    """The examiner of the flags; *teacher* writes the exam where no other model is named."""
+    from text2expert.examiner import Examiner  # noqa: PLC0415 - each command loads what it needs
+
+    models = {"writer": writer if writer is not None else getattr(teacher, "llm", None), "judge": judge}
+    given: dict[str, Any] = {name: model for name, model in models.items() if model not in (None, "none")}
+    for name, model in given.items():
+        try:
+            Examiner(**{name: model})
+        except InputError as error:
+            raise InputError(f"--{'exam-writer' if name == 'writer' else name}: {error}") from error
+    return Examiner(**given)
 
 
 _TRAINING_FLAGS = (

@@ -176,6 +176,11 @@ class LLM:
         self._provider  # noqa: B018
 
     @property
+    def tariff(self) -> Tariff:
+        """What its tokens cost."""
+        return self._wire.tariff
+
+    @property
     def in_flight(self) -> int:
         """Requests to this endpoint and model that are under way now."""
         return in_flight(self._wire.endpoint, self._wire.model)

@@ -11,7 +11,7 @@ from text2expert import documents, files
 from text2expert._progress import say
 from text2expert.receipt import Made
 from text2expert.records import Document, ExamQuestion, GoldRecord, digest, to_line, write_jsonl
-from text2expert.run import CHUNKS, EXAM, GOLD, PAIRS, REJECTED, REWRITES, SOURCE, VERDICTS, RunFolder
+from text2expert.runfolder import CHUNKS, GOLD, PAIRS, REJECTED, REWRITES, SOURCE, VERDICTS, RunFolder
 
 if TYPE_CHECKING:
     from text2expert.golden import Dataset, Gold
@@ -70,18 +70,11 @@ def _free_name(path: Path) -> Path:
     return free
 
 
-def exam_of(
-    split: Sequence[ExamQuestion], own: Iterable[ExamQuestion], ids: set[str]
-) -> tuple[list[ExamQuestion], tuple[str, ...]]:
-    """The run's own questions and the user's about the documents *ids*, and what is left out."""
-    from text2expert import examiner
-
-    own = list(own)
-    fitting = [question for question in own if question.document in {"", *ids}]
-    notes = (
-        f"{len(own) - len(fitting):,} of your exam's {len(own):,} questions are about other documents: not asked.",
-    )
-    return examiner.join_exam(split, fitting), notes if len(fitting) < len(own) else ()
+def fitting(own: Sequence[ExamQuestion], ids: set[str]) -> tuple[tuple[ExamQuestion, ...], tuple[str, ...]]:
+    """The user's questions that are about the documents *ids*, and a note on what is left out."""
+    mine = tuple(question for question in own if question.document in {"", *ids})
+    notes = (f"{len(own) - len(mine):,} of your exam's {len(own):,} questions are about other documents: not asked.",)
+    return mine, notes if len(mine) < len(own) else ()
 
 
 def dataset_name(gold: Path) -> str:
@@ -113,16 +106,16 @@ async def adopt(
             (folder / name).unlink(missing_ok=True)
     sources = tuple(folder / SOURCE / name for name in texts)
     ids = {path.stem for path in dataset.sources} | {record.document for record in dataset.records}
-    exam, left_out = exam_of(dataset.exam, own_questions, ids)
+    mine, left_out = fitting(own_questions, ids)
     write_jsonl(folder / GOLD, dataset.records)
     folder.record(GOLD, digest("adopted", folder.sha256(GOLD) or ""))
-    write_jsonl(folder / EXAM, exam)
     for note in dataset.notes:
         say(note)
     return Made(
         documents=(),
         records=list(dataset.records),
-        exam=exam,
+        exam=list(dataset.exam),
+        own=mine,
         counts={"gold": len(dataset.records)},
         dataset={"path": str(gold), "sha256": folder.sha256(GOLD)},
         share_taught=examiner.share_taught(texts_of(sources), dataset.records) if dataset.sources else None,

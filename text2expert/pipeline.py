@@ -16,17 +16,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import text2expert
-from text2expert import _arguments, _sync, documents, files
+from text2expert import _arguments, _sync, documents, examination, files
 from text2expert._progress import bar, say
 from text2expert.errors import InputError, NothingTaughtError
-from text2expert.materials import adopt, by_hand, dataset_name, exam_of, keep_sources, texts_of, write_gold
+from text2expert.materials import adopt, by_hand, dataset_name, fitting, keep_sources, texts_of, write_gold
 from text2expert.plan import Plan, Preview
-from text2expert.receipt import Made, receipt, settings, teaching
+from text2expert.receipt import Made, models_of, notes_of, receipt, settings, teaching
 from text2expert.records import (
     Chunk,
     Document,
     ExamQuestion,
-    ExamResult,
     QAPair,
     Status,
     Verdict,
@@ -36,9 +35,9 @@ from text2expert.records import (
     to_line,
     write_jsonl,
 )
-from text2expert.run import (
+from text2expert.run import Run
+from text2expert.runfolder import (
     CHUNKS,
-    EXAM,
     EXAM_RESULT,
     GOLD,
     PAIRS,
@@ -46,7 +45,6 @@ from text2expert.run import (
     REWRITES,
     SOURCE,
     VERDICTS,
-    Run,
     RunFolder,
 )
 from text2expert.runners.named import at_hand
@@ -58,6 +56,7 @@ from text2expert.teaching import (
     Taught,
     judge,
     lessons,
+    nothing_taught,
     rewrite,
     teach_and_judge,
 )
@@ -65,17 +64,14 @@ from text2expert.trainer import CLOUD_BASE, Trainer
 
 if TYPE_CHECKING:
     from text2expert.chunker import Chunker
-    from text2expert.golden import Dataset, Gold
+    from text2expert.examiner import Exam, Examiner, ExamResult
+    from text2expert.golden import Dataset
 
 Source = str | Path | Document | Sequence[str | Path | Document]
 """Paths are read as files or folders; raw text is ``Document.from_text(...)``."""
 
 QUESTIONS_PER_CHUNK = 5
 """Asked of a teacher that has no setting of its own."""
-
-SHORT_CHUNK = 60
-"""Characters; where chunks are shorter on average, their size is why nothing could be taught."""
-
 
 # The steps are imported where they are first needed: to import the pipeline must be quick.
 
@@ -98,6 +94,12 @@ def _default_verifier() -> SupportsVerify:
     return EvidenceVerifier()
 
 
+def _default_examiner() -> "Examiner":
+    from text2expert.examiner import Examiner
+
+    return Examiner()
+
+
 @attrs.frozen(kw_only=True)
 class Pipeline:
     """From texts to an expert: chunk, teach, verify, gather, train, examine.
@@ -109,6 +111,7 @@ class Pipeline:
         teacher: Anything with `SupportsTeach.ateach`.
         verifier: Anything with `SupportsVerify.averify`; None takes every pair as it comes, marked unverified.
         trainer: Trains the expert; its base model decides what comes out. The default one has the pipeline's seed.
+        examiner: Makes the exam, and grades it.
         questions_per_chunk: Asked of the teacher for each chunk; None leaves it to the teacher's own setting.
         budget: US dollars that all steps together may ever spend in one run folder; None for no limit but theirs.
         include_unverified: Train also on pairs that the verifier did not judge, marked as unverified.
@@ -120,6 +123,7 @@ class Pipeline:
     teacher: SupportsTeach = attrs.field(factory=_default_teacher)
     verifier: SupportsVerify | None = attrs.field(factory=_default_verifier)
     trainer: Trainer = attrs.field(default=attrs.Factory(lambda self: Trainer(seed=self.seed), takes_self=True))
+    examiner: "Examiner" = attrs.field(factory=_default_examiner)
     questions_per_chunk: int | None = attrs.field(default=None)
     budget: Decimal | float | None = attrs.field(default=None, validator=_arguments.dollars)
     include_unverified: bool = attrs.field(default=False)
@@ -128,8 +132,15 @@ class Pipeline:
     @teacher.validator
     @verifier.validator
     @trainer.validator
+    @examiner.validator
     def _can(self, attribute: "attrs.Attribute[Any]", value: object) -> None:
-        method = {"chunker": "stream", "teacher": "ateach", "verifier": "averify", "trainer": "atrain"}[attribute.name]
+        method = {
+            "chunker": "stream",
+            "teacher": "ateach",
+            "verifier": "averify",
+            "trainer": "atrain",
+            "examiner": "amake",
+        }[attribute.name]
         optional = attribute.name == "verifier" and value is None
         if not optional and (isinstance(value, type) or not callable(getattr(value, method, None))):
             msg = f"{attribute.name} must be an object with a method {method!r}, got {value!r:.80}"
@@ -156,6 +167,8 @@ class Pipeline:
     def cloud(cls, *, budget: Decimal | float | None = None, **steps: Any) -> "Pipeline":
         """DeepSeek teaches, Claude verifies, a 7B instruct model is trained (`text2expert.trainer.CLOUD_BASE`).
 
+        The teacher's model also writes exam questions, apart from what it taught.
+
         Teacher and verifier need a key (DEEPSEEK_API_KEY, ANTHROPIC_API_KEY) and cost money. Training is done on the CUDA
         GPU of this machine; without one, on an RTX 4090 that is rented from Vast.ai if VAST_API_KEY is set
         (`text2expert.runners.vast.Vast`, within the run's budget). Where there is neither, `run` says so before anything
@@ -165,6 +178,7 @@ class Pipeline:
             budget: US dollars for everything; teacher, verifier and renting share it.
             steps: Any argument of `Pipeline`, instead of the preset's.
         """
+        from text2expert.examiner import Examiner
         from text2expert.teacher import Teacher
         from text2expert.verifier import Verifier
 
@@ -172,6 +186,8 @@ class Pipeline:
             steps["trainer"] = Trainer(CLOUD_BASE, seed=steps.get("seed", 0), runner=at_hand())
         steps.setdefault("teacher", Teacher())
         steps.setdefault("verifier", Verifier())
+        if "examiner" not in steps:
+            steps["examiner"] = Examiner(writer=getattr(steps["teacher"], "llm", None))
         return cls(budget=budget, **steps)
 
     @property
@@ -268,7 +284,7 @@ class Pipeline:
         fine_tune: bool = True,
     ) -> Run:
         """`run` for async code: same arguments, same result, same errors."""
-        from text2expert import examiner, golden
+        from text2expert import examiner, golden, report
 
         if (source is None) == (gold is None):
             raise InputError("give either a source (text files) or gold= (a golden dataset), and not both")
@@ -293,6 +309,8 @@ class Pipeline:
             self._check_judging()
             if not (place / PAIRS).exists():  # what is stored needs no key
                 self._check_steps()
+        if fine_tune and not (place / EXAM_RESULT).exists():
+            self.examiner.check()
         started = time.monotonic()
         folder = RunFolder.create(place)
         with folder.locked(), self._accounts(folder):
@@ -302,10 +320,13 @@ class Pipeline:
                 made = await self._teach_and_gather(inputs, folder, own_questions)
             else:
                 made = await adopt(dataset, gold, folder, own_questions)
-            result = await self._train_and_examine(made, folder) if fine_tune else None
+            frozen = await self._make_exam(made, folder, fine_tune=fine_tune)
+            made = attrs.evolve(made, exam=list(frozen.questions))
+            result = await self._train_and_examine(made, frozen, folder) if fine_tune else None
             seconds = time.monotonic() - started
             said = receipt(self, made, result, folder, version=text2expert.__version__, seconds=seconds)
             files.write_json(folder / RECEIPT, said)
+            report.write(folder.path)
         run = Run.load(folder.path)
         say(f"\n{run}")
         return run
@@ -374,19 +395,19 @@ class Pipeline:
         if not gold.records:
             per_chunk = sum(document.n_chars for document in inputs) / max(1, _lines(folder / CHUNKS))
             raise NothingTaughtError(
-                _nothing_taught(gold, taught, inputs, per_chunk, self.teacher.name if _is_paid(self.teacher) else None)  # type: ignore[attr-defined]
+                nothing_taught(gold, taught, inputs, per_chunk, self.teacher.name if _is_paid(self.teacher) else None)  # type: ignore[attr-defined]
             )
         write_gold(gold, folder, gold_from)
         records = golden.load(folder / GOLD)
         # What was added to the training set by hand is no unseen question any more.
         fair = reseat(gold.exam, records) if folder.edited(GOLD) else gold.exam
-        exam, left_out = exam_of(fair, own_questions, {document.id for document in inputs})
-        write_jsonl(folder / EXAM, exam)
+        own, left_out = fitting(own_questions, {document.id for document in inputs})
         sources = tuple(folder / SOURCE / f"{document.id}.txt" for document in inputs)
         return Made(
             documents=tuple(inputs),
             records=records,
-            exam=exam,
+            exam=list(fair),
+            own=own,
             counts={**to_dict(gold.counts), **by_hand(gold, records)},
             share_taught=examiner.share_taught(texts_of(sources), records),
             sources=sources,
@@ -460,22 +481,40 @@ class Pipeline:
 
     # -- from golden dataset to expert -------------------------------------------------------------------------------
 
-    async def _train_and_examine(self, made: Made, folder: RunFolder) -> ExamResult:
-        from text2expert import examiner
+    async def _make_exam(self, made: Made, folder: RunFolder, *, fine_tune: bool) -> "Exam":
+        """The exam, written before anything is trained."""
+        # What is asked in vain can only be known where the text is there; an exam that nobody sits is not written for money.
+        texts = () if made.share_taught is None else made.sources
+        return await examination.make(
+            self.examiner if fine_tune else attrs.evolve(self.examiner, writer=None),
+            folder,
+            split=made.exam,
+            own=made.own,
+            records=made.records,
+            texts=texts,
+            embedded=self.trainer.embedded,
+            seed=self.seed,
+            configuration=[text2expert.__version__, settings(self.examiner.writer), self.budget],
+        )
 
+    async def _train_and_examine(self, made: Made, exam: "Exam", folder: RunFolder) -> "ExamResult":
         texts = self._texts(made, folder)
         if isinstance(self.trainer, Trainer):
             self.trainer.check_fed(folder / GOLD, texts=texts, coverage=made.share_taught)
-        await self.trainer.atrain(folder / GOLD, folder=folder.path, texts=texts, exam=made.exam)
-        answers = {
-            "base": examiner.load_answers(folder / "stages" / "before" / "answers.jsonl"),
-            "lookup": examiner.NearestQuestion(made.records).answers(made.exam),
-            "expert": examiner.load_answers(folder / "stages" / "after" / "answers.jsonl"),
-        }
-        notes = [*made.notes, *([examiner.TOY_NOTE] if self.trainer.embedded else [])]
-        result = examiner.Examiner().result(made.exam, answers, share_taught=made.share_taught, notes=notes)
-        files.write_json(folder / EXAM_RESULT, to_dict(result))
-        return result
+        sitting = examination.Sitting.of(self.examiner, exam, folder, embedded=self.trainer.embedded)
+        # A trainer of somebody's own asks the bare questions.
+        prompts = {"prompts": sitting.prompts} if isinstance(self.trainer, Trainer) else {}
+        await self.trainer.atrain(folder / GOLD, folder=folder.path, texts=texts, exam=exam.questions, **prompts)
+        return await examination.conclude(
+            self.examiner,
+            sitting,
+            folder,
+            made.records,
+            share_taught=made.share_taught,
+            notes=notes_of(self, made),
+            models=models_of(self, made),
+            toy=self.trainer.embedded,
+        )
 
     def _texts(self, made: Made, folder: RunFolder) -> tuple[Path, ...]:
         """What the trainer is given of the text: the whole of it for the toy, passages and rewrites for other bases."""
@@ -524,38 +563,3 @@ def _folder_name(ids: list[str]) -> str:
 def _lines(path: Path) -> int:
     with open(path, "rb") as file:
         return sum(1 for _ in file)
-
-
-def _nothing_taught(
-    gold: "Gold", taught: Taught, inputs: Sequence[Document], chunks_of: float, model: str | None
-) -> str:
-    names = ", ".join(document.path or document.id for document in inputs[:3]) + (", ..." if len(inputs) > 3 else "")
-    if chunks_of < SHORT_CHUNK:
-        return f"{names}: chunks of {chunks_of:.0f} characters hold no sentence; give a larger size (--chunk-size 800)"
-    advice = (
-        "a text of rules, limits, definitions or steps is needed (see text2expert/samples), "
-        "or a teacher that reads prose: Pipeline(teacher=...)"
-    )
-    if taught.exhausted and not gold.counts.parsed:
-        return f"{names}: nothing was taught, for want of money: {taught.exhausted}"
-    if taught.failed and not gold.counts.parsed:
-        return (
-            f"{names}: nothing was taught: {taught.failed:,} of {taught.lessons:,} calls failed ({taught.failure}), and the "
-            "others held no question that can be used"
-        )
-    if not gold.counts.parsed and model is not None:
-        return (
-            f"{names}: nothing was taught: no reply of {model} held a question that can be used; the replies are in the "
-            "ledger and are not paid for again; try a stronger model, a larger LLM(max_tokens=...), or another text"
-        )
-    if gold.counts.unverified == gold.counts.parsed > 0:
-        return (
-            f"{names}: none of the {gold.counts.parsed:,} pairs was judged: either the verifier's budget, or the run's, "
-            "was too small for a single call (--verifier-budget, --budget), or no reply of the verifier was a verdict: "
-            "then try another model. include_unverified=True (--include-unverified) takes pairs as they come. What was "
-            "taught is not paid for again"
-        )
-    if gold.counts.parsed:
-        reasons = sorted({rejected.reason for rejected in gold.rejected})
-        return f"{names}: none of the {gold.counts.parsed:,} pairs was approved ({reasons[0]}, ...); {advice}"
-    return f"{names}: nothing was found that can be asked; {advice}"

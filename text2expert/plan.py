@@ -31,6 +31,8 @@ class Steps(Protocol):
     @property
     def trainer(self) -> Trainer: ...  # noqa: D102
     @property
+    def examiner(self) -> Any: ...  # noqa: D102
+    @property
     def seed(self) -> int: ...  # noqa: D102
     @property
     def budget(self) -> Decimal | float | None: ...  # noqa: D102
@@ -113,6 +115,9 @@ class RentPlan:
         return f"about ${self.usd:,.2f} for about {duration(self.quote.seconds)}{capped}{most}"
 
 
+BEFORE_TRAINING = ("teacher", "verifier")
+"""Paid steps of a run that stops before it trains."""
+
 SEEN = "the golden dataset, the text, the exam's questions without their answers, and the expert"
 """What lies on the machine that trains."""
 
@@ -146,6 +151,12 @@ class Plan:
     seconds: float
     """As far as it is known: 0 for the training of a base whose hardware decides."""
     folder: str
+
+    @property
+    def without_training(self) -> "Plan":
+        """The same, stopped when the golden dataset is there."""
+        steps = tuple(step for step in self.steps if step.step in BEFORE_TRAINING)
+        return attrs.evolve(self, steps=steps, rent=None, machine="")
 
     @property
     def usd_low(self) -> float:
@@ -199,7 +210,7 @@ class Plan:
         said = []
         for step in self.steps:
             least, _ = step.reach(step.budget)
-            if least < 1:
+            if least < 1 and step.step in BEFORE_TRAINING:
                 smaller = ", judge a smaller sample (--sample)" if step.step == "verifier" else ""
                 said.append(
                     f"the whole text needs up to ${float(step.estimate.usd_high):,.2f} for the {step.step}: raise its "

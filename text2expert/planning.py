@@ -49,10 +49,12 @@ async def plan(steps: Steps, inputs: list[Document], folder: Path) -> Plan:
     free = is_free(steps.teacher)
     work = await _taught_free(steps, inputs, chunks) if free else _asked_for(steps, chunks)
     planned = step_plans(steps, folder, chunks, characters, items=work.items)
+    examined = exam_plans(steps, chunks, characters, work.items)
     training = _with_notes(work.training, steps.trainer)
     rent = await rent_plan(steps.trainer, work.training)
     trains = rent.quote.seconds if rent is not None and rent.quote is not None else work.training.seconds or 0.0
     waiting = max((step.estimate.seconds for step in planned), default=0.0)  # teacher and verifier work side by side
+    waiting += sum(step.estimate.seconds for step in examined)
     return Plan(
         documents=tuple(inputs),
         n_chars=sum(document.n_chars for document in inputs),
@@ -61,7 +63,7 @@ async def plan(steps: Steps, inputs: list[Document], folder: Path) -> Plan:
         pairs=work.pairs,
         estimated=work.estimated,
         training=training,
-        steps=planned,
+        steps=(*planned, *examined),
         rent=rent,
         machine=machine_of(steps.trainer),
         holds=f"the base's folder, {SEEN}" if os.path.isdir(getattr(steps.trainer, "model", None) or "") else SEEN,
@@ -199,6 +201,44 @@ def step_plans(
         estimate = steps.verifier.estimate(chunks, items, characters)
         made.append(_step("verifier", steps.verifier, estimate, folder, measured=measured))
     return tuple(made)
+
+
+def exam_plans(steps: Steps, chunks: int, characters: int, items: int) -> tuple[StepPlan, ...]:
+    """What the models of the exam take: one to write questions, contestants, a judge."""
+    from text2expert.examiner import estimates
+
+    found = estimates(
+        steps.examiner,
+        questions=_examined(steps, items),
+        chunks=chunks,
+        characters=characters,
+        contestants=SHOWN_NO_PASSAGES if steps.trainer.embedded else READING,
+    )
+    budgets = {"exam writer": steps.examiner.writer, "judge": steps.examiner.judge, **steps.examiner.contestants}
+    return tuple(
+        StepPlan(
+            step=name,
+            model=steps.examiner.llms[name].name,
+            estimate=estimate,
+            budget=_float(getattr(budgets[name], "budget", None)),
+        )
+        for name, estimate in found.items()
+    )
+
+
+READING, SHOWN_NO_PASSAGES = 7, 4
+"""Contestants of every exam, and of that of a toy."""
+
+
+def _examined(steps: Steps, items: int) -> int:
+    """Questions that an exam has, about: its rows are full, or as long as there are items."""
+    from text2expert.examiner import making
+
+    row = min(100, items)
+    probe = 100 if steps.examiner.general and not steps.trainer.embedded else 0
+    writer = steps.examiner.writer
+    written = 0 if writer is None else writer.questions + writer.across + writer.unanswerable
+    return 3 * row + making.UNANSWERABLE + probe + written
 
 
 def _lessons(steps: Steps, chunks: int, characters: int) -> "Estimate | None":

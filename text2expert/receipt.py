@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from text2expert.examination import TOY, spent, verdict_lines
 from text2expert.plan import Steps, dollars, duration
 from text2expert.planning import step_plans
 from text2expert.records import (
@@ -18,20 +19,21 @@ from text2expert.records import (
     Chunk,
     Document,
     ExamQuestion,
-    ExamResult,
     ExamRowName,
     GoldRecord,
     read_jsonl,
     to_dict,
 )
-from text2expert.run import (
+from text2expert.runfolder import (
     CHUNKS,
     EXAM,
+    EXAM_ANSWERS,
     EXAM_RESULT,
     EXPERT,
     GOLD,
     PAIRS,
     REJECTED,
+    REPORT,
     REWRITES,
     VERDICTS,
     RunFolder,
@@ -39,8 +41,14 @@ from text2expert.run import (
 from text2expert.teaching import Taught
 from text2expert.trainer import CLOUD_BASE
 
+if TYPE_CHECKING:
+    from text2expert.examiner import ExamResult
+
 HEADLINE_ROWS: tuple[ExamRowName, ...] = ("held_out", "hand_written", "taught")
 """The row of the exam that the closing line quotes: the first of these that has questions."""
+
+HEADLINE_CONTESTANTS = ("base", "expert", "base + RAG", "RAG, no model")
+"""Whom it quotes."""
 
 TRAINED = (
     "precision", "steps", "stopped_early", "tokens", "shares", "loss", "best", "training_seconds", "memory_gb", "device",
@@ -58,11 +66,14 @@ class Made:
     documents: tuple[Document, ...]
     records: list[GoldRecord]
     exam: list[ExamQuestion]
+    """Split from the dataset; once the exam is made, all of it."""
     counts: dict[str, Any]
     share_taught: float | None
     sources: tuple[Path, ...]
     dataset: dict[str, Any] | None = None
     """Path and digest of a golden dataset that was given instead of a text."""
+    own: tuple[ExamQuestion, ...] = ()
+    """The user's exam."""
     notes: tuple[str, ...] = ()
     teaching: dict[str, Any] = attrs.field(factory=dict)
     """How far paid teaching and judging got, what it was planned to cost, and how good the verifier is."""
@@ -99,28 +110,6 @@ def teaching(steps: Steps, taught: Taught, folder: RunFolder) -> dict[str, Any]:
 def _size(folder: RunFolder) -> tuple[int, int]:
     chunks = [chunk.char_count for chunk in read_jsonl(folder / CHUNKS, Chunk)]
     return len(chunks), sum(chunks)
-
-
-def spent() -> dict[str, Any]:
-    """What the open ledger says was spent in this run folder so far, in US dollars as exact decimal strings."""
-    from text2expert import ledger
-
-    book = ledger.opened()
-    if book is None or not (everything := book.spent()).calls:
-        return {"cost_usd": "0"}
-    rent = book.spent("training")
-    return {
-        "cost_usd": f"{everything.settled:f}",
-        "lost_usd_at_most": f"{everything.lost:f}",
-        **({"rent_held_usd_at_most": f"{rent.held:f}"} if rent.held else {}),
-        "requests": everything.calls - rent.calls,
-        **({"machines": rent.calls} if rent.calls else {}),
-        "costs": {
-            scope: {"settled_usd": f"{part.settled:f}", "lost_usd_at_most": f"{part.lost:f}", "replies": part.replies}
-            for scope in ("teacher", "verifier", "training")
-            if (part := book.spent(scope)).calls
-        },
-    }
 
 
 def settings(step: Any) -> dict[str, Any]:
@@ -171,12 +160,13 @@ def _plain(value: Any) -> Any:
 
 
 def receipt(
-    steps: Steps, made: Made, result: ExamResult | None, folder: RunFolder, *, version: str, seconds: float
+    steps: Steps, made: Made, result: "ExamResult | None", folder: RunFolder, *, version: str, seconds: float
 ) -> dict[str, Any]:
     """The receipt as JSON values, of this *version* of the package; *result* is None where nothing was trained."""
     taught = made.dataset is None
     trained = _trained(folder) if result else {}
-    written = [CHUNKS, PAIRS, VERDICTS, REWRITES, GOLD, REJECTED, EXAM, *([EXAM_RESULT, WEIGHTS] if result else [])]
+    written = [CHUNKS, PAIRS, VERDICTS, REWRITES, GOLD, REJECTED, EXAM]
+    written += [EXAM_ANSWERS, EXAM_RESULT, WEIGHTS] if result else []
     return {
         "text2expert": version,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -187,15 +177,19 @@ def receipt(
             **({"estimator": getattr(steps.chunker, "estimator", None)} if taught else {}),
             "questions_per_chunk": steps.questions_per_chunk if taught else None,
             "trainer": settings(steps.trainer),
+            "examiner": settings(steps.examiner),
             "seed": steps.seed,
             "budget": steps.budget,
         },
         "models": {
             "teacher": _name(steps.teacher) if taught else None,
             "verifier": _name(steps.verifier) if taught else None,
-            "base": steps.trainer.model or "a toy made from the text",
+            "base": steps.trainer.model or TOY,
             "base_revision": trained.get("revision"),
+            **{name.replace(" ", "_"): llm.name for name, llm in steps.examiner.llms.items()},
         },
+        "toy": bool(steps.trainer.embedded),
+        "notes": notes_of(steps, made),
         "counts": {**made.counts, "questions": Counter(question.row for question in made.exam)},
         "share_taught": made.share_taught,
         **spent(),
@@ -206,6 +200,19 @@ def receipt(
         "files": {name: sha256 for name in written if (sha256 := folder.sha256(name))},
         "closing": _closing(steps, made, result, folder, seconds),
     }
+
+
+def notes_of(steps: Steps, made: Made) -> list[str]:
+    """What a reader of the exam must know of the run."""
+    from text2expert.examiner import TOY_NOTE
+
+    return [*made.notes, *([TOY_NOTE] if steps.trainer.embedded else [])]
+
+
+def models_of(steps: Steps, made: Made) -> list[str]:
+    """The models whose kin should not judge: those that taught, and the base."""
+    teacher = _name(steps.teacher) if made.dataset is None and hasattr(steps.teacher, "llm") else None
+    return [name for name in (teacher, steps.trainer.model) if name]
 
 
 def _trained(folder: RunFolder) -> dict[str, Any]:
@@ -221,7 +228,7 @@ def _name(step: Any) -> str | None:
     return None if step is None else getattr(step, "name", type(step).__qualname__)
 
 
-def _closing(steps: Steps, made: Made, result: ExamResult | None, folder: RunFolder, seconds: float) -> str:
+def _closing(steps: Steps, made: Made, result: "ExamResult | None", folder: RunFolder, seconds: float) -> str:
     """What came of the run, and what to do next."""
     items = len({record.item or record.instruction for record in made.records})
     of = "" if made.share_taught is None else f"{100 * made.share_taught:.0f} % of the text is taught, in "
@@ -235,9 +242,11 @@ def _closing(steps: Steps, made: Made, result: ExamResult | None, folder: RunFol
     row = next((row for row in HEADLINE_ROWS if result.score(row, "expert")), None)
     if row is not None:
         shares = [
-            f"{name} {100 * score.share:.0f} %" for name in result.contestants if (score := result.score(row, name))
+            f"{name} {100 * score.share:.0f} %" for name in HEADLINE_CONTESTANTS if (score := result.score(row, name))
         ]
         lines.append(f"On {ROW_TITLES[row]}: {', '.join(shares)}.")
+    lines += verdict_lines(result)
+    lines.append(f"Every question, answer and plot: {folder / REPORT}")
     lines.append(f'Next: text2expert ask {folder.path} "..."')
     if steps.trainer.embedded:
         lines.append(f"For an expert to rely on, train a real base on a GPU: --base {CLOUD_BASE}")

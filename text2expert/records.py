@@ -279,17 +279,41 @@ class Adapter:
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """What an expert says. ``confidence`` is the geometric mean of its tokens' probabilities, 0 to 1."""
+    """What an expert says, or another contestant of the exam."""
 
     text: str
-    confidence: float
-    seconds: float
+    confidence: float | None = None
+    """Geometric mean of the probabilities of its tokens, 0 to 1; None where none is told. An expert always tells it."""
+    seconds: float | None = None
+    """That it took; None where that was not measured. An expert always tells it."""
     sources: tuple[str, ...] = ()
+    """Ids of the chunks that support it, found after the fact; or, of a reader, of those that it was shown."""
     reasoning: str = ""
     """What it wrote before or after its answer, where it was trained to reason."""
+    supported: bool | None = None
+    """Whether `sources` hold all of its numbers; None where there is no text to look it up in."""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    withheld: str = ""
+    """What it would have said, where its confidence was below the least that was asked for and `text` is a refusal."""
 
     def __str__(self) -> str:
         return self.text
+
+    def _repr_html_(self) -> str:
+        """The answer in a notebook, with how sure it is and what supports it."""
+        facts = [] if self.confidence is None else [f"{100 * self.confidence:.0f} % sure"]
+        if self.supported is not None:
+            facts.append(
+                "its numbers stand in the text"
+                if self.supported
+                else "<b>unsupported</b>: a number of it stands in no passage"
+            )
+        if self.sources:
+            facts.append(f"see {html.escape(', '.join(self.sources))}")
+        if self.seconds is not None:
+            facts.append(f"{self.seconds:.2f} s")
+        return f"<p>{html.escape(self.text)}</p><p><small>{'; '.join(facts)}</small></p>"
 
 
 @attrs.frozen(kw_only=True)
@@ -319,14 +343,28 @@ class Merged:
         return f"{self.path}: {self.agreed} of {self.asked} answers are those of the adapter"
 
 
-ExamRowName = Literal["taught", "held_out", "new_template", "never_asked", "hand_written"]
+ExamRowName = Literal[
+    "taught",
+    "held_out",
+    "new_template",
+    "written_apart",
+    "across",
+    "never_asked",
+    "unanswerable",
+    "hand_written",
+    "general",
+]
 """Where an exam question comes from, from the easiest to the most honest:
 
 ``taught``        in the training set, word for word
 ``held_out``      a wording kept out of training, of an item whose other wordings are in it
 ``new_template``  a wording whose template was kept out of training for every item
+``written_apart`` written by a model that did not see the training set, over passages that are taught
+``across``        needs passages of different sections
 ``never_asked``   a fact kept out of training whole
+``unanswerable``  the document does not say; right is to say so
 ``hand_written``  the user's own exam
+``general``       general knowledge that has nothing to do with the document: whether it is forgotten
 """
 
 
@@ -334,8 +372,12 @@ ROW_TITLES: dict[ExamRowName, str] = {
     "taught": "taught wordings",
     "held_out": "held-out wordings",
     "new_template": "wordings unlike any template",
+    "written_apart": "questions written apart",
+    "across": "across sections",
     "never_asked": "facts never asked",
+    "unanswerable": "not in the document",
     "hand_written": "hand-written exam",
+    "general": "general knowledge",
 }
 """How the exam's rows are called on screen, in their order."""
 
@@ -357,64 +399,18 @@ class ExamQuestion:
     item: str = ""
     fact: str = ""
     kind: str = ""
+    difficulty: str = ""
 
 
 @attrs.frozen(kw_only=True)
-class ExamScore:
-    """How many of the ``n`` questions of a row a contestant answered right."""
+class ExamPrompt:
+    """What the base, or the expert, is asked where a training runs: a question as it stands there, and who answers it."""
 
-    row: ExamRowName
-    contestant: str
-    right: int
-    n: int
-
-    @property
-    def share(self) -> float:
-        """Of right answers, 0 to 1."""
-        return self.right / self.n
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval of `share`."""
-        return wilson(self.right, self.n)
-
-
-@attrs.frozen(kw_only=True)
-class ExamResult:
-    """The exam table: every contestant on every row, and the share of the document that was taught (0 to 1)."""
-
-    exam_sha256: str
-    contestants: tuple[str, ...]
-    scores: tuple[ExamScore, ...]
-    share_taught: float | None
-    """None where the text is not there to measure it by."""
-    notes: tuple[str, ...] = ()
-    """What a reader must know to judge the numbers."""
-
-    def score(self, row: ExamRowName, contestant: str) -> ExamScore | None:
-        """A cell of the table; None where the exam has no such question."""
-        return next((each for each in self.scores if (each.row, each.contestant) == (row, contestant)), None)
-
-    def _repr_html_(self) -> str:
-        """The table in a notebook; intervals show on hover."""
-        lines = [
-            "<table><tr><th></th>",
-            *(f"<th>{html.escape(name)}</th>" for name in self.contestants),
-            "<th>n</th></tr>",
-        ]
-        for row, title in ROW_TITLES.items():
-            cells = [score for name in self.contestants if (score := self.score(row, name))]
-            if not cells:
-                continue
-            lines.append(f"<tr><td>{title}</td>")
-            for score in cells:
-                low, high = score.interval
-                hover = f"{score.right} of {score.n}; 95 % interval {100 * low:.0f} to {100 * high:.0f} %"
-                lines.append(f'<td title="{hover}">{100 * score.share:.0f} %</td>')
-            lines.append(f"<td>{cells[0].n}</td></tr>")
-        lines.append("</table>")
-        lines += [f"<p>{html.escape(note)}</p>" for note in self.notes]
-        return "".join(lines)
+    id: str
+    question: str
+    to: Literal["base", "expert"]
+    contestant: str = ""
+    """Whose answer it becomes; some of each one's are timed alone."""
 
 
 def _make_converter() -> cattrs.Converter:

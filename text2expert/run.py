@@ -1,154 +1,24 @@
-"""A run and its folder: what lies there, what is stale, and what came of it.
+"""A finished run: a view of its folder, to ask the expert, see its exam, and examine it again."""
 
-Every derived file is recorded in ``state.json`` with the digest of what it was made from and of itself, so that a
-changed input or setting makes exactly the stale files again and an edit by hand is seen. ``run.json``, the receipt, is
-written last: where it is, the run was finished.
-"""
-
-import contextlib
 import functools
 import html
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from text2expert import files
-from text2expert.errors import RunFolderError
-from text2expert.records import ExamResult, from_dict, read_json_lines
+from text2expert import _sync, files
+from text2expert.errors import MissingExtraError, RunFolderError
+from text2expert.records import from_dict, read_json_lines
+from text2expert.runfolder import EXAM, EXAM_ANSWERS, EXAM_RESULT, GOLD, RECEIPT, REJECTED, RunFolder, read_json
 
 if TYPE_CHECKING:
+    from text2expert.examiner import Contestant, ExamResult, Judge, Retriever
     from text2expert.expert import Expert
-
-CHUNKS = "chunks.jsonl"
-PAIRS = "generated_qa_pairs.jsonl"
-VERDICTS = "verdicts.jsonl"
-GOLD = "golden_dataset.jsonl"
-REJECTED = "rejected.jsonl"
-REWRITES = "rewrites.jsonl"
-EXAM = "exam.jsonl"
-EXAM_RESULT = "exam_result.json"
-RECEIPT = "run.json"
-SOURCE = "source"
-EXPERT = "expert"
-
-_STATE = "state.json"
-
-
-@attrs.frozen
-class RunFolder:
-    """The files of one run, and which of them are still what they were made from."""
-
-    path: Path
-
-    @classmethod
-    def create(cls, path: Path) -> "RunFolder":
-        """The run folder at *path*, made where nothing is yet.
-
-        Raises:
-            RunFolderError: *path* is a file, cannot be written, or is a folder with other things in it.
-        """
-        files.make_folder(path)
-        folder = cls(path)
-        if not folder.is_one():
-            try:
-                others = sorted(entry.name for entry in path.iterdir() if entry.name != files.LOCK_NAME)
-            except OSError as error:
-                raise files.cannot_write(path, error) from error
-            if others:
-                msg = (
-                    f"{path} is not a run folder (it has no {_STATE}) and is not empty (it holds {others[0]!r}): "
-                    "choose another folder with out= (--out)"
-                )
-                raise RunFolderError(msg)
-        return folder
-
-    @classmethod
-    def existing(cls, path: Path | str) -> "RunFolder":
-        """The run folder at *path*.
-
-        Raises:
-            RunFolderError: There is none.
-        """
-        path = Path(path)
-        if not cls(path).is_one():
-            what = "does not exist" if not path.exists() else f"is not a run folder: it has no {_STATE}"
-            msg = f"{path} {what}; give the folder that `text2expert run` made (expert_model_...)"
-            raise RunFolderError(msg)
-        return cls(path)
-
-    def is_one(self) -> bool:
-        """Whether it is a run folder: its state is there, or, should that be lost, what runs leave behind."""
-        return any((self / name).is_file() for name in (_STATE, RECEIPT, CHUNKS))
-
-    def __truediv__(self, name: str) -> Path:
-        return self.path / name
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for this process; see `files.locked`."""
-        with files.locked(self.path):
-            if not (self / _STATE).exists():
-                self._write_state({})
-            yield
-
-    def fresh(self, name: str, made_from: str) -> bool:
-        """Whether *name* is there, made from just this, and untouched since."""
-        entry = self._entry(name)
-        return (entry.get("made_from"), entry.get("sha256")) == (made_from, self.sha256(name)) and bool(entry)
-
-    def edited(self, name: str) -> bool:
-        """Whether *name* is there but is not what was written: somebody edited it."""
-        entry = self._entry(name)
-        return bool(entry) and self.sha256(name) not in (None, entry.get("sha256"), entry.get("expected"))
-
-    def expect(self, name: str, sha256: str) -> None:
-        """Note that *name* is about to be written, with this digest: until it is recorded, it is not taken for an edit."""
-        self._write_state({**self._state(), name: {**self._entry(name), "expected": sha256}})
-
-    def made_from(self, name: str) -> str | None:
-        """The digest of what *name* was made from, as far as it is recorded."""
-        return self._entry(name).get("made_from")
-
-    def record(self, name: str, made_from: str, **notes: Any) -> None:
-        """Note that *name*, as it is now, was made from this; *notes* (JSON values) say what else is known of it."""
-        entry = {"made_from": made_from, "sha256": self.sha256(name), **({"notes": notes} if notes else {})}
-        self._write_state({**self._state(), name: entry})
-
-    def notes(self, name: str) -> dict[str, Any]:
-        """What was noted of *name* when it was recorded."""
-        notes = self._entry(name).get("notes")
-        return notes if isinstance(notes, dict) else {}
-
-    def sha256(self, name: str) -> str | None:
-        """The SHA-256 of *name*, None where there is no such file."""
-        path = self / name
-        return files.sha256_file(path) if path.is_file() else None
-
-    def _entry(self, name: str) -> dict[str, Any]:
-        entry = self._state().get(name)
-        return entry if isinstance(entry, dict) else {}
-
-    def _state(self) -> dict[str, Any]:
-        """What is recorded; nothing where the file is damaged or lost, so that everything is made again."""
-        try:
-            state = json.loads((self / _STATE).read_bytes())["files"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
-        return state if isinstance(state, dict) else {}
-
-    def _write_state(self, state: dict[str, Any]) -> None:
-        files.write_json(self / _STATE, {"format": 1, "files": state})
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        msg = f"cannot read {path} ({error}); delete it and run the same command again"
-        raise RunFolderError(msg) from error
+    from text2expert.ledger import Ledger
+    from text2expert.llm import LLM
 
 
 @attrs.frozen(slots=False)
@@ -173,7 +43,7 @@ class Run:
     @functools.cached_property
     def receipt(self) -> dict[str, Any]:
         """``run.json``: inputs, settings, models, seeds, counts that add up, costs, seconds."""
-        receipt: dict[str, Any] = _read_json(self.folder / RECEIPT)
+        receipt: dict[str, Any] = read_json(self.folder / RECEIPT)
         return receipt
 
     @functools.cached_property
@@ -183,44 +53,192 @@ class Run:
         Raises:
             RunFolderError: The run was made without fine-tuning.
         """
-        if not self.receipt["trained"]:
-            msg = (
-                f"{self.folder} holds no expert: it was run with fine_tune=False (--no-fine-tune); run it again without"
-            )
-            raise RunFolderError(msg)
+        self._check_trained()
         from text2expert.expert import Expert
 
         return Expert.load(self.folder)
 
     @functools.cached_property
-    def exam(self) -> ExamResult | None:
+    def exam(self) -> "ExamResult | None":
         """The exam's table, None where nothing was trained."""
         if not self.receipt["trained"]:
             return None
-        return from_dict(_read_json(self.folder / EXAM_RESULT), ExamResult)
+        from text2expert.examiner import ExamResult
+
+        return from_dict(read_json(self.folder / EXAM_RESULT), ExamResult)
+
+    def examine(
+        self,
+        *,
+        exam: str | Path | None = None,
+        contestants: "Mapping[str, Contestant | Callable[[Retriever], Contestant]] | None" = None,
+        judge: "Judge | LLM | str | None" = None,
+        budget: Decimal | float | None = None,
+        k: int | None = None,
+        usd_per_hour: float | None = None,
+        questions_per_month: float | None = None,
+        updates_per_year: float | None = None,
+    ) -> "ExamResult":
+        """Examine this run again: grade what is stored anew, ask more questions and more contestants, and have it judged.
+
+        The blocking form of `aexamine`. `exam`, ``exam_answers.jsonl`` and ``report.html`` follow. What was paid for once is
+        not paid for again.
+
+        Args:
+            exam: Your own questions (JSONL), added to the run's exam. Base and expert answer them on this machine.
+            contestants: More of them, as in `text2expert.Examiner`; one of a name that is there replaces it.
+            judge: An LLM judge, or its name, as in `text2expert.Examiner`.
+            budget: US dollars that examining may ever cost in this run folder; None: no limit.
+            k: Passages that a reader is shown; None: as in the run.
+            usd_per_hour: As in `text2expert.Examiner`, as are the next two.
+            questions_per_month: How much will be asked.
+            updates_per_year: How often the text changes.
+
+        Raises:
+            InputError: An argument or a file cannot be used.
+            RunFolderError: The run has no expert, its folder cannot be written, or is in use.
+            RunnerError: New questions cannot be put to the expert here.
+            AuthenticationFailed: A key is missing.
+            BudgetExhausted: The budget is spent; what was answered is kept and not paid for again.
+        """
+        return _sync.run(
+            self.aexamine(
+                exam=exam,
+                contestants=contestants,
+                judge=judge,
+                budget=budget,
+                k=k,
+                usd_per_hour=usd_per_hour,
+                questions_per_month=questions_per_month,
+                updates_per_year=updates_per_year,
+            )
+        )
+
+    async def aexamine(
+        self,
+        *,
+        exam: str | Path | None = None,
+        contestants: "Mapping[str, Contestant | Callable[[Retriever], Contestant]] | None" = None,
+        judge: "Judge | LLM | str | None" = None,
+        budget: Decimal | float | None = None,
+        **settings: Any,
+    ) -> "ExamResult":
+        """`examine` for async code: same arguments, same result, same errors."""
+        from text2expert import examination, ledger
+        from text2expert.examiner import Examiner, load_exam
+
+        self._check_trained()
+        before = self.receipt["settings"].get("examiner", {})
+        remembered = ("k", "usd_per_hour", "questions_per_month", "updates_per_year")
+        given = {name: before[name] for name in remembered if before.get(name) is not None}
+        given |= {name: value for name, value in settings.items() if value is not None}
+        examiner = Examiner(contestants=contestants or {}, judge=judge, **given)
+        own = load_exam(exam, documents=self._documents()) if exam is not None else []
+        examiner.check()
+        folder = RunFolder.existing(self.folder)
+        with folder.locked(), ledger.Ledger(folder.path) as book, ledger.budget("", _cap(book, budget)):
+            result = await examination.again(examiner, folder, own, self.receipt)
+            files.write_json(folder / RECEIPT, examination.receipt_after(folder, self.receipt, result))
+            self.__dict__.pop("receipt", None)
+            self.__dict__["exam"] = result
+            self._report()
+        return result
+
+    def _documents(self) -> set[str] | None:
+        """Ids of the documents; None where a dataset came without them."""
+        return {str(each["id"]) for each in self.receipt.get("documents", ())} or None
+
+    def _check_trained(self) -> None:
+        if not self.receipt["trained"]:
+            msg = (
+                f"{self.folder} holds no expert: it was run with fine_tune=False (--no-fine-tune); run it again without"
+            )
+            raise RunFolderError(msg)
+
+    def _report(self) -> Path:
+        from text2expert import report
+
+        return report.write(self.folder)
+
+    def report(self) -> Path:
+        """Write ``report.html`` anew: verdict, table, plots and every answer on one page; its path.
+
+        Raises:
+            RunFolderError: The folder is in use, or a file in it is damaged.
+        """
+        with RunFolder.existing(self.folder).locked():
+            return self._report()
+
+    def plot(self) -> Any:
+        """Who is right on how much of what was not trained on, as a figure; a notebook shows it.
+
+        Raises:
+            RunFolderError: The run has no expert.
+            MissingExtraError: matplotlib is not installed.
+        """
+        self._check_trained()
+        assert self.exam is not None
+        try:
+            from text2expert.report import plots
+        except ImportError as error:
+            raise MissingExtraError('a plot needs matplotlib: pip install "text2expert[report]"') from error
+        return plots.accuracy(self.exam)
+
+    @property
+    def answers(self) -> Any:
+        """Every answer of the exam beside its question, key and grade: a pandas DataFrame, or a list of dictionaries."""
+        questions = {line["id"]: line for line in _lines(self.folder / EXAM)}
+        return _frame(
+            [
+                {
+                    "row": question["row"],
+                    "question": question["question"],
+                    "expected": question["answer"],
+                    **{name: value for name, value in line.items() if name != "question"},
+                }
+                for line in _lines(self.folder / EXAM_ANSWERS)
+                if (question := questions.get(line["question"])) is not None
+            ]
+        )
 
     @property
     def gold(self) -> Any:
         """The golden dataset: a pandas DataFrame, or a list of dictionaries where pandas is not installed."""
-        return _frame(self.folder / GOLD)
+        return _frame(_lines(self.folder / GOLD))
 
     @property
     def rejected(self) -> Any:
         """What was not taken and why, in the same form; empty where a dataset was given instead of a text."""
-        return _frame(self.folder / REJECTED)
+        return _frame(_lines(self.folder / REJECTED))
 
     def __str__(self) -> str:
-        from text2expert.examiner import table
+        from text2expert.examination import VERDICT
+        from text2expert.examiner import table, verdict
 
-        lines = [table(self.exam)] if self.exam else []
-        return "\n\n".join([*lines, self.receipt["closing"]])
+        lines = [table(self.exam), verdict(self.exam)] if self.exam else []
+        # The verdict stands above, in full.
+        closing = [line for line in self.receipt["closing"].split("\n") if not (lines and line.startswith(VERDICT))]
+        return "\n\n".join([*filter(None, lines), "\n".join(closing)])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        shown = self.exam._repr_html_() if self.exam else ""
+        return f"{shown}<pre>{html.escape(self.receipt['closing'])}</pre>"
 
 
-def _frame(path: Path) -> Any:
-    rows = [row for _, row in read_json_lines(path)] if path.is_file() else []
+def _cap(book: "Ledger", budget: Decimal | float | None) -> Decimal | None:
+    """What the whole ledger may hold so that its exam costs no more than *budget*."""
+    from text2expert.ledger.scopes import dollars
+
+    if budget is None:
+        return None
+    return dollars(budget, "budget") + book.spent().total - book.spent("exam").total
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [row for _, row in read_json_lines(path)] if path.is_file() else []
+
+
+def _frame(rows: list[dict[str, Any]]) -> Any:
     try:
         import pandas as pd
     except ImportError:

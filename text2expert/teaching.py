@@ -7,8 +7,8 @@ quote is looked up in its passages, and a pair whose quote is nowhere there is r
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import attrs
 
@@ -23,11 +23,17 @@ from text2expert.errors import (
     ProviderUnavailable,
     Text2ExpertError,
 )
-from text2expert.records import Chunk, QAPair, Span, Verdict
+from text2expert.records import Chunk, Document, QAPair, Span, Verdict
+
+if TYPE_CHECKING:
+    from text2expert.golden import Gold
 
 WINDOW = 16
 """Lessons under way at a time with steps that calculate instead of waiting: they do so for a whole window before Ctrl-C
 gets through. Steps that wait for a provider say themselves how many (``concurrency``)."""
+
+SHORT_CHUNK = 60
+"""Characters; where chunks are shorter on average, their size is why nothing could be taught."""
 
 HOPELESS = 20
 """Lessons that fail, with none that succeeds, before the run stops instead of trying the rest."""
@@ -335,3 +341,39 @@ class _Live:
                 line["projected"] = f"${dollars / self._done * self._total:.2f}"
             line["in_flight"] = sum(model.in_flight for model in self._models)
         return line
+
+
+def nothing_taught(
+    gold: "Gold", taught: Taught, inputs: Sequence[Document], chunks_of: float, model: str | None
+) -> str:
+    """Why no pair was approved, and what to do about it."""
+    names = ", ".join(document.path or document.id for document in inputs[:3]) + (", ..." if len(inputs) > 3 else "")
+    if chunks_of < SHORT_CHUNK:
+        return f"{names}: chunks of {chunks_of:.0f} characters hold no sentence; give a larger size (--chunk-size 800)"
+    advice = (
+        "a text of rules, limits, definitions or steps is needed (see text2expert/samples), "
+        "or a teacher that reads prose: Pipeline(teacher=...)"
+    )
+    if taught.exhausted and not gold.counts.parsed:
+        return f"{names}: nothing was taught, for want of money: {taught.exhausted}"
+    if taught.failed and not gold.counts.parsed:
+        return (
+            f"{names}: nothing was taught: {taught.failed:,} of {taught.lessons:,} calls failed ({taught.failure}), and the "
+            "others held no question that can be used"
+        )
+    if not gold.counts.parsed and model is not None:
+        return (
+            f"{names}: nothing was taught: no reply of {model} held a question that can be used; the replies are in the "
+            "ledger and are not paid for again; try a stronger model, a larger LLM(max_tokens=...), or another text"
+        )
+    if gold.counts.unverified == gold.counts.parsed > 0:
+        return (
+            f"{names}: none of the {gold.counts.parsed:,} pairs was judged: either the verifier's budget, or the run's, "
+            "was too small for a single call (--verifier-budget, --budget), or no reply of the verifier was a verdict: "
+            "then try another model. include_unverified=True (--include-unverified) takes pairs as they come. What was "
+            "taught is not paid for again"
+        )
+    if gold.counts.parsed:
+        reasons = sorted({rejected.reason for rejected in gold.rejected})
+        return f"{names}: none of the {gold.counts.parsed:,} pairs was approved ({reasons[0]}, ...); {advice}"
+    return f"{names}: nothing was found that can be asked; {advice}"

@@ -268,12 +268,16 @@ class Names:
         return fresh
 
 
+NOT_SPLIT: tuple[ExamRowName, ...] = ("written_apart", "across", "unanswerable", "general")
+"""Rows that an examiner writes."""
+
+
 def reseat(exam: Iterable[ExamQuestion], records: Sequence[GoldRecord]) -> list[ExamQuestion]:
     """*exam* as it stands to the training set *records*, which was edited or merged after the exam was split.
 
     A question that is trained on counts as taught, with the answer that is trained. One whose item is trained on in other
     words is held out; one whose fact is not trained on at all is never asked. What is none of these is left out. Your own
-    questions (``hand_written``) stay as they are.
+    questions (``hand_written``) stay as they are, and so do those that were not split from a dataset, unless they are trained on.
     """
     exam = list(exam)
     known = with_facts([*records, *(_as_record(each) for each in exam)])
@@ -286,6 +290,9 @@ def reseat(exam: Iterable[ExamQuestion], records: Sequence[GoldRecord]) -> list[
         words = wording(each.question)
         if each.row == "hand_written":
             seated.append(each)
+        elif each.row in NOT_SPLIT:
+            if words not in trained:
+                seated.append(each)
         elif words in trained:
             answers = each.aliases if trained[words].output in (each.answer, *each.aliases) else ()
             seated.append(attrs.evolve(_exam_question(trained[words], "taught", answers), id=each.id))

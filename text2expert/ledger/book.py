@@ -177,6 +177,16 @@ class Ledger:
             rows = self._file.rows("SELECT raw FROM replies WHERE key = ?", key) if self._readable() else ()
         return text(rows[0][0]) if rows else None
 
+    def replies(self, scope: str) -> list[str]:
+        """The texts of the replies that were paid for in *scope* and the scopes in it, as they were booked."""
+        sql = (
+            "SELECT replies.text FROM calls JOIN replies ON replies.key = calls.key WHERE calls.state = 'settled'"
+            " AND (calls.scope = ? OR substr(calls.scope, 1, length(?) + 1) = ? || '/') ORDER BY calls.id"
+        )
+        with self._guard:
+            rows = self._file.rows(sql, scope, scope, scope) if self._readable() else ()
+        return [text(row[0]) for row in rows]
+
     def spent(self, scope: str = "") -> Spent:
         """What *scope* and the scopes in it have cost so far; "" is everything."""
         with self._guard:

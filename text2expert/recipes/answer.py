@@ -4,9 +4,13 @@
     python answer.py --serve --base B [--adapter A]     questions on standard input, answers on standard output
 
 Both ways a question is a line {"id", "question"} and its answer a line {"id", "text", "reasoning", "confidence",
-"seconds"}. Decoding is greedy. Confidence is the geometric mean of the probabilities of the tokens written. A question
-that leaves no room for its answer in the model's window is not cut: when serving, its line is {"id", "error"}; in a job,
-its answer is empty.
+"seconds", "tokens_in", "tokens_out"}. Decoding is greedy. Confidence is the geometric mean of the probabilities of the
+tokens written. A question that leaves no room for its answer in the model's window is not cut: when serving, its line is
+{"id", "error"}; in a job, its answer is empty, with "error".
+
+Questions go through the model side by side, and "seconds" is each one's share of that time. What somebody waits who asks a
+single question is measured apart, in a job that says so: some questions of each "contestant" (their lines may name one)
+are asked once more, one by one, and their answers get "seconds_alone".
 """
 
 import argparse
@@ -46,6 +50,8 @@ class Settings:
     """For a base whose tokenizer has none."""
     max_new_tokens: int = 256
     batch_size: int = 32
+    alone: int = 0
+    """So many questions of each contestant are asked once more, one by one, to see how long an answer takes."""
     precision: Literal["auto", "bf16", "fp32", "nf4"] = "auto"
     """What the base's weights are held in. "auto": on a GPU bf16 where the model fits into its free memory, else nf4; on
     the CPU fp32."""
@@ -144,6 +150,7 @@ class Answerer:
             written * counted + self.tokenizer.pad_token_id * ~counted, skip_special_tokens=True
         )
         split = [split_answer(text.strip(), self.reasoning) for text in texts]
+        read, wrote = inputs["attention_mask"].sum(1).tolist(), counted.sum(1).tolist()
         return [
             {
                 "id": id_,
@@ -151,9 +158,24 @@ class Answerer:
                 "reasoning": reasoning,
                 "confidence": round(mean.exp().item(), 4),
                 "seconds": seconds,
+                "tokens_in": tokens_in,
+                "tokens_out": tokens_out,
             }
-            for (_, id_), (text, reasoning), mean in zip(prompts, split, means, strict=True)
+            for (_, id_), (text, reasoning), mean, tokens_in, tokens_out in zip(
+                prompts, split, means, read, wrote, strict=True
+            )
         ]
+
+    def time_alone(self, questions: list[dict[str, Any]]) -> Iterator[tuple[Any, float]]:
+        """The id of each of *questions* and the seconds from question to answer, each alone in the model.
+
+        The first of them is asked once before, so that nobody's time includes what only a first question waits for.
+        """
+        for number, question in enumerate([*questions[:1], *questions]):
+            started = time.perf_counter()
+            self.batch([(prompt_of(self.tokenizer, str(question["question"]), self.system), question["id"])])
+            if number:
+                yield question["id"], round(time.perf_counter() - started, 5)
 
     def too_long(self, question: str, size: int) -> str:
         """What is wrong with a question of *size* tokens, template included."""
@@ -186,17 +208,32 @@ def run(job: str) -> None:
     stage = Stage(job)
     settings = Settings(**stage.settings)
     questions = read_jsonl(settings.prompts)
+    timed = spread(questions, settings.alone)
     answerer = Answerer(settings)
     answers: dict[Any, dict[str, Any]] = {}
     for answer in answerer.answer(questions):
         if "error" in answer:
             print(answer["error"], flush=True)
-            answer = {"id": answer["id"], "text": "", "confidence": 0.0, "seconds": 0.0}  # noqa: PLW2901
+            answer = {**answer, "text": "", "confidence": 0.0, "seconds": 0.0}  # noqa: PLW2901
         answers[answer["id"]] = answer
-        stage.progress(len(answers), len(questions))
+        stage.progress(len(answers), len(questions) + len(timed))
+    answered = [question for question in timed if "error" not in answers[question["id"]]]
+    for done, (id_, seconds) in enumerate(answerer.time_alone(answered), 1):
+        answers[id_]["seconds_alone"] = seconds
+        stage.progress(len(answers) + done, len(questions) + len(timed))
     with open(settings.answers, "w", encoding="utf-8") as file:
         file.writelines(json.dumps(answers[question["id"]], ensure_ascii=False) + "\n" for question in questions)
     stage.finish(answers=len(answers))
+
+
+def spread(questions: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """At most so many questions of each contestant, evenly spread over those that it is asked."""
+    if not most:
+        return []
+    by_contestant: dict[Any, list[dict[str, Any]]] = {}
+    for question in questions:
+        by_contestant.setdefault(question.get("contestant"), []).append(question)
+    return [question for asked in by_contestant.values() for question in asked[:: -(-len(asked) // most)]]
 
 
 def serve(settings: Settings) -> None:

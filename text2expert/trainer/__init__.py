@@ -16,7 +16,7 @@ import attrs
 from text2expert import _sync, files
 from text2expert._progress import say
 from text2expert.errors import InputError, NoGPUError, StarvedRunError
-from text2expert.records import Adapter, ExamQuestion, GoldRecord, Job, Quote, read_jsonl, write_jsonl
+from text2expert.records import Adapter, ExamPrompt, ExamQuestion, GoldRecord, Job, Quote, read_jsonl, write_jsonl
 from text2expert.runners import Runner, gpus
 from text2expert.runners.local import Local
 from text2expert.trainer import arguments, bases, estimates, jobs, materials, stages
@@ -362,6 +362,7 @@ class Trainer:
         gold: Path,
         texts: Sequence[Path] = (),
         questions: Sequence[ExamQuestion] = (),
+        prompts: Sequence[ExamPrompt] = (),
     ) -> Job:
         """Write the stages of a training into *folder*, each ready to run there or on another machine.
 
@@ -370,7 +371,9 @@ class Trainer:
             gold: A golden dataset.
             texts: chunks.jsonl, rewrites.jsonl, UTF-8 texts or run folders: from them the toy base is made, and they are
                 the text stream of other bases.
-            questions: Asked before and after training; the answers are in ``stages/before`` and ``stages/after``.
+            questions: Of the exam: no wording of theirs is trained on by validation or refusals.
+            prompts: What is asked before training (of the base) and after it (of the expert); the answers are in
+                ``stages/before`` and ``stages/after``. None: both are asked the questions as they are.
 
         Raises:
             InputError: A file cannot be used.
@@ -387,6 +390,7 @@ class Trainer:
             gold=gold,
             texts=self._texts(gold, texts),
             questions=questions,
+            prompts=prompts,
         )
 
     async def atrain(
@@ -396,6 +400,7 @@ class Trainer:
         folder: Path | str,
         texts: Sequence[Path | str] = (),
         exam: Sequence[ExamQuestion] = (),
+        prompts: Sequence[ExamPrompt] = (),
     ) -> Adapter:
         """Train on *gold* in *folder*, the async form of `train`. The folder is the caller's to lock."""
         folder = Path(folder)
@@ -406,7 +411,7 @@ class Trainer:
             files.make_folder(folder)
             write_jsonl(folder / GOLD, records)
             gold = folder / GOLD
-        job = self.job(folder, Path(gold), [Path(text) for text in texts], exam)
+        job = self.job(folder, Path(gold), [Path(text) for text in texts], exam, prompts)
         await self.runner.run(job)
         done = json.loads((folder / "stages" / "train" / "done.json").read_bytes())
         if self.model is None:
@@ -427,6 +432,7 @@ class Trainer:
         folder: Path | str | None = None,
         texts: Sequence[Path | str] = (),
         exam: Sequence[ExamQuestion] = (),
+        prompts: Sequence[ExamPrompt] = (),
     ) -> Adapter:
         """Train on *gold*; ask the result with ``Expert.load(adapter.path)``.
 
@@ -437,7 +443,8 @@ class Trainer:
             texts: What the dataset was made from: chunks.jsonl, rewrites.jsonl, UTF-8 texts or run folders. The toy base is
                 made from them, without them from the dataset's questions; other bases are trained on them too. Without
                 any, those in the run folder in which the dataset lies; where there are none, the text is not trained.
-            exam: Questions to ask before and after training.
+            exam: Questions to ask before and after training, kept out of it.
+            prompts: What is asked instead of them as they stand; see `job`.
 
         Raises:
             InputError: The dataset or a text cannot be used.
@@ -452,7 +459,7 @@ class Trainer:
         self.check_fed(gold, texts=texts)
         files.make_folder(place)
         with files.locked(place):
-            return _sync.run(self.atrain(gold, folder=place, texts=texts, exam=exam))
+            return _sync.run(self.atrain(gold, folder=place, texts=texts, exam=exam, prompts=prompts))
 
     @property
     def _chosen(self) -> Chosen:

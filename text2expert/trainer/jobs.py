@@ -4,19 +4,29 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
 from text2expert import files
 from text2expert._progress import say
-from text2expert.records import ExamQuestion, GoldRecord, Job, Needs, Stage, digest, write_jsonl
+from text2expert.records import ExamPrompt, ExamQuestion, GoldRecord, Job, Needs, Stage, digest, write_jsonl
 from text2expert.trainer import bases, estimates, materials, stages
 from text2expert.trainer.chosen import Chosen
 from text2expert.trainer.estimates import TrainingPlan
 from text2expert.trainer.profiles import CHAT_TEMPLATE, EMBEDDED_BASE, LEAST_VALIDATION
 
+ALONE = 30
+"""Questions of each contestant that are asked one by one to be timed, where there are prompts: a median and a 95th
+percentile of so many are worth saying, and take a few minutes on a card that a large base needs."""
+
+LEAST_ANSWER = 64
+"""Tokens that an answer to a prompt may have: a prompt asks for 20 words at most, in scripts that take three tokens a word."""
+
 REPLAY = "stages/replay/replay.jsonl"
+
+ASKED: Mapping[str, Literal["base", "expert"]] = {"before": "base", "after": "expert"}
+"""Who answers in a stage."""
 
 REFUSAL_EPOCHS = 8
 """Passes at most over which no refusal is seen twice; after that they come again."""
@@ -30,10 +40,11 @@ def write(
     gold: Path,
     texts: Sequence[Path],
     questions: Sequence[ExamQuestion],
+    prompts: Sequence[ExamPrompt] = (),
 ) -> Job:
     """Write the job of training on *records*, the contents of *gold*; see `text2expert.trainer.Trainer.job`."""
     files.make_folder(folder)
-    return _Writer(chosen, records, folder, stages.bring(folder, gold, "gold")).job(texts, questions)
+    return _Writer(chosen, records, folder, stages.bring(folder, gold, "gold")).job(texts, questions, prompts)
 
 
 @attrs.define
@@ -47,8 +58,10 @@ class _Writer:
     """The dataset, relative to the folder."""
     made: list[Stage] = attrs.field(factory=list)
 
-    def job(self, texts: Sequence[Path], questions: Sequence[ExamQuestion]) -> Job:
+    def job(self, texts: Sequence[Path], questions: Sequence[ExamQuestion], prompts: Sequence[ExamPrompt]) -> Job:
         """All stages, in the order in which they run."""
+        alone = ALONE if prompts else 0
+        prompts = prompts or _as_they_are(questions)
         chosen = self.chosen
         base, base_key = chosen.model or "base", ""
         if chosen.model is None:
@@ -59,19 +72,15 @@ class _Writer:
             outside = chosen.backend == "llamafactory"
             base = os.path.abspath(base) if outside else stages.link_base(self.folder, Path(base))
         common = {"base": base, "revision": chosen.revision, "precision": chosen.precision}
-        asked = ""
-        if questions:
-            stages.write_prompts(self.folder, questions)
-            asked = files.sha256_file(self.folder / stages.PROMPTS)
-            self._answers("before", common, {"base": base_key, stages.PROMPTS: asked})
+        before = self._answers("before", prompts, common, {"base": base_key}, alone)
         if chosen.backend == "llamafactory":
             expert_key, plan = self._llamafactory(common, base_key)
         else:
             expert_key, plan = self._train(common, base_key, texts, [question.question for question in questions])
-        if questions:
-            self._answers("after", {**common, "adapter": "expert"}, {"expert": expert_key, stages.PROMPTS: asked})
+        expert = {**common, "adapter": "expert"}
+        after = self._answers("after", prompts, expert, {"expert": expert_key}, alone)
         return Job(
-            id=digest(expert_key, asked)[:16],
+            id=digest(expert_key, before, after)[:16],
             folder=str(self.folder),
             stages=tuple(self.made),
             needs=needs(plan, chosen),
@@ -90,21 +99,34 @@ class _Writer:
         settings = {"texts": paths, "gold": self.gold, "seed": self.chosen.seed, "inputs": self._digests(read)}
         return stages.write(self.folder, "base", {**EMBEDDED_BASE, **settings})
 
-    def _answers(self, name: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
-        """The stage in which the base, or the expert, answers the exam."""
-        answers = f"stages/{name}/answers.jsonl"
+    def _answers(
+        self,
+        name: Literal["before", "after"],
+        prompts: Sequence[ExamPrompt],
+        settings: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        alone: int,
+    ) -> str:
+        """The stage in which the base (before), or the expert, answers its prompts; their digest, "" if it has none."""
+        mine = [prompt for prompt in prompts if prompt.to == ASKED[name]]
+        if not mine:
+            return ""
+        asked, answers = stages.write_prompts(self.folder, name, mine), f"stages/{name}/answers.jsonl"
+        sha256 = files.sha256_file(self.folder / asked)
         more = {
-            "prompts": stages.PROMPTS,
+            "prompts": asked,
             "answers": answers,
             "system": self.chosen.system,
             "default_chat_template": CHAT_TEMPLATE,
-            "max_new_tokens": _longest_answer(self.records),
+            "max_new_tokens": _longest_answer(self.records, least=LEAST_ANSWER if alone else 0),
             "batch_size": 256 if self.chosen.embedded else 32,
-            "inputs": dict(inputs),
+            "alone": alone,
+            "inputs": {**inputs, asked: sha256},
         }
         stages.write(self.folder, name, {**settings, **more})
-        read = (stages.PROMPTS, *_folder_of(settings["base"]))
+        read = (asked, *_folder_of(settings["base"]))
         self.made.append(stages.stage(name, "answer.py", inputs=read, outputs=(answers,)))
+        return sha256
 
     def _train(
         self, common: Mapping[str, Any], base_key: str, texts: Sequence[Path], asked: Sequence[str]
@@ -247,6 +269,11 @@ class _Writer:
         return path
 
 
+def _as_they_are(questions: Sequence[ExamQuestion]) -> list[ExamPrompt]:
+    """Prompts that ask base and expert the questions alone."""
+    return [ExamPrompt(id=each.id, question=each.question, to=to) for to in ASKED.values() for each in questions]
+
+
 @attrs.frozen(kw_only=True)
 class _Data:
     """What is trained beside the dataset."""
@@ -284,6 +311,6 @@ def needs(plan: TrainingPlan, chosen: Chosen) -> Needs:
     )
 
 
-def _longest_answer(records: Sequence[GoldRecord]) -> int:
+def _longest_answer(records: Sequence[GoldRecord], *, least: int) -> int:
     """A limit of tokens for the bare base, which may never stop by itself; a token has three characters or more."""
-    return min(512, 16 + max(len(record.output) for record in records) // 3)
+    return min(512, max(least, 16 + max(len(record.output) for record in records) // 3))

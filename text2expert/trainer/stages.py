@@ -9,11 +9,10 @@ from typing import Any
 
 from text2expert import files
 from text2expert.errors import InputError
-from text2expert.records import ExamQuestion, Stage
+from text2expert.records import ExamPrompt, Stage
 from text2expert.trainer import bases
 
 INPUTS = "stages/inputs"
-PROMPTS = "stages/prompts.jsonl"
 
 BASE = f"{INPUTS}/base"
 """Where stages find a base that is a folder of this machine."""
@@ -58,12 +57,15 @@ def place(folder: Path, name: str) -> str:
     return f"{INPUTS}/{name}"
 
 
-def write_prompts(folder: Path, questions: Iterable[ExamQuestion]) -> None:
-    """Write what the contestants see of an exam: ids and questions, and no answers."""
-    files.make_folder(folder / "stages")
-    with files.atomic(folder / PROMPTS) as file:
-        for question in questions:
-            file.write(json.dumps({"id": question.id, "question": question.question}, ensure_ascii=False) + "\n")
+def write_prompts(folder: Path, name: str, prompts: Iterable[ExamPrompt]) -> str:
+    """Write what the stage *name* asks, which holds no answers; where it lies in *folder*."""
+    path = own(folder, name) / "prompts.jsonl"
+    with files.atomic(path) as file:
+        for prompt in prompts:
+            line = {"id": prompt.id, "question": prompt.question}
+            line |= {"contestant": prompt.contestant} if prompt.contestant else {}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    return path.relative_to(folder).as_posix()
 
 
 def write(folder: Path, name: str, settings: Mapping[str, Any]) -> str:

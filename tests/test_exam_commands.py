@@ -1,0 +1,135 @@
+"""A run's exam in a terminal and a notebook: the table, the verdict, and the commands that show and ask."""
+
+import shutil
+
+import attrs
+import pytest
+from click.testing import CliRunner
+
+from text2expert import Run
+from text2expert.cli import main
+from text2expert.examiner import table, verdict
+from text2expert.examiner.results import (
+    ContestantCost,
+    Dropped,
+    Economics,
+    ExamResult,
+    ExamScore,
+    JudgeReport,
+    Probe,
+    Recommendation,
+)
+from text2expert.records import ROW_TITLES
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A finished run that a test may change."""
+    shutil.copytree(finished.folder, tmp_path / "run")
+    return Run.load(tmp_path / "run")
+
+
+def crowded():
+    names = ("base", "expert", "base + RAG", "base + right passage", "expert + RAG", "lookup", "RAG, no model")
+    scores = [ExamScore(row=row, contestant=name, right=71, n=100) for name in names for row in ROW_TITLES]
+    return ExamResult(
+        exam_sha256="", contestants=names, scores=tuple(scores), share_taught=0.5,
+        dropped=(Dropped(reason="jaccard", n=3), Dropped(reason="same_text", n=1)),
+        economics=Economics(
+            costs=(
+                ContestantCost(
+                    contestant="expert", seconds_p50=0.4, seconds_p95=1.25, tokens_in=31, tokens_out=9, usd_per_1000=0.05
+                ),
+                ContestantCost(contestant="base + right passage", seconds_p50=1.4, usd_per_1000=0.21),
+            ),
+            making_usd=2.5, against="base + RAG", break_even=15_625.2,
+        ),
+        judge=JudgeReport(
+            model="claude", judged=700, agree=690, judge_right_only=7, judge_wrong_only=3,
+            probes=(Probe(name="gold", passed=12, asked=12), Probe(name="one_digit", passed=11, asked=12)),
+        ),
+        recommendation=Recommendation(
+            use="expert", headline="Use the expert.", because=tuple(f"Because {n}." for n in range(5)), next=("Go on.",)
+        ),
+    )  # fmt: skip
+
+
+def test_seven_contestants_fit_into_a_hundred_columns():
+    shown = table(crowded())
+    assert max(len(line) for line in shown.splitlines()) <= 100
+    head = " ".join(shown.split("---")[0].split())
+    assert all(word in head for word in ("base", "expert", "RAG", "lookup", "passage"))
+    (row,) = [line for line in shown.splitlines() if line.startswith("facts never asked")]
+    # Newcombe's method 3, as above: 71 of 100 is 61.5 to 79.0.
+    assert row.split()[3:] == ["71", "±10"] * 7 + ["100"]
+    assert "4 questions (3 for nearly the same words, 1 for the same words)" in " ".join(shown.split())
+
+
+def test_the_verdict_is_a_few_lines():
+    shown = verdict(crowded())
+    assert shown.startswith("Verdict: Use the expert.\n- Because 0.")
+    assert "- and 2 more in the report" in shown
+    assert max(len(line) for line in shown.splitlines()) <= 100
+    said = " ".join(shown.split())
+    assert "expert 0.40 1.25 31 9 0.0500" in said
+    assert "Making the expert cost $2.50. Against base + RAG it has paid for itself after 15,626 questions." in said
+    assert "agrees with the grades on 690 of 700 answers" in said
+    assert "right answers 12 of 12, changed digits 11 of 12" in said
+
+
+def test_a_notebook_shows_table_verdict_and_costs_and_trusts_no_text():
+    """Whoever was not asked a row has an empty cell, so that none slips under another name."""
+    result = attrs.evolve(
+        crowded(), notes=("<script>",),
+        scores=tuple(each for each in crowded().scores if (each.row, each.contestant) != ("general", "base + RAG")),
+        recommendation=Recommendation(use="rag", headline="<i>No</i>", because=("<b>",)),
+    )  # fmt: skip
+    html = result._repr_html_()
+    general = html.split("<td>general knowledge</td>")[1].split("</tr>")[0]
+    assert general.count("<td") == 8
+    assert general.split("<td></td>")[0].count("71 %") == 2
+    assert "&lt;i&gt;No&lt;/i&gt;" in html
+    assert "0.2100" in html
+    assert not {tag for tag in ("<i>", "<b><", "<script>") if tag in html}
+
+
+def call(*arguments, code=0, **more):
+    result = CliRunner().invoke(main, [str(each) for each in arguments], **more)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_the_commands_show_a_run(run):
+    shown = call("exam", run.folder).output
+    assert "held-out wordings" in shown
+    assert "Verdict: " in shown
+    assert str(run.folder / "report.html") in shown
+    (run.folder / "report.html").unlink()
+    assert call("report", run.folder).output.strip() == str(run.folder / "report.html")
+    assert (run.folder / "report.html").is_file()
+
+
+def test_exam_takes_ones_own_questions(run, tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"question": "How hot may oil become?", "answer": "80 °C"}\n')
+    assert "hand-written exam" in call("exam", run.folder, "--exam", tmp_path / "mine.jsonl").output
+    said = call("exam", run.folder, "--judge", "openai/no-such-model", code=1).stderr
+    assert said.startswith("text2expert: ")
+
+
+def test_ask_says_how_sure_it_is_and_keeps_the_answer_apart(finished):
+    result = call("ask", finished.folder, "How often are the bearings greased?")
+    assert len(result.stdout.splitlines()) == 1
+    assert "% sure" in result.stderr
+    withheld = call("ask", finished.folder, "--min-confidence", "1", input="How often are the bearings greased?\n")
+    assert result.stdout != withheld.stdout
+    assert "withheld: " in withheld.stderr
+
+
+def test_the_flags_name_an_exams_models(pumps):
+    shown = " ".join(call("plan", pumps, "--judge", "anthropic/claude-haiku-5-5").output.split())
+    assert "judge" in shown
+    assert "api.anthropic.com" in shown
+    cloud = ("plan", pumps, "--preset", "cloud", "--base", "none")
+    assert "exam writer" in call(*cloud).output
+    assert "exam writer" not in call(*cloud, "--exam-writer", "none").output
+    assert "--judge: " in call("plan", pumps, "--judge", "nobody/knows-it", code=1).stderr

@@ -1,0 +1,544 @@
+"""The exam of a run: made before training, answered by everybody, kept, shown, and sat again."""
+
+import asyncio
+import json
+import shutil
+
+import attrs
+import pytest
+from pumps import PUMPS
+
+from text2expert import LLM, Ledger, Pipeline, Run, Trainer
+from text2expert.chunker import Chunker
+from text2expert.errors import AuthenticationFailed, InputError, RunFolderError
+from text2expert.examiner import (
+    Asked,
+    Examiner,
+    ExamWriter,
+    ModelContestant,
+    OpenBook,
+    Retriever,
+    asking,
+    concluding,
+    extended,
+    making,
+    sort,
+)
+from text2expert.examiner.results import (
+    Dropped,
+    GivenAnswer,
+)
+from text2expert.exchange import Completion
+from text2expert.prices import Price
+from text2expert.records import (
+    Answer,
+    Document,
+    ExamPrompt,
+    ExamQuestion,
+    GoldRecord,
+    Span,
+    read_jsonl,
+    wording,
+)
+from text2expert.runfolder import RunFolder
+from text2expert.testing import ScriptedProvider
+
+CHUNKS = Chunker(size=200, overlap=0).split(Document.from_text(PUMPS, id="pumps"))
+PRICE = Price(input=1.0, output=2.0)
+
+
+def asked(question, answer="80 °C", *, id="q", row="held_out", **fields):  # noqa: A002 - the record's own field name
+    return ExamQuestion(id=id, row=row, question=question, answer=answer, **fields)
+
+
+def trained(question, answer="80 °C"):
+    return GoldRecord(instruction=question, output=answer, item=question, document="pumps")
+
+
+def made(split=(), records=(), *, own=(), **given):
+    return asyncio.run(Examiner(general=False).amake(split, records, own=own, **given))
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A finished run that a test may change."""
+    shutil.copytree(finished.folder, tmp_path / "run")
+    return Run.load(tmp_path / "run")
+
+
+# -- made before training --------------------------------------------------------------------------------------------
+
+
+def test_what_training_has_is_found_dropped_and_counted():
+    """A leak that was planted: the same words, and a user's own question that is trained on but for a word."""
+    leak = asked("What is the highest temperature of the oil?")
+    mine = asked("How hot may the oil of the pump become at the most?", id="mine", row="hand_written")
+    fair = asked("Which oil temperature is too high?", id="fair")
+    records = [trained(leak.question), trained("How hot may the oil of a pump become at the most?")]
+    exam = made([leak, fair], records, own=[mine])
+    assert exam.questions == (fair,)
+    assert sum(each.n for each in exam.dropped) == 2
+    assert "1 of the 1 hand-written questions are trained on" in exam.notes[0]
+
+
+def test_an_exam_is_named_by_what_is_in_it():
+    exam = made([asked("Why?")])
+    assert exam.sha256 == made([asked("Why?")]).sha256
+    assert exam.sha256 != made([asked("Why?", "another key")]).sha256
+
+
+def test_some_questions_have_no_answer_in_the_text(finished):
+    """By rule; neither trained nor asked otherwise, and always the same ones."""
+    records = list(read_jsonl(finished.folder / "golden_dataset.jsonl", GoldRecord))
+    first = made((), records, texts=[PUMPS])
+    vain = [each for each in first.questions if each.row == "unanswerable"]
+    assert 0 < len(vain) <= making.UNANSWERABLE
+    assert {each.answer for each in vain} == {None}
+    assert not {wording(each.question) for each in vain} & {wording(record.instruction) for record in records}
+    assert first == made((), records[::-1], texts=[PUMPS])
+    again = made([attrs.evolve(vain[0], id="own", row="hand_written")], records, texts=[PUMPS])
+    assert len({wording(each.question) for each in again.questions}) == len(again.questions)
+    assert made((), records).questions == ()  # without the text nobody knows what it does not answer
+
+
+def test_the_toy_is_asked_nothing_general():
+    exam = asyncio.run(Examiner().amake((), (), embedded=False))
+    assert {each.row for each in exam.questions} == {"general"}
+    assert asyncio.run(Examiner().amake(exam.questions, (), embedded=True)).questions == ()
+
+
+def test_an_exam_grows_by_what_it_does_not_have():
+    exam = made([asked("Why?"), asked("Who?", id="w")], [trained("How?")])
+    more = extended(exam, [asked("why", id="x"), asked("Where?"), asked("How?", id="y")], [trained("How?")])
+    assert [(each.id, each.question) for each in more.questions] == [("q", "Why?"), ("w", "Who?"), ("q-2", "Where?")]
+    assert more.dropped == (Dropped(reason="same_text", n=1),)
+
+
+# -- what base and expert are asked ----------------------------------------------------------------------------------
+
+
+def quoted(text):
+    at = PUMPS.index(text)
+    return (Span(document="pumps", start=at, end=at + len(text), text=text),)
+
+
+def test_base_and_expert_are_asked_with_and_without_passages():
+    question = asked("What is the limit of the oil temperature?", evidence=quoted("must not exceed 80 °C"))
+    prompts = {
+        (each.prompt.to, each.prompt.contestant): each
+        for each in making.ask([question], Retriever(CHUNKS, 2), embedded=False)
+    }
+    assert set(prompts) == {
+        ("base", "base"), ("expert", "expert"), ("base", "base + RAG"), ("base", "base + right passage"),
+        ("expert", "expert + RAG"),
+    }  # fmt: skip
+    told = prompts["base", "base"].prompt.question
+    assert told.endswith(question.question)
+    assert told != question.question
+    assert prompts["expert", "expert"].prompt.question == question.question
+    found, right = prompts["base", "base + RAG"], prompts["base", "base + right passage"]
+    assert found.prompt.question == prompts["expert", "expert + RAG"].prompt.question
+    assert len(found.passages) == 2
+    (chunk,) = (chunk for chunk in CHUNKS if chunk.id == right.passages[0])
+    assert len(right.passages) == 1
+    assert "must not exceed 80 °C" in chunk.text
+    assert chunk.text in right.prompt.question
+    assert question.answer not in told
+
+
+def test_general_questions_are_put_to_both_in_the_same_words_and_without_passages():
+    general = asked("What is the capital of France?", "Paris", row="general")
+    base, expert = making.ask([general], Retriever(CHUNKS), embedded=False)
+    assert (base.prompt.to, expert.prompt.to) == ("base", "expert")
+    assert base.prompt.question == expert.prompt.question
+
+
+def test_the_toy_reads_no_passage():
+    prompts = making.ask([asked("Why?")], Retriever(CHUNKS), embedded=True)
+    assert [each.prompt.question for each in prompts] == ["Why?", "Why?"]
+
+
+def test_an_id_that_is_another_ones_name_is_refused():
+    with pytest.raises(InputError, match="two questions would be called 'rag:q'"):
+        making.ask([asked("Why?"), asked("Who?", id="rag:q")], Retriever(CHUNKS), embedded=False)
+
+
+def test_answers_are_sorted_by_contestant_and_name_what_was_read():
+    prompts = [
+        Asked(prompt=ExamPrompt(id="q", question="", to="base", contestant="base"), question="q"),
+        Asked(
+            prompt=ExamPrompt(id="rag:q", question="", to="base", contestant="base + RAG"),
+            question="q",
+            passages=("c",),
+        ),
+        Asked(prompt=ExamPrompt(id="q", question="", to="expert", contestant="expert"), question="q"),
+    ]
+    answers = {"base": {"q": Answer(text="a"), "rag:q": Answer(text="b")}, "expert": {}}
+    expected = {"base": {"q": Answer(text="a")}, "base + RAG": {"q": Answer(text="b", sources=("c",))}}
+    assert expected == sort(prompts, answers)
+
+
+# -- contestants that are asked here ---------------------------------------------------------------------------------
+
+
+class Crowd:
+    """Answers after a moment, and knows how many it answered at a time."""
+
+    def __init__(self, fails=(), error=RuntimeError):
+        self.now, self.most, self.asked, self.fails, self.error = 0, 0, [], fails, error
+
+    async def aanswer(self, question):
+        self.asked.append(question.id)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0.001)
+        self.now -= 1
+        if question.id in self.fails:
+            raise self.error(f"no {question.id}")
+        return Answer(text=question.id, seconds=float(self.now == 0))
+
+
+def questions(n):
+    return [asked(f"Question {number}?", id=str(number)) for number in range(n)]
+
+
+def test_seconds_are_of_answers_asked_alone():
+    """So many as are timed are asked one by one, after one that is not timed; the others side by side."""
+    crowd = Crowd()
+    answers, notes = asyncio.run(asking.ask_all({"mine": crowd}, questions(100)))
+    timed = [answer for answer in answers["mine"].values() if answer.seconds is not None]
+    assert [answer.seconds for answer in timed] == [1.0] * len(timed)
+    assert 20 <= len(timed) < asking.ALONE
+    assert 1 < crowd.most <= asking.WINDOW
+    assert {str(n): str(n) for n in range(100)} == {id_: answer.text for id_, answer in answers["mine"].items()}
+    assert notes == []
+
+
+def test_who_fails_at_a_question_is_asked_the_others():
+    answers, notes = asyncio.run(asking.ask_all({"mine": Crowd(fails={"3", "7"})}, questions(40)))
+    assert len(answers["mine"]) == 38
+    assert notes == ["mine failed at 2 questions (RuntimeError: no 3)."] or "mine failed at 2 questions" in notes[0]
+
+
+def test_what_the_next_question_will_not_change_ends_the_asking():
+    crowd = Crowd(fails={str(n) for n in range(40)}, error=AuthenticationFailed)
+    answers, notes = asyncio.run(asking.ask_all({"mine": crowd}, questions(40)))
+    assert answers == {}
+    assert len(crowd.asked) == 1
+    assert "mine failed at 1 questions and is left out (AuthenticationFailed: no 0)." in notes
+
+
+@pytest.mark.parametrize(
+    ("contestants", "reason"),
+    [
+        ({"expert": Crowd()}, "'expert' cannot be a contestant's name"),
+        ({"": Crowd()}, "cannot be a contestant's name"),
+        ({"gpt": "openai/gpt"}, r"must have a method 'aanswer'.*did you mean ModelContestant\('openai/gpt'\)\?"),
+        ({"mine": 7}, "must have a method 'aanswer', got 7"),
+        ([Crowd()], "must map names to contestants"),
+    ],
+)
+def test_a_contestant_that_cannot_be_asked_is_named(contestants, reason):
+    with pytest.raises(InputError, match=reason):
+        Examiner(contestants=contestants)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"k": 0}, {"usd_per_hour": -1}, {"updates_per_year": float("nan")}, {"questions_per_month": True}]
+)
+def test_a_number_out_of_its_range_is_named(settings):
+    with pytest.raises(InputError, match=f"{next(iter(settings))}="):
+        Examiner(**settings)
+
+
+# -- a finished run --------------------------------------------------------------------------------------------------
+
+
+def test_every_answer_is_kept_with_its_grade(finished):
+    given = list(read_jsonl(finished.folder / "exam_answers.jsonl", GivenAnswer))
+    exam = list(read_jsonl(finished.folder / "exam.jsonl", ExamQuestion))
+    assert len(given) == len(finished.exam.contestants) * len(exam)
+    right = sum(each.grade == "right" for each in given if each.contestant == "lookup")
+    assert right == sum(score.right for score in finished.exam.scores if score.contestant == "lookup")
+    expert = [each for each in given if each.contestant == "expert"]
+    assert all(each.confidence is not None and each.tokens_in and each.tokens_out for each in expert)
+    assert any(each.seconds for each in expert)
+    frame = finished.answers
+    assert len(frame) == len(given)
+    assert {"row", "question", "expected", "contestant", "text", "grade"} <= set(frame.columns)
+
+
+def test_the_exam_was_frozen_before_training(finished):
+    exam = finished.folder / "exam.jsonl"
+    trained_at = (finished.folder / "stages" / "train" / "done.json").stat().st_mtime
+    assert exam.stat().st_mtime < trained_at
+    questions_ = tuple(read_jsonl(exam, ExamQuestion))
+    assert finished.exam.exam_sha256 == making.Exam(questions=questions_).sha256
+
+
+def test_a_run_says_its_verdict_and_where_money_went(finished):
+    headline = finished.exam.recommendation.headline
+    assert headline in finished.receipt["closing"]
+    assert headline in " ".join(str(finished).split())
+    assert finished.exam.economics.making_usd == 0
+    html = finished._repr_html_()
+    assert headline in html
+    assert "<table>" in html
+
+
+def test_a_run_is_examined_again_with_ones_own_questions(run, tmp_path):
+    """Base, expert, look-up and reader answer the new ones; what was answered before stays; nothing is paid."""
+    before = {
+        (each.contestant, each.question): each for each in read_jsonl(run.folder / "exam_answers.jsonl", GivenAnswer)
+    }
+    (tmp_path / "mine.jsonl").write_text(
+        '{"id": "m1", "question": "At which heat must the oil be stopped?", "answer": "80 °C"}\n'
+        '{"id": "m2", "question": "Who paints the pump?", "answerable": false}\n'
+    )
+    result = run.examine(exam=tmp_path / "mine.jsonl")
+    given = {
+        (each.contestant, each.question): each for each in read_jsonl(run.folder / "exam_answers.jsonl", GivenAnswer)
+    }
+    assert before == {key: answer for key, answer in given.items() if key[1] not in {"m1", "m2"}}
+    assert {name for name, id_ in given if id_ == "m1"} == {"base", "expert", "lookup", "RAG, no model"}
+    assert result.score("hand_written", "expert").n == 2
+    again = Run.load(run.folder)
+    assert again.exam == result == run.exam
+    assert again.receipt["counts"]["questions"]["hand_written"] == 2
+    assert again.receipt["cost_usd"] == "0"
+    folder = RunFolder(run.folder)
+    assert {name: folder.sha256(name) for name in again.receipt["files"]} == again.receipt["files"]
+    assert "Who paints the pump?" in (run.folder / "report.html").read_text("utf-8")
+    assert again.examine() == result
+
+
+def scripted(answer="80 °C"):
+    return ScriptedProvider(lambda request: answer)
+
+
+def test_a_run_draws_who_is_right(finished, monkeypatch):
+    import sys
+
+    from text2expert.errors import MissingExtraError
+
+    assert "<svg" in finished.plot()._repr_svg_()
+    for name in [name for name in sys.modules if name.startswith(("matplotlib", "text2expert.report"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "text2expert\[report\]"'):
+        finished.plot()
+
+
+def test_more_contestants_are_paid_from_the_runs_ledger_and_once(run):
+    """One by name, one that reads, one of somebody's own making."""
+    provider = scripted()
+    model = LLM("small", provider=provider, price=PRICE)
+    contestants = {"small": ModelContestant(model), "small + RAG": OpenBook(model), "mine": Reader}
+    result = run.examine(contestants=contestants)
+    assert {"small", "small + RAG", "mine"} <= set(result.contestants)
+    assert result.contestants[: len(run.exam.contestants) - 3] == ("base", "expert", "lookup", "RAG, no model")
+    costs = {cost.contestant: cost for cost in result.economics.costs}
+    assert costs["small"].usd_per_1000 < costs["small + RAG"].usd_per_1000
+    with Ledger(run.folder) as ledger:
+        spent = ledger.spent("exam")
+        assert spent.settled == ledger.spent().settled > 0
+    assert Run.load(run.folder).receipt["costs"]["exam"]["settled_usd"] == f"{spent.settled:f}"
+    sent = len(provider.requests)
+    assert sent > 0
+    assert run.examine(contestants=contestants) == result  # with the seconds that were measured when it was asked
+    assert len(provider.requests) == sent
+    (answer,) = {each["passages"][0] for each in rows(run) if each["contestant"] == "mine"}
+    assert answer in {chunk["id"] for chunk in lines(run.folder / "chunks.jsonl")}
+
+
+class Reader:
+    """Says what the first passage says."""
+
+    def __init__(self, retriever):
+        self.first = retriever.chunks[0]
+
+    async def aanswer(self, question):
+        return Answer(text=self.first.text, sources=(self.first.id,))
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def rows(run):
+    return lines(run.folder / "exam_answers.jsonl")
+
+
+def test_a_judge_grades_beside_the_grades(run):
+    judge = LLM("judge", provider=scripted('{"reason": "as I like", "grade": "CORRECT"}'), price=PRICE)
+    result = run.examine(judge=judge)
+    assert result.judge.judged > result.judge.agree
+    assert {probe.name: probe.passed for probe in result.judge.probes}["one_digit"] == 0
+    assert "right" in {each["judged"] for each in rows(run)}
+    assert result.judge.usd > 0
+    later = run.examine()  # without one, what it said is kept
+    assert later.judge == result.judge
+    assert "The judge, judge, agrees" in str(run)
+
+
+def test_a_judge_that_fails_leaves_the_exam_as_it_is(run):
+    before = run.exam
+    judge = LLM("judge", provider=ScriptedProvider(lambda request: AuthenticationFailed("no such key")))
+    result = run.examine(judge=judge)
+    assert result.scores == before.scores
+    assert any("The judge judge did not judge (no such key" in note for note in result.notes)
+
+
+def test_a_budget_of_the_exam_ends_it(run):
+    model = LLM("small", provider=scripted("x" * 400), price=Price(input=1000, output=1000))
+    result = run.examine(contestants={"small": ModelContestant(model)}, budget=0.5)
+    assert any("small failed at" in note and "BudgetExhausted" in note for note in result.notes)
+    with Ledger(run.folder) as ledger:
+        assert ledger.spent().total <= 0.5
+
+
+def test_a_run_without_an_expert_has_nothing_to_examine(pumps, tmp_path):
+    run = Pipeline().run(pumps, out=tmp_path / "run", fine_tune=False)
+    with pytest.raises(RunFolderError, match="holds no expert"):
+        run.examine()
+    assert run.exam is None
+
+
+def test_a_run_of_a_version_that_kept_no_answers_is_examined(run):
+    expected = run.exam
+    (run.folder / "exam_answers.jsonl").unlink()
+    assert run.examine().scores == expected.scores
+
+
+# -- in a pipeline ---------------------------------------------------------------------------------------------------
+
+
+class Elsewhere:
+    """A machine that trains nothing: it answers and leaves what a training leaves."""
+
+    async def run(self, job):
+        from pathlib import Path
+
+        folder = Path(job.folder)
+        for stage in job.stages:
+            if stage.argv[0] == "answer.py":
+                answers = [
+                    {"id": each["id"], "text": "80 °C", "confidence": 1.0, "tokens_in": 9, "tokens_out": 3}
+                    for each in lines(folder / "stages" / stage.name / "prompts.jsonl")
+                ]
+                (folder / stage.outputs[0]).write_text("".join(json.dumps(each) + "\n" for each in answers))
+            (folder / "stages" / stage.name / "done.json").write_text('{"device": "cuda"}')
+
+
+def test_a_written_exam_is_asked_and_not_written_twice(pumps, tmp_path):
+    """Its author is asked before training, from the budget of the exam; the same run again needs no key."""
+
+    def author(request):
+        if "Say whether these parts" in request.system:
+            return '{"answered": false}'
+        if "leaves open" in request.system:
+            return '{"items": []}'
+        quote = "The filter is replaced within 3 days of an alarm."
+        item = {
+            "evidence": [quote], "question": "After an alarm, how soon does the filter of a pump have to be a new one?",
+            "answer": "The filter is replaced within 3 days.", "short_answer": "within 3 days", "difficulty": "easy",
+        }  # fmt: skip
+        return json.dumps({"items": [item]}) if quote in request.prompt else '{"items": []}'
+
+    provider = ScriptedProvider(author)
+    writer = ExamWriter(LLM("author", provider=provider, price=PRICE))
+    pipeline = Pipeline(trainer=Trainer("some/model-7B", runner=Elsewhere()), examiner=Examiner(writer=writer))
+    run = pipeline.run(pumps, out=tmp_path / "run")
+    assert run.exam.score("written_apart", "base + RAG").n == 1
+    assert run.receipt["models"]["exam_writer"] == "author"
+    assert float(run.receipt["costs"]["exam"]["settled_usd"]) > 0
+    assert run.exam.score("general", "expert").n > 0
+    assert any(group.by == "difficulty" for group in run.exam.groups)
+    # What an hour of the card costs was assumed, and that is said.
+    assert not run.exam.economics.costs[0].usd_per_1000
+    sent = len(provider.requests)
+    broken = ScriptedProvider(lambda request: AuthenticationFailed("no key any more"))
+    same = Pipeline(
+        trainer=Trainer("some/model-7B", runner=Elsewhere()),
+        examiner=Examiner(writer=ExamWriter(LLM("author", provider=broken, price=PRICE))),
+    )
+    again = same.run(pumps, out=tmp_path / "run")
+    assert (len(provider.requests), broken.requests) == (sent, [])
+    assert again.exam.scores == run.exam.scores
+    assert again.exam.exam_sha256 == run.exam.exam_sha256
+
+
+def test_a_plan_names_what_an_exams_models_cost(pumps):
+    model = LLM("author", provider=scripted(), price=PRICE)
+    judge = LLM("judge", provider=scripted(), price=PRICE)
+    examiner = Examiner(
+        writer=model, judge=judge, contestants={"small": ModelContestant(model), "read": OpenBook(model)}
+    )
+    plan = Pipeline(examiner=examiner).plan(pumps)
+    costs = {step.step: float(step.estimate.usd_high) for step in plan.steps}
+    assert list(costs) == ["exam writer", "small", "read", "judge"]
+    assert min(costs.values()) > 0
+    assert costs["small"] < costs["read"]
+    assert plan.usd_high == pytest.approx(sum(costs.values()))
+    assert "judge" in str(plan)
+    assert plan.without_training.steps == ()
+    assert Pipeline().plan(pumps).steps == ()
+
+
+def test_keys_of_an_exams_models_are_looked_for_before_anything_is_done(pumps, tmp_path):
+    """A run that stops before it trains needs none of them."""
+    examiner = Examiner(judge="anthropic/claude-haiku-5-5")
+    with pytest.raises(AuthenticationFailed, match="ANTHROPIC_API_KEY"):
+        Pipeline(examiner=examiner).run(pumps, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    Pipeline(examiner=examiner).run(pumps, out=tmp_path / "run", fine_tune=False)
+
+
+def test_the_cloud_has_its_exam_written_by_the_teacher(monkeypatch):
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "k")
+    pipeline = Pipeline.cloud()
+    assert pipeline.examiner.writer.llm == pipeline.teacher.llm
+    assert Pipeline().examiner.writer is None
+
+
+@pytest.mark.parametrize(
+    ("money", "expected"),
+    [
+        (concluding.Money(on_gpu=True), concluding.RTX_4090_USD),
+        (concluding.Money(on_gpu=True, usd_per_hour=3.6), 3.6),
+        (concluding.Money(paid_per_hour=0.36, on_gpu=True), 0.36),
+        (concluding.Money(paid_per_hour=0.36, usd_per_hour=3.6), 3.6),
+        (concluding.Money(), None),
+    ],
+)
+def test_an_answer_costs_what_the_machine_was_paid_or_is_said_to_cost(money, expected):
+    """In this order: what the user says, what was rented, a card for rent; a processor of one's own has no price."""
+    exam = making.Exam(questions=(asked("Why?"),))
+    given = [
+        GivenAnswer(question="q", contestant=name, text="80 °C", grade="right", seconds=3.6)
+        for name in ("expert", "base")
+    ]
+    costs = {each.contestant: each for each in concluding.conclude(exam, given, money=money).economics.costs}
+    usd = costs["expert"].usd_per_1000
+    assert usd == (None if expected is None else pytest.approx(expected))
+    if money == concluding.Money(on_gpu=True):
+        assert any("May 2026" in each for each in costs["expert"].assumed)
+
+
+def test_the_price_of_a_rented_machine_is_in_the_ledger(tmp_path):
+    from text2expert import examination, ledger
+
+    async def rent(book, key, text, usd):
+        with ledger.budget("training", None):
+            hold = await book.hold(key, usd)
+        book.settle(hold, Completion(text=text, reasoning="", usage=None, finish="stop", model="vast", raw=text), usd)
+
+    from decimal import Decimal
+
+    with Ledger(tmp_path) as book:
+        asyncio.run(rent(book, "rent/1", '{"usd_per_hour": "0.31"}', Decimal("0.5")))
+        asyncio.run(rent(book, "rent/2", '{"usd_per_hour": "0.42"}', Decimal("0.25")))
+        assert book.replies("training") == ['{"usd_per_hour": "0.31"}', '{"usd_per_hour": "0.42"}']
+        assert book.replies("train") == []
+        found = examination.money(RunFolder(tmp_path))
+    assert (found.paid_per_hour, found.making_usd) == (0.42, 0.75)

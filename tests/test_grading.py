@@ -1,0 +1,235 @@
+"""The grader beside a reader: answers that were labelled by reading them, before the grader saw them.
+
+Its rules were mended by what it missed, so that agreement on this table is the best case. The later parts of the table were
+written one after another, and each was graded before any rule was mended by it: 88 % of 136, 90 % of 93 and 91 % of 75 answers
+as a reader graded them. Most misses are right answers in other words; the judge is for those.
+"""
+
+import datetime as dt
+import json
+from collections import Counter
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from text2expert.examiner import grading
+from text2expert.examiner.grading import grade, graded, refuses
+from text2expert.examiner.questions import load_exam
+from text2expert.examiner.spelling import plain
+from text2expert.records import ExamQuestion, wording
+from text2expert.refusals.wordings import NAMED, WORDINGS
+
+SAMPLES = Path(grading.__file__).parents[1] / "samples"
+LABELLED = Path(__file__).parent / "data" / "graded_answers.jsonl"
+AGREEMENT = 0.97
+"""What the project promises."""
+
+
+def asked(answer, *aliases, question="How long does it last?", **fields):
+    return ExamQuestion(id="x", row="held_out", question=question, answer=answer, aliases=aliases, **fields)
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    """Questions, answers and the grades that a reader gave."""
+    exam = {question.id: question for question in load_exam(SAMPLES / "exam.jsonl")}
+    rows = [json.loads(line) for line in LABELLED.read_text(encoding="utf-8").splitlines()]
+    questions = [
+        exam[row["exam"]]
+        if "exam" in row
+        else asked(row["answer"], *row["alternates"], question=row["question"], unit=row["unit"])
+        for row in rows
+    ]
+    return list(zip(questions, rows, strict=True))
+
+
+def test_the_table_is_large_and_mixed(labelled):
+    assert len(labelled) >= 150
+    assert len({question.question for question, row in labelled if "exam" not in row}) >= 20
+    assert sum("exam" not in row for _, row in labelled) >= 40
+    grades = Counter(row["grade"] for _, row in labelled)
+    assert min(grades["right"], grades["wrong"]) > len(labelled) / 3
+    kinds = Counter(row["kind"] for _, row in labelled)
+    assert set(
+        "date,echo,hedged,identifier,list,negation,other digits,other units,plain,range,refused,two values,verbose,"
+        "wrong unit,yes/no".split(",")
+    ) <= {*kinds}
+    assert len(labelled) == len({(question.question, row["given"]) for question, row in labelled})
+
+
+def test_grader_and_reader_agree(labelled):
+    misses = [
+        f"{row['kind']}: {question.question} -> {row['given']!r}, right is {question.answer!r}: {row['grade']}, graded {given_grade}"
+        for question, row in labelled
+        if (given_grade := graded(question, row["given"])) != row["grade"]
+    ]
+    share = 1 - len(misses) / len(labelled)
+    assert share >= AGREEMENT, "\n".join([f"{share:.1%} of {len(labelled)}", *misses])
+
+
+@pytest.mark.parametrize("text", [*WORDINGS, *(text.format(missing="insurer") for text in NAMED)])
+def test_what_an_expert_is_trained_to_refuse_with_is_a_refusal(text):
+    assert ("refused", True) == (graded(asked("24 hours"), text), grade(asked(None), text))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I'm afraid I can't say.",
+        "I have no information about that.",
+        "We were not told.",
+        "The lease is silent on this point.",
+        "It isn't mentioned anywhere.",
+        "Nothing in the manual tells how.",
+        "There's no mention of it.",
+        "Not given in the leaflet.",
+        "This falls outside the scope of the policy.",
+        "Das ist nicht angegeben.",
+        "Le document ne précise pas la durée.",
+        "No lo sé.",
+        "В тексте об этом не сказано.",
+        "文中未提及。",
+    ],
+)
+def test_refusals_in_many_words(answer):
+    assert refuses(answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "The nurse must not give more than 40 mg.",
+        "No oxygen is given.",
+        "No record is kept.",
+        "It is not provided to visitors.",
+        "The warranty does not cover the battery.",
+        "Oxygen is not given.",
+        "Doors are not included.",
+        "No name may be given to visitors.",
+        "I am not sure, but I think it is 24 hours.",
+        "The manual does not say; however, it is usually 24 hours.",
+    ],
+)
+def test_what_a_rule_denies_and_what_is_guessed_are_no_refusals(answer):
+    assert not refuses(answer)
+
+
+@pytest.mark.parametrize(
+    ("right", "said", "expected"),
+    [
+        ("100 minutes", "1.67 hours", True),
+        ("1 L", "1,005 mL", False),
+        ("1.5 L", "1,500 mL", True),
+        ("20 m", "65.6 feet", True),
+        ("20 m", "66 feet", True),
+        ("20 m", "67 feet", False),
+        ("20 m", "20 m (66 feet)", True),
+        ("2.85 bar", "2.86 bar", False),
+        ("2.85 bar", "285 kPa", True),
+        ("0.5 %", "0.49 %", False),
+        ("10 cmH2O", "9.8 mbar", True),
+        ("70 kg", "154 lb", True),
+        ("70 kg", "160 lb", False),
+        ("37 °C", "98.6 °F", True),
+        ("37 °C", "97 °F", False),
+        ("0 °C", "32 °F", True),
+        ("5 nautical miles", "9.26 km", True),
+        ("31 days", "1 month", False),
+        ("24 hours", "1.02 days", False),
+    ],
+)
+def test_a_number_may_be_rounded_by_a_conversion_and_by_nothing_else(right, said, expected):
+    assert expected == grade(asked(right, question="How much?"), said)
+
+
+@given(st.integers(1, 10**6), st.integers(-9, 9).filter(bool))
+def test_whole_numbers_in_one_unit_are_exact(number, off):
+    assert not grade(asked(f"{number} mL"), f"{number + off} mL")
+    assert grade(asked(f"{number} mL"), f"It is {number} mL.")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2031-04-01", "1 April 2031"),
+        ("on April 1st, 2031", "on 1 April 2031"),
+        ("the first of April 2031", "1 April 2031"),
+        ("13/04/2031", "13 April 2031"),
+        ("04/13/2031", "13 April 2031"),
+        ("04/05/2031", "04/05/2031"),
+        ("3.4.2031", "3 April 2031"),
+        ("30th Sept.", "30 September"),
+        ("It may 2 be", "It may 2 be"),
+        ("in March 2031", "in March 2031"),
+        ("half past seven in the evening", "7:30 pm"),
+        ("quarter to one", "12:45"),
+        ("eight o'clock", "8:00"),
+        ("7.30 am", "7:30 am"),
+        ("0730 hours", "07:30"),
+        ("£1.25k", "£1250"),
+        ("1.2 million crowns", "1200000 crowns"),
+        ("four times a day", "every 6 hours"),
+        ("5 times a day", "5 times per day"),
+        ("twice a year", "every 6 months"),
+        ("every second year", "every 2 years"),
+        ("Monthly.", "every 1 month."),
+        ("the daily dose", "the daily dose"),
+        ("minus 18 °C", "-18 °C"),
+        ("5 minus 3", "5 minus 3"),
+        ("10 at night", "10 pm"),
+        ("2/3 of an hour", "0.666667 hour"),
+        ("25 kN", "25 kilonewtons"),
+        ("12 litres a minute", "12 litres per minute"),
+        ("1. rotor\n2. lid", "rotor\nlid"),
+        ("2. Only this one", "2. Only this one"),
+    ],
+)
+def test_one_spelling(text, expected):
+    assert expected == plain(text)
+
+
+@given(st.dates(min_value=dt.date(1000, 1, 1)))
+def test_a_date_has_one_spelling(day):
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(day.day % 10 if day.day not in (11, 12, 13) else 0, "th")
+    month = f"{day:%B}"
+    written = [
+        f"{day.isoformat()}",
+        f"{day.day}.{day.month}.{day.year}",
+        f"{day.day} {month} {day.year}",
+        f"the {day.day}{ending} of {month} {day.year}",
+        f"{month} {day.day}, {day.year}",
+        f"{month} {day.day}{ending} {day.year}",
+        f"{month[:3]} {day.day}, {day.year}",
+    ]
+    assert {f"{day.day} {month} {day.year}"} == {*map(plain, written)}
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))
+def test_a_grade_is_one_of_three_and_goes_with_grade(answer, alias, said):
+    question = asked(answer, alias)
+    assert graded(question, said) in ("right", "wrong", "refused")
+    assert (graded(question, said) == "right") == grade(question, said)
+    if wording(answer):
+        assert grade(question, answer)
+
+
+def test_every_answer_of_the_general_probe_is_right_for_its_question_and_for_hardly_any_other():
+    exam = load_exam(SAMPLES / "general.jsonl")
+    assert 100 == len(exam) == len({question.question for question in exam})
+    for question in exam:
+        assert all(grade(question, answer) for answer in (question.answer, *question.aliases))
+        assert all(grade(question, f"The answer is {answer}.") for answer in (question.answer, *question.aliases))
+        assert not grade(question, question.question)
+        assert "refused" == graded(question, "I do not know.")
+        alone = {wording(answer) for answer in (question.answer, *question.aliases)}
+        others = [other.answer for other in exam if wording(other.answer) not in alone][::5]
+        assert not [answer for answer in others if grade(question, answer)], question
+
+
+def test_an_echo_of_the_question_is_never_right():
+    for question in load_exam(SAMPLES / "exam.jsonl"):
+        assert not grade(question, question.question)
+        assert not grade(attrs.evolve(question, question=question.question.upper()), question.question)

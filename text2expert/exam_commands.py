@@ -1,0 +1,152 @@
+"""``text2expert exam``, ``report`` and ``ask``: what a finished run knows, shown and asked."""
+
+import io
+import sys
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from text2expert.errors import InputError
+
+if TYPE_CHECKING:
+    from text2expert.expert import Expert
+    from text2expert.records import Answer
+    from text2expert.run import Run
+
+_FOLDER = click.argument("folder", type=click.Path(path_type=Path))
+_SHOWN = 160
+"""Characters of a passage that are shown under an answer."""
+
+
+@click.command()
+@_FOLDER
+@click.option("--exam", "questions", metavar="FILE", help="Your own questions (JSONL), added to the run's exam.")
+@click.option(
+    "--contestant",
+    "models",
+    multiple=True,
+    metavar="MODEL",
+    help="A model that answers too, closed-book; may be given again.",
+)
+@click.option("--rag", "readers", multiple=True, metavar="MODEL", help="The same with the passages that are found.")
+@click.option(
+    "--judge",
+    metavar="MODEL",
+    help="A model that grades beside the mechanical grade; of another family than the teacher.",
+)
+@click.option("--budget", type=float, metavar="USD", help="Most that examining may ever cost in this run folder.")
+@click.option("-k", "k", type=int, metavar="N", help="Passages that readers are shown.  [default: as in the run]")
+@click.option("--usd-per-hour", type=float, metavar="USD", help="What an hour of the machine costs that answers.")
+@click.option("--questions-per-month", type=float, metavar="N", help="How much will be asked.")
+@click.option("--updates-per-year", type=float, metavar="N", help="How often the text changes.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before models are paid for.")
+def exam(
+    folder: Path, questions: str | None, models: tuple[str, ...], readers: tuple[str, ...], judge: str | None, yes: bool,
+    **settings: Any,
+) -> None:  # fmt: skip
+    """Show who knew what in the run in FOLDER, and the verdict; with options, examine it again first.
+
+    What was answered is kept and graded anew; nothing is paid for twice.
+    """
+    from text2expert.examiner import table, verdict
+    from text2expert.run import Run
+
+    run = Run.load(folder)
+    given = {name: value for name, value in settings.items() if value is not None}
+    if questions or models or readers or judge or given:
+        contestants = _contestants(models, readers)
+        if (contestants or judge) and not yes and sys.stdin.isatty():
+            click.echo("\n".join(_costs(run, contestants, judge)))
+            click.confirm("Start?", abort=True)
+        run.examine(exam=questions, contestants=contestants, judge=judge, **given)
+    if run.exam is None:
+        raise InputError(f"{folder} has no exam: it was run with --no-fine-tune; run it again without")
+    click.echo("\n\n".join(filter(None, (table(run.exam), verdict(run.exam)))))
+    if (folder / "report.html").is_file():
+        click.echo(f"\nEvery question, answer and plot: {folder / 'report.html'}")
+
+
+def _contestants(models: tuple[str, ...], readers: tuple[str, ...]) -> dict[str, Any]:
+    from text2expert.examiner import ModelContestant, OpenBook
+
+    return {
+        **{name: ModelContestant(name) for name in models},
+        **{f"{name} + RAG": OpenBook(name) for name in readers},
+    }
+
+
+def _costs(run: "Run", contestants: dict[str, Any], judge: str | None) -> Iterator[str]:
+    """What models would take, at the dearest, by the size of the exam."""
+    from text2expert.examination import estimates
+    from text2expert.examiner import Examiner
+    from text2expert.plan import dollars
+
+    for name, estimate in estimates(Examiner(contestants=contestants, judge=judge), run.folder).items():
+        cost = dollars(float(estimate.usd_low), float(estimate.usd_high))
+        yield f"{name}: {estimate.calls:,} calls, {cost}; {estimate.host or 'this machine'} sees questions and passages"
+
+
+@click.command()
+@_FOLDER
+@click.option("--open", "shown", is_flag=True, help="Open it in the browser.")
+def report(folder: Path, *, shown: bool) -> None:
+    """Write report.html of the run in FOLDER anew: one page with the verdict, the money and every answer."""
+    from text2expert.run import Run
+
+    path = Run.load(folder).report()
+    click.echo(str(path))
+    if shown:
+        webbrowser.open(path.resolve().as_uri())
+
+
+@click.command()
+@_FOLDER
+@click.argument("questions", nargs=-1, metavar="[QUESTION]...")
+@click.option(
+    "--min-confidence", type=float, metavar="SHARE", help="Answers less sure than this (0 to 1) are withheld."
+)
+def ask(folder: Path, questions: tuple[str, ...], min_confidence: float | None) -> None:
+    """Ask the expert in FOLDER; without a question, lines from standard input (Ctrl-D ends).
+
+    Answers go to standard output; how sure they are and what supports them, to standard error.
+    """
+    from text2expert.expert import Expert
+
+    with Expert.load(folder, min_confidence) as expert:
+        if questions:
+            for answer in expert.ask_many(questions):
+                _say(expert, answer)
+            return
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # what is not UTF-8 is refused by the expert, by name
+        talks = sys.stdin.isatty()
+        while True:
+            try:
+                question = input("> " if talks else "").strip()
+            except EOFError:
+                return
+            if not question:
+                continue
+            try:
+                _say(expert, expert.ask(question))
+            except InputError as error:
+                if not talks:
+                    raise
+                click.echo(f"text2expert: {error}", err=True)  # a chat goes on
+
+
+def _say(expert: "Expert", answer: "Answer") -> None:
+    click.echo(answer.text)
+    facts = [f"{100 * (answer.confidence or 0):.0f} % sure", f"{answer.seconds or 0:.2f} s"]
+    if answer.withheld:
+        facts.append(f"withheld: {answer.withheld}")
+    if answer.supported is False:
+        facts.append("UNSUPPORTED: a number of it stands in no passage")
+    click.secho(f"  ({'; '.join(facts)})", dim=True, err=True)
+    for chunk in expert.passages(answer):
+        words = " ".join(chunk.text.split())
+        shown = f"{words[:_SHOWN]}..." if len(words) > _SHOWN else words
+        click.secho(f"  {chunk.id}, {' > '.join(chunk.headings) or chunk.document}: {shown}", dim=True, err=True)

@@ -1,0 +1,358 @@
+"""The exam in a run folder: what is written before training and after it, and how a finished run is examined again."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from text2expert import files
+from text2expert.errors import InputError
+from text2expert.records import (
+    Answer,
+    Chunk,
+    ExamPrompt,
+    ExamQuestion,
+    GoldRecord,
+    digest,
+    from_dict,
+    read_jsonl,
+    to_dict,
+    to_line,
+    write_jsonl,
+)
+from text2expert.runfolder import CHUNKS, EXAM, EXAM_ANSWERS, EXAM_RESULT, GOLD, RunFolder, read_json
+
+if TYPE_CHECKING:
+    from text2expert.examiner import Asked, Exam, Examiner, ExamResult, GivenAnswer, Money, Retriever
+    from text2expert.llm import Estimate
+
+TOY = "a toy made from the text"
+"""What a receipt calls the base that a run makes."""
+
+VERDICT = "The exam's verdict: "
+"""How its line in a receipt begins."""
+
+MAKING = ("teacher", "verifier", "training")
+"""Scopes of the ledger: what an expert costs to make. Its exam is apart."""
+
+STAGES = {"base": "before", "expert": "after"}
+"""The stage of a training in which each answers."""
+
+
+async def make(
+    examiner: "Examiner",
+    folder: RunFolder,
+    *,
+    split: Sequence[ExamQuestion],
+    own: Sequence[ExamQuestion],
+    records: Sequence[GoldRecord],
+    texts: Iterable[Path],
+    embedded: bool,
+    seed: int,
+    configuration: Any,
+) -> "Exam":
+    """The exam of a run, written down before anything is trained; the one that is there, where it was made of just this.
+
+    Args:
+        examiner: Makes it.
+        folder: Of the run.
+        split: As in `Examiner.amake`, as are the next two.
+        own: The user's.
+        records: The training set.
+        texts: The source texts, where they are there.
+        embedded: Whether the base is the toy.
+        seed: Of every draw.
+        configuration: What else decides the exam, as JSON values.
+    """
+    from text2expert.examiner import making
+
+    sources = list(texts)
+    made_from = digest(
+        "exam",
+        *(to_line(each) for each in (*split, *own)),
+        *(str(folder.sha256(name)) for name in (GOLD, CHUNKS)),
+        *(files.sha256_file(path) for path in sources),
+        making.PROBE if examiner.general else "",
+        json.dumps([embedded, seed, configuration], sort_keys=True, default=str),
+    )
+    if not folder.fresh(EXAM, made_from):
+        exam = await examiner.amake(
+            split,
+            records,
+            own=own,
+            chunks=chunks_of(folder),
+            texts=(path.read_text("utf-8") for path in sources),
+            embedded=embedded,
+            seed=seed,
+        )
+        keep(exam, folder, made_from)
+    return kept(folder)
+
+
+def keep(exam: "Exam", folder: RunFolder, made_from: str) -> None:
+    """Write the exam, with what is known of how it was made."""
+    write_jsonl(folder / EXAM, exam.questions)
+    folder.record(EXAM, made_from, dropped=[to_dict(each) for each in exam.dropped], notes=list(exam.notes))
+
+
+def kept(folder: RunFolder) -> "Exam":
+    """The exam of a run."""
+    from text2expert.examiner import Dropped, Exam
+
+    noted = folder.notes(EXAM)
+    return Exam(
+        questions=tuple(read_jsonl(folder / EXAM, ExamQuestion)),
+        dropped=tuple(from_dict(each, Dropped) for each in noted.get("dropped", ())),
+        notes=tuple(noted.get("notes", ())),
+    )
+
+
+def chunks_of(folder: RunFolder) -> list[Chunk]:
+    """The run's passages; none where a dataset came without them."""
+    return list(read_jsonl(folder / CHUNKS, Chunk)) if (folder / CHUNKS).is_file() else []
+
+
+def stage_answers(folder: RunFolder) -> "dict[str, dict[str, Answer]]":
+    """What base and expert answered where they were trained: who -> id of the prompt -> answer."""
+    from text2expert.examiner import load_answers
+
+    paths = {who: folder / "stages" / stage / "answers.jsonl" for who, stage in STAGES.items()}
+    return {who: load_answers(path) for who, path in paths.items() if path.is_file()}
+
+
+@attrs.frozen(kw_only=True)
+class Sitting:
+    """An exam, what base and expert are asked in it, and what readers read."""
+
+    exam: "Exam"
+    chunks: Sequence[Chunk]
+    retriever: "Retriever | None"
+    asked: "Sequence[Asked]"
+
+    @classmethod
+    def of(cls, examiner: "Examiner", exam: "Exam", folder: RunFolder, *, embedded: bool) -> "Sitting":
+        """*exam* as the run in *folder* sits it; an *embedded* toy is shown no passages."""
+        chunks = chunks_of(folder)
+        retriever = examiner.retriever(chunks)
+        asked = examiner.ask(exam, retriever, embedded=embedded)
+        return cls(exam=exam, chunks=chunks, retriever=retriever, asked=asked)
+
+    @property
+    def prompts(self) -> tuple[ExamPrompt, ...]:
+        """For the trainer."""
+        return tuple(each.prompt for each in self.asked)
+
+
+async def conclude(
+    examiner: "Examiner",
+    sitting: Sitting,
+    folder: RunFolder,
+    records: Sequence[GoldRecord],
+    *,
+    share_taught: float | None,
+    notes: Iterable[str],
+    models: Iterable[str],
+    toy: bool,
+) -> "ExamResult":
+    """Have the exam answered by everybody else too, grade it, and write down what came of it."""
+    from text2expert.examiner import graded, retimed, sort
+
+    made_from = digest(
+        "answers",
+        sitting.exam.sha256,
+        *(str(folder.sha256(f"stages/{stage}/answers.jsonl")) for stage in STAGES.values()),
+        *(str(folder.sha256(name)) for name in (GOLD, CHUNKS)),
+        str(examiner.k),
+    )
+    stored = _stored(folder) if folder.fresh(EXAM_ANSWERS, made_from) else []
+    answers = sort(sitting.asked, stage_answers(folder))
+    here, failed_here = await examiner.aanswer_here(sitting.exam.questions, records, sitting.retriever)
+    own, failed = await examiner.aanswer_own(sitting.exam.questions, sitting.retriever)
+    given, result = await examiner.aconclude(
+        sitting.exam,
+        retimed(graded(sitting.exam, {**answers, **here, **own}), stored),
+        chunks=sitting.chunks,
+        share_taught=share_taught,
+        notes=[*notes, *failed_here, *failed],
+        models=models,
+        money=money(folder),
+        toy=toy,
+    )
+    write(folder, given, result, made_from)
+    return result
+
+
+def _stored(folder: RunFolder) -> "list[GivenAnswer]":
+    from text2expert.examiner import GivenAnswer
+
+    return list(read_jsonl(folder / EXAM_ANSWERS, GivenAnswer)) if (folder / EXAM_ANSWERS).is_file() else []
+
+
+async def again(
+    examiner: "Examiner", folder: RunFolder, own: Sequence[ExamQuestion], receipt: Mapping[str, Any]
+) -> "ExamResult":
+    """Examine a finished run once more: *own* questions, and the contestants of *examiner*, are added to its exam.
+
+    What is stored is graded anew. New questions are put to base and expert on this machine.
+
+    Raises:
+        RunnerError: They cannot be asked here.
+        Text2ExpertError: As the judge and other contestants do.
+    """
+    from text2expert.examiner import ExamResult, extended, graded, regraded, retimed, sort, united
+    from text2expert.examiner.results import LOOKUP
+
+    before, records, toy = kept(folder), list(read_jsonl(folder / GOLD, GoldRecord)), is_toy(receipt)
+    exam = extended(before, own, records)
+    sitting = Sitting.of(examiner, exam, folder, embedded=toy)
+    stored = _stored(folder)
+    told = from_dict(read_json(folder / EXAM_RESULT), ExamResult)
+    if not stored:  # a run of a version that did not keep them
+        stored = graded(exam, sort(sitting.asked, stage_answers(folder)))
+    answered = {each.question for each in stored}
+    looked_up = {each.question for each in stored if each.contestant == LOOKUP}
+    asked = [each for each in sitting.asked if each.question not in answered]
+    answers = sort(asked, await _ask_here(asked, folder))
+    unread = [question for question in exam.questions if question.id not in looked_up]
+    here, failed_here = await examiner.aanswer_here(unread, records, sitting.retriever)
+    mine, failed = await examiner.aanswer_own(exam.questions, sitting.retriever)
+    given, result = await examiner.aconclude(
+        exam,
+        united(exam, regraded(exam, stored), retimed(graded(exam, {**answers, **here, **mine}), stored)),
+        chunks=sitting.chunks,
+        share_taught=receipt.get("share_taught"),
+        notes=[*receipt.get("notes", ()), *failed_here, *failed],
+        judge=told.judge,
+        models=[name for name in receipt.get("models", {}).values() if isinstance(name, str)],
+        money=money(folder),
+        toy=toy,
+    )
+    keep(exam, folder, digest("extended", exam.sha256))
+    write(folder, given, result, digest("extended", exam.sha256))
+    return result
+
+
+def receipt_after(folder: RunFolder, receipt: Mapping[str, Any], result: "ExamResult") -> dict[str, Any]:
+    """The *receipt* of a run that was examined again: costs, digests and verdict as they are now."""
+    lines = [line for line in receipt["closing"].split("\n") if not line.startswith(VERDICT)]
+    place = next((place for place, line in enumerate(lines) if line.startswith("Next: ")), len(lines))
+    names = dict.fromkeys((*receipt["files"], EXAM, EXAM_ANSWERS, EXAM_RESULT))
+    return {
+        **receipt,
+        **spent(),
+        "counts": {**receipt["counts"], "questions": Counter(each.row for each in kept(folder).questions)},
+        "files": {name: sha256 for name in names if (sha256 := folder.sha256(name))},
+        "closing": "\n".join([*lines[:place], *verdict_lines(result), *lines[place:]]),
+    }
+
+
+def verdict_lines(result: "ExamResult") -> list[str]:
+    """What a receipt says of the exam."""
+    return [] if result.recommendation is None else [f"{VERDICT}{result.recommendation.headline}"]
+
+
+def spent() -> dict[str, Any]:
+    """What the open ledger says was spent in this run folder so far, in US dollars as exact decimal strings."""
+    from text2expert import ledger
+
+    book = ledger.opened()
+    if book is None or not (everything := book.spent()).calls:
+        return {"cost_usd": "0"}
+    rent = book.spent("training")
+    return {
+        "cost_usd": f"{everything.settled:f}",
+        "lost_usd_at_most": f"{everything.lost:f}",
+        **({"rent_held_usd_at_most": f"{rent.held:f}"} if rent.held else {}),
+        "requests": everything.calls - rent.calls,
+        **({"machines": rent.calls} if rent.calls else {}),
+        "costs": {
+            scope: {"settled_usd": f"{part.settled:f}", "lost_usd_at_most": f"{part.lost:f}", "replies": part.replies}
+            for scope in ("teacher", "verifier", "training", "exam")
+            if (part := book.spent(scope)).calls
+        },
+    }
+
+
+def is_toy(receipt: Mapping[str, Any]) -> bool:
+    """Whether the run trained the toy."""
+    return bool(receipt.get("toy", receipt.get("models", {}).get("base") == TOY))
+
+
+async def _ask_here(asked: "Sequence[Asked]", folder: RunFolder) -> "dict[str, dict[str, Answer]]":
+    """The answers of base and expert on this machine, who -> id of the prompt -> answer; nobody waited for one alone."""
+    from text2expert.expert import Expert
+
+    found: dict[str, dict[str, Answer]] = {}
+    expert = Expert.load(folder.path) if asked else None
+    for who in STAGES if expert is not None else ():
+        mine = [each.prompt for each in asked if each.prompt.to == who]
+        with expert if who == "expert" else Expert(None, expert.base, expert.revision) as model:  # type: ignore[union-attr]
+            answers = await asyncio.gather(*(model.aask(each.question) for each in mine), return_exceptions=True)
+        found[who] = {}
+        for prompt, answer in zip(mine, answers, strict=True):
+            if isinstance(answer, InputError):  # longer than its window
+                found[who][prompt.id] = Answer(text="")
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found[who][prompt.id] = attrs.evolve(answer, seconds=None, supported=None)
+    return found
+
+
+def estimates(examiner: "Examiner", folder: Path) -> "dict[str, Estimate]":
+    """What the models of *examiner* would take to examine the run in *folder*."""
+    from text2expert import examiner as exams
+
+    here = RunFolder.existing(folder)
+    chunks = chunks_of(here)
+    columns = from_dict(read_json(here / EXAM_RESULT), exams.ExamResult).contestants
+    return exams.estimates(
+        examiner,
+        questions=len(kept(here).questions),
+        chunks=len(chunks),
+        characters=sum(chunk.char_count for chunk in chunks),
+        contestants=len([name for name in columns if name not in examiner.contestants]),
+    )
+
+
+def money(folder: RunFolder) -> "Money":
+    """What the open ledger knows of making the expert, and of the machine that was rented for it."""
+    from text2expert import ledger
+    from text2expert.examiner import Money
+
+    book = ledger.opened()
+    making = None if book is None else sum((book.spent(scope).total for scope in MAKING), Decimal(0))
+    return Money(
+        making_usd=None if making is None else float(making),
+        paid_per_hour=None if book is None else _paid_per_hour(book.replies("training")),
+        on_gpu="cuda" in str(_done(folder).get("device", "")),
+    )
+
+
+def _paid_per_hour(receipts: Iterable[str]) -> float | None:
+    """The price of the machine that was rented last, by what the ledger keeps of it."""
+    found = None
+    for receipt in receipts:
+        try:
+            found = float(json.loads(receipt)["usd_per_hour"])
+        except (ValueError, KeyError, TypeError):  # no machine of Vast's
+            continue
+    return found
+
+
+def _done(folder: RunFolder) -> dict[str, Any]:
+    path = folder / "stages" / "train" / "done.json"
+    said = read_json(path) if path.is_file() else {}
+    return said if isinstance(said, dict) else {}
+
+
+def write(folder: RunFolder, given: "Iterable[GivenAnswer]", result: "ExamResult", made_from: str) -> None:
+    """Write every answer and the result."""
+    write_jsonl(folder / EXAM_ANSWERS, given)
+    folder.record(EXAM_ANSWERS, made_from)
+    files.write_json(folder / EXAM_RESULT, to_dict(result))

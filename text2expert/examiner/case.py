@@ -1,0 +1,236 @@
+"""What an exam's result says of the expert, as far as a verdict asks for it: shares, comparisons, and what was known before."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from functools import cached_property
+from typing import NamedTuple
+
+import attrs
+
+from text2expert.examiner import statistics
+from text2expert.examiner.results import (
+    BASE,
+    EXPERT,
+    EXPERT_RAG,
+    Comparison,
+    ContestantCost,
+    Economics,
+    ExamResult,
+    GivenAnswer,
+    Grade,
+)
+from text2expert.records import ExamQuestion, ExamRowName, wilson
+
+LEARNED = 0.5
+"""Share of unseen questions. An expert that is wrong more often than right has not learned the text, whatever its base knew."""
+
+SHORT_TOKENS = 4_000
+"""A text of so many tokens fits in every prompt, whole, with room for question and answer even in a window of 8,192."""
+
+SIGNIFICANT = 0.05
+"""Chance of so uneven a split between equals; the field's custom."""
+
+INDEPENDENT: tuple[ExamRowName, ...] = ("hand_written", "written_apart")
+"""Rows that were not made from the pairs that are trained on. They ask for what is not taught, too, or in nobody's words: here an
+expert that knows its own questions only is found out, however many of those the other rows add."""
+
+VOLATILE_FROM = 1.0
+"""Changes of the document a year. What changes less often is not volatile, whatever the money says."""
+
+MARGIN = 0.05
+"""What two contestants may differ by and still count as equally good: one question in twenty."""
+
+REFUSES_TOO_MUCH = 0.05
+"""Share of the questions that the document does answer."""
+
+
+def is_better(comparison: Comparison | None) -> bool:
+    """Whether the first of a pair is better, beyond chance: by the exact test *and* by the interval over facts.
+
+    The test takes questions for independent, the interval does not; few facts asked often pass the one and not the other.
+    """
+    return comparison is not None and comparison.p < SIGNIFICANT and comparison.interval[0] > 0
+
+
+def is_worse(comparison: Comparison | None) -> bool:
+    """Whether the first of a pair is worse, by the exact test *or* by the interval: a warning needs less proof than praise."""
+    if comparison is None or comparison.difference >= 0:
+        return False
+    return comparison.p < SIGNIFICANT or comparison.interval[1] < 0
+
+
+class Share(NamedTuple):
+    """So many right of so many."""
+
+    right: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        """Of right answers, 0 to 1; 0 where nothing was asked."""
+        return self.right / self.n if self.n else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of `share`; 0 to 1 where nothing was asked."""
+        return wilson(self.right, self.n) if self.n else (0.0, 1.0)
+
+    def __str__(self) -> str:
+        return f"{100 * self.share:.0f} %"
+
+    @property
+    def whole(self) -> str:
+        """With how many were asked, and how sure it is."""
+        low, high = self.interval
+        return f"{self} of {self.n:,} questions (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
+
+    def clearly_below(self, other: "Share") -> bool:
+        """Whether the intervals do not even touch: for shares of different questions, which cannot be paired."""
+        return bool(self.n and other.n) and self.interval[1] < other.interval[0]
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Case:
+    """What is known of an exam, as the verdict asks for it."""
+
+    result: ExamResult
+    exam: tuple[ExamQuestion, ...]
+    answers: tuple[GivenAnswer, ...]
+    places: statistics.Places
+    n_tokens: int | None
+    updates_per_year: float | None
+    questions_per_month: float | None
+    toy: bool
+    _compared: dict[tuple[str, str | None, str], Comparison | None] = attrs.field(init=False, factory=dict, eq=False)
+
+    @cached_property
+    def grades(self) -> dict[str, dict[str, Grade]]:
+        """Contestant -> question id -> grade."""
+        return statistics.grades(self.exam, self.answers)
+
+    @cached_property
+    def reader(self) -> str | None:
+        """RAG: the best contestant that searches; None where there is none."""
+        return statistics.best_reader(self.exam, self.answers)
+
+    def share(self, contestant: str | None) -> Share | None:
+        """Of unseen questions; None where it was asked none."""
+        found = Share(*statistics.unseen_share(self.exam, self.grades.get(contestant or "", {})))
+        return found if found.n else None
+
+    def row(self, contestant: str, *rows: ExamRowName) -> Share:
+        """Of the questions of *rows*."""
+        mine = self.grades.get(contestant, {})
+        asked = [mine[each.id] for each in self.exam if each.row in rows and each.id in mine]
+        return Share(asked.count("right"), len(asked))
+
+    def compared(self, one: str, other: str | None, row: str = statistics.ALL) -> Comparison | None:
+        """*one* and *other*; None where there is nothing that both were asked."""
+        if (one, other, row) not in self._compared:
+            self._compared[one, other, row] = statistics.compare(self.exam, self.answers, one, other or "", row=row)
+        return self._compared[one, other, row]
+
+    @cached_property
+    def expert(self) -> Share:
+        """The expert on unseen questions."""
+        return self.share(EXPERT) or Share(0, 0)
+
+    @cached_property
+    def against_reader(self) -> Comparison | None:
+        """The expert and RAG."""
+        return self.compared(EXPERT, self.reader)
+
+    @cached_property
+    def against_base(self) -> Comparison | None:
+        """The expert and what it was before training."""
+        return self.compared(EXPERT, BASE)
+
+    @cached_property
+    def facts(self) -> int:
+        """About which the unseen questions are."""
+        mine = self.grades[EXPERT]
+        return len({each.fact or each.id for each in self.exam if statistics.is_unseen(each) and each.id in mine})
+
+    @property
+    def too_short(self) -> bool:
+        """Whether the whole text fits in a prompt."""
+        return self.n_tokens is not None and self.n_tokens <= SHORT_TOKENS
+
+    @cached_property
+    def break_even(self) -> float | None:
+        """Questions; infinity: never; None: not known."""
+        money = self.result.economics or Economics()
+        if money.break_even is not None:
+            return money.break_even
+        expert, other = (self._usd(money.costs, name) for name in (EXPERT, money.against))
+        return math.inf if expert is not None and other is not None and expert >= other else None
+
+    @staticmethod
+    def _usd(costs: Iterable[ContestantCost], name: str | None) -> float | None:
+        return next((cost.usd_per_1000 for cost in costs if cost.contestant == name), None)
+
+    @property
+    def between_updates(self) -> float | None:
+        """Questions asked between two changes of the document; None: not known, or it never changes."""
+        if not self.updates_per_year or self.questions_per_month is None:
+            return None
+        return 12 * self.questions_per_month / self.updates_per_year
+
+    @property
+    def too_volatile(self) -> bool:
+        """Whether the text changes before the expert has paid for itself."""
+        return (
+            self.updates_per_year is not None
+            and self.updates_per_year >= VOLATILE_FROM
+            and self.between_updates is not None
+            and self.break_even is not None
+            and self.break_even > self.between_updates
+        )
+
+    @property
+    def learned(self) -> bool:
+        """Whether training made the expert better than its base, and right more often than wrong, on independent rows, too."""
+        better = self.against_base is None or is_better(self.against_base)
+        return better and self.expert.share >= LEARNED and self.not_learned_row is None
+
+    @cached_property
+    def not_learned_row(self) -> ExamRowName | None:
+        """An `INDEPENDENT` row of which the expert is right on less than half, beyond chance."""
+        return next((row for row in INDEPENDENT if self.row(EXPERT, row).interval[1] < LEARNED), None)
+
+    @cached_property
+    def worse_row(self) -> ExamRowName | None:
+        """An `INDEPENDENT` row on which the expert is worse than RAG."""
+        return next((row for row in INDEPENDENT if is_worse(self.compared(EXPERT, self.reader, row))), None)
+
+    @property
+    def both_are_better(self) -> bool:
+        """Whether the expert with passages is better than each alone."""
+        return is_better(self.compared(EXPERT_RAG, EXPERT)) and is_better(self.compared(EXPERT_RAG, self.reader))
+
+    @property
+    def expert_pays(self) -> bool:
+        """Whether the expert pays for itself some day."""
+        return self.break_even is not None and self.break_even < math.inf
+
+    @cached_property
+    def failed(self) -> tuple[str, ...]:
+        """Ids of the chunks of which the expert failed unseen questions, most first; of equals, the larger share."""
+        mine = self.grades.get(EXPERT, {})
+        wrong: Counter[str] = Counter()
+        asked: Counter[str] = Counter()
+        for question in filter(statistics.is_unseen, self.exam):
+            if question.id in mine:
+                for chunk in self.places.chunks(question):
+                    asked[chunk.id] += 1
+                    wrong[chunk.id] += mine[question.id] != "right"
+        return tuple(sorted(+wrong, key=lambda name: (-wrong[name], asked[name], name)))
+
+    @cached_property
+    def refusals(self) -> tuple[Share, Share]:
+        """Of the expert: refusals where the text is silent, and where it is not."""
+        for each in statistics.refusals(self.exam, self.answers):
+            if each.contestant == EXPERT:
+                return Share(each.right, each.unanswerable), Share(each.wrong, each.answerable)
+        return Share(0, 0), Share(0, 0)

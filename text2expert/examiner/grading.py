@@ -1,0 +1,519 @@
+"""What counts as right, without a judge: an answer that says a canonical answer, and no other value beside it.
+
+What a model put in other words may count as wrong; nothing wrong counts as right for being fluent.
+
+    spelling   dates, times of day, rates and large numbers in one spelling
+    refusing   what says that it does not know
+    grading    whether it says the canonical answer
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+from text2expert.evidence.quantities import CLOCK, MONTHS, Bound, Quantity, Unit, quantities, same_quantity, unit_of
+from text2expert.evidence.tokens import Token, tokens
+from text2expert.evidence.wording import word_set
+from text2expert.examiner.refusing import declines, guessed, refuses
+from text2expert.examiner.spelling import plain
+from text2expert.records import ExamQuestion, wording
+
+__all__ = ["LONGEST_ANSWER", "TOLERANCE", "Grade", "grade", "graded", "refuses"]
+
+Grade = Literal["right", "wrong", "refused"]
+"""Of one answer. ``refused``: it says that it does not know, where there is an answer to know."""
+
+LONGEST_ANSWER = 40
+"""Words. A longer answer that contains the right one may contain the others too: only a literal match counts."""
+
+TOLERANCE = 0.01
+"""How far a number may be off in another unit, since conversions are rounded; in the same unit it must be the same."""
+WARMTH_K = 0.3
+"""The same for temperatures: half a degree Fahrenheit."""
+
+_ARTICLES = frozenset(("a", "an", "the"))
+_NEGATIONS = frozenset(("not", "no", "never", "nor", "neither", "cannot", "without"))
+_CONTRACTION = re.compile(r"n['’]t\b", re.IGNORECASE)
+_DENIALS = _NEGATIONS - {"no"}  # "No, 16 cmH2O"
+_REJECTIONS = re.compile(
+    r"\b(?:rather than|instead of|as opposed to|other than|apart from|except(?: for)?|excluding|unlike|but not)$"
+)
+"""What stands right before a thing that is not meant."""
+_LIMITS = re.compile(
+    r"\b(?:no|not|never) (?:(?:more|less|fewer|later|longer|earlier|sooner|higher|lower|greater|larger|smaller|closer|nearer|further) than|"
+    r"above|below|over|under|beyond|before|after|until|exceed\w*)\b|\bno matter\b|\bnever (?:\w+ )?(?:exceeds?|above|below|over|under|more|less)\b"
+)
+"""A "no" or "not" that sets a limit and denies nothing."""
+_REFERENCES = word_set(
+    "section sections clause clauses appendix annex schedule chapter paragraph article table figure rule entry §"
+)
+_LABELS = _REFERENCES | word_set(
+    "tier channel level grade class type category group zone phase stage step form line platform gate room floor page version "
+    "form ward quay berth pier dock lift hall bay unit model number no nr code day week"
+)
+"""What a number behind it is the name of."""
+_POLAR = word_set("is are was were may can could must should shall will would do does did has have need am")
+_FORBIDDEN = word_set("forbidden prohibited banned excluded disallowed impermissible impossible refused barred")
+_POINTED = re.compile(r"(?<![\w.,])([01]?\d|2[0-3])\.([0-5]\d)(?![\w.,]?\d)")
+"""A time of day as it is written where a time is asked for: 7.30."""
+_BRACKETS = re.compile(r"\((?![^()]*\bor\b)[^()]*\)")
+"""What is said in passing, such as how a number was come by."""
+_ACRONYM = re.compile(r"\b[A-Z]{2,}\b")
+_CODE = re.compile(r"\b(?:[A-Za-z]{1,6}[-/]?|[A-Z]{1,6} )\d+(?:[-/.]\d+)*(?:[-/ ]?[A-Z])?\b(?![-/]?\w)")
+"""A name of letters, then digits: a form, a part, a room."""
+
+_ASKED_LOW = re.compile(
+    r"\b(?:at or (?:under|below)|under|below|no more than|not more than|not exceed(?:ing)?|within|less than|fewer than|up to)\s+(?:(?:what|which|how)\b|\w+ (?:figure|value|number)\b)"
+    r"|\b(?:at most|maximum|greatest|largest|longest|highest|the most|no later than|until when|by when|deadline)\b|\bhow (?:many|much|long|far|fast|high|deep|heavy)\b[^?]*\bmay\b|\bhow (?:soon|fast|quickly) must\b",
+    re.IGNORECASE,
+)
+_ASKED_HIGH = re.compile(
+    r"\b(?:at or (?:over|above)|over|above|more than|exceeds?|beyond)\s+(?:what|which|how)\b|\bfrom (?:what|which)\b|\b(?:at least|minimum|smallest|shortest|fewest|the least)\b",
+    re.IGNORECASE,
+)
+
+_ROUNDED: dict[str, tuple[str, float]] = {
+    "foot": ("length", 0.3048),
+    "inch": ("length", 0.0254),
+    "yard": ("length", 0.9144),
+    "mile": ("length", 1609.344),
+    "seamile": ("length", 1852.0),
+    "foot2": ("area", 0.09290304),
+    "acre": ("area", 4046.8564),
+    "cmh2o": ("pascal", 98.0665),
+    "mmhg": ("pascal", 133.3224),
+    "psi": ("pascal", 6894.757),
+    "atm": ("pascal", 101325.0),
+    "pound": ("mass", 453.59237),
+    "ounce": ("mass", 28.349523),
+    "stone": ("mass", 6350.2932),
+    "speed": ("length/time", 0.5144444),
+    "mph": ("length/time", 0.44704),
+    "horse": ("power", 745.69987),
+    "kcal": ("joule", 4184.0),
+}
+"""Dimensions whose units are told in those of others only by rounding: that dimension, and how many of its units."""
+_WARMTH = {"celsius": (1.0, 273.15), "fahrenheit": (5 / 9, 459.67 * 5 / 9), "kelvin": (1.0, 0.0)}
+
+
+def graded(question: ExamQuestion, answer: str) -> Grade:
+    """The grade of *answer* without a judge; by `grade` and `refuses`."""
+    if grade(question, answer):
+        return "right"
+    return "refused" if question.answer is not None and refuses(answer) else "wrong"
+
+
+def grade(question: ExamQuestion, answer: str) -> bool:
+    """Whether *answer* is right, by these rules in turn:
+
+    1. A question without an answer is answered right by a refusal, and by nothing else.
+    2. The canonical answer or an alias, word for word (case, punctuation and articles aside), is right.
+    3. The question itself, a refusal without a guess behind it, more than 40 words, the other one of yes and no, or a second
+       value of the same kind: wrong.
+    4. To a question for yes or no, a sentence that affirms or denies what is asked is that yes or no.
+    5. An answer with figures is right when it has them all, with equal values (to 1 % where another unit rounds them), what
+       they count, in their order where that tells them apart, no opposite comparator, and the canonical answer's other
+       content words (they may stand in the question).
+    6. One without figures is right when the canonical words stand in it one after another, those of a list in any order,
+       not denied, and with no alternative beside them.
+    """
+    said = _plain(answer)
+    if question.answer is None:
+        return refuses(answer) or said in map(_plain, question.aliases)
+    key = _key(question)
+    accepted = list(key.spelled)
+    if said in key.plain:
+        return True
+    if not accepted or not said or said == _plain(question.question):
+        return False
+    if declines(answer):
+        answer = guessed(answer)
+        said = _plain(answer)
+    if not said or len(answer.split()) > LONGEST_ANSWER:
+        return False
+    verdict = key.verdict(answer)
+    if verdict and verdict != key.right_verdict:
+        return False
+    if verdict and [verdict] in key.plain:
+        return True
+    answer = plain(_POINTED.sub(r"\1:\2", answer) if key.is_time else answer)
+    answer = key.singles.sub("1 ", answer) if key.singles else answer
+    found = _figures(answer)
+    if key.rivals(answer, found) or key.rejects(answer):
+        return False
+    return any(key.matches(each, answer, found) for each in accepted)
+
+
+def _plain(text: str) -> list[str]:
+    """The words of *text* without articles, unless there is nothing else ("A" is an answer)."""
+    words = wording(_CONTRACTION.sub(" not", plain(text))).split()
+    return [word for word in words if word not in _ARTICLES] or words
+
+
+class _Figure(NamedTuple):
+    """A number in an answer."""
+
+    quantity: Quantity
+    label: str
+    """The word before it where it names by numbers, as its stem: "tier" of "tier 3"."""
+    counted: frozenset[str]
+    """Content words right behind it, up to a word without content: what a number without a unit counts."""
+    denied: bool
+    reference: bool
+    """It numbers a section, not the world."""
+    aside: bool
+    """It stands in brackets."""
+    place: int
+
+
+def _figures(text: str) -> list[_Figure]:
+    line = tokens(text)
+    aside = {quantity.start for quantity in quantities(text)} - {
+        quantity.start for quantity in quantities(_BRACKETS.sub(lambda found: " " * len(found[0]), text))
+    }
+    found = []
+    for place, token in enumerate(line):
+        if token.quantity is None:
+            continue
+        before = line[max(0, place - 2) : place]
+        last = before[-1] if before else None
+        found.append(
+            _Figure(
+                quantity=token.quantity,
+                label=last.stem if last is not None and last.text.lower() in _LABELS else "",
+                counted=_counted(line[place + 1 :]),
+                denied=not token.quantity.bound and any(each.stem in _DENIALS for each in before),
+                reference=last is not None and last.text.lower() in _REFERENCES,
+                aside=token.quantity.start in aside,
+                place=place,
+            )
+        )
+    return found
+
+
+def _counted(behind: Iterable[Token]) -> frozenset[str]:
+    words = set()
+    for token in behind:
+        if not token.content or token.quantity is not None:
+            break
+        words.add(token.stem)
+    return frozenset(words)
+
+
+class _Key:
+    """What is right for one question that has an answer."""
+
+    def __init__(self, question: ExamQuestion) -> None:
+        accepted = [each for each in (question.answer or "", *question.aliases) if wording(each)]
+        self.asked = question.question
+        spelled = {each: plain(each) for each in accepted}
+        self.spelled = spelled
+        """What is accepted, the canonical answer first, and its one spelling."""
+        self.plain = [_plain(each) for each in accepted]
+        self.figures = {each: _figures(spelled[each]) for each in accepted}
+        self.canonical = next(iter(self.figures.values()), [])
+        ones = {each.quantity.stop: each for each in self.canonical if each.quantity.value == 1 and each.counted}
+        nouns = [spelled[accepted[0]][stop:].split()[0] for stop in ones]
+        self.singles = (
+            re.compile(rf"\ban?\s+(?=(?:{'|'.join(map(re.escape, nouns))}))", re.IGNORECASE) if nouns else None
+        )
+        """What stands for a "one" of the canonical answer: the "a" of "a form"."""
+        self.is_time = any(figure.quantity.unit == CLOCK for figure in self.canonical)
+        self.words = _content(self.asked).union(
+            *(_content(each) for each in spelled.values()), _content(question.unit or "")
+        )
+        canonical = {figure.quantity.unit for figure in self.canonical}
+        canonical |= {unit_of(question.unit)} if question.unit else set()
+        asked = {unit_of(word.strip("?.,;:()")) for word in self.asked.split()}
+        others = {figure.quantity.unit for figures in self.figures.values() for figure in figures}
+        self.units = (canonical - {None}) or ((asked | others) - {None})
+        """Units that go without saying: 72 stands for "72 hours", but 3 does not stand for its alias "3 days"."""
+        self.known = [f.quantity for figures in self.figures.values() for f in figures]
+        self.polar = _is_polar(self.asked)
+        opened = [words[0] for words in self.plain]
+        self.right_verdict = next((word for word in opened if word in {"yes", "no"}), "")
+        self.names = " ".join([self.asked, *accepted])
+        self.codes = {_squeezed(code) for code in _CODE.findall(" ; ".join(accepted))}
+
+    def verdict(self, answer: str) -> str:
+        """The yes or no that *answer* says, in a word or, where that is asked for, in a sentence; "" where it says none."""
+        if not self.right_verdict:
+            return ""
+        said = _plain(answer)
+        if said[0] in {"yes", "no"}:
+            return said[0]
+        if not self.polar or _denies(self.asked):
+            return ""
+        first = _plain(re.split(r"[:;.!?](?!\d)", answer.strip(), maxsplit=1)[0])
+        short = len(first) <= (6 if _denies(answer) else 4) and first[0] in {
+            "it",
+            "they",
+            "he",
+            "she",
+            "that",
+            "this",
+            "one",
+            "there",
+        }
+        asked = _content(self.asked)
+        if short or 2 * len(asked & _content(answer)) >= len(asked) > 0:
+            return "no" if _denies(answer) or _FORBIDDEN & {*said} else "yes"
+        return ""
+
+    def rivals(self, answer: str, found: Iterable[_Figure]) -> bool:
+        """Whether an answer names a second value of a kind that the right answer has, or another name of its form."""
+        known = [*self.known, *quantities(plain(self.asked))]
+        kinds = {_kind(quantity) for quantity in self.known}
+        if any(
+            _kind(figure.quantity) in kinds
+            and not (figure.reference or figure.denied or figure.aside)
+            and not any(_same(figure.quantity, other) for other in known)
+            for figure in found
+        ):
+            return True
+        right = {*_ACRONYM.findall(next(iter(self.spelled.values()), ""))}
+        other = {*_ACRONYM.findall(answer)} - {*_ACRONYM.findall(self.names)}
+        if right and not right & {*_ACRONYM.findall(answer)} and {*map(len, right)} & {*map(len, other)}:
+            return True
+        forms = {_form(code) for code in self.codes}
+        asked = {_squeezed(code) for code in _CODE.findall(self.asked)}
+        said = {_squeezed(code) for code in _CODE.findall(answer)}
+        return any(_form(code) in forms and code not in self.codes | asked for code in said)
+
+    def rejects(self, answer: str) -> bool:
+        """Whether an accepted answer without figures stands in *answer* only to be denied, or as one of two choices."""
+        said = _stemmed(answer)
+        bare = [
+            words for each, figures in self.figures.items() if not figures and (words := _stemmed(self.spelled[each]))
+        ]
+        meant = [words for words in bare if _contains(said, words)]
+        return any(
+            _contains(said, words, meant=False) and not any(_contains(other, words, meant=False) for other in meant)
+            for words in bare
+        )
+
+    def matches(self, right: str, answer: str, found: Sequence[_Figure]) -> bool:
+        """Whether *answer*, in one spelling and with the figures *found*, says what *right* says."""
+        words = _plain(right)
+        if words in (["yes"], ["no"]):
+            return False  # `verdict` has seen to it
+        if _squeezed(right) in self.codes & {_squeezed(code) for code in _CODE.findall(answer)}:
+            return not _rejected(answer, right)
+        if not self.figures[right]:
+            return _states(answer, right)
+        if not self._has_all(self.figures[right], right, found):
+            return False
+        needed = _content(self.spelled[right]) - {word for word in words if word in {"yes", "no"}}
+        # A sentence may turn on its "not"; for a bare value the comparator has been compared.
+        if _denies(right) != _denies(answer) and (_denies(right) or len(needed) > 2):
+            return False
+        return needed <= _content(answer) | _content(self.asked)
+
+    def _has_all(self, figures: Sequence[_Figure], right: str, found: Sequence[_Figure]) -> bool:
+        """Whether each of *figures* is among those *found*; in their order, unless what they count tells them apart."""
+        if any(self._misplaced(each) for each in found):
+            return False
+        taken = [[other.place for other in found if self._agree(each, other)] for each in figures]
+        if not all(taken):
+            return False
+        apart = len(figures) > 1 and all(each.counted or each.quantity.unit for each in figures) and all(
+            any(other.place in places and (other.counted & each.counted or other.quantity.unit) for other in found)
+            for each, places in zip(figures, taken, strict=True)
+        )  # fmt: skip
+        kinds = {_kind(each.quantity) for each in figures}
+        if apart and (len(kinds) == len(figures) or all(each.counted for each in figures)):
+            return True
+        if _is_set(self.spelled[right], figures):
+            return len({place for places in taken for place in places}) >= len(figures)
+        upcoming = iter(found)
+        return all(any(self._agree(each, other) for other in upcoming) for each in figures)
+
+    def _misplaced(self, said: _Figure) -> bool:
+        """Whether a figure of the answer counts what another figure of the canonical answer counts."""
+        if len(self.canonical) < 2 or not said.counted:
+            return False
+        own = [each for each in self.canonical if _same(each.quantity, said.quantity) and each.counted]
+        others = [
+            each for each in self.canonical if not _same(each.quantity, said.quantity) and each.counted & said.counted
+        ]
+        return bool(own and others) and not any(each.counted & said.counted for each in own)
+
+    def _agree(self, right: _Figure, said: _Figure) -> bool:
+        """Whether a figure of the answer is the right one: value, unit and side, and not denied.
+
+        A number without a unit must not number something else.
+        """
+        one, other = right.quantity, said.quantity
+        if said.denied or not _same(one, other):
+            return False
+        bound = one.bound or self._bound(one)
+        if other.bound and (bound != other.bound if bound else _is_beyond(other)):
+            return False
+        if one.unit and other.unit:
+            return True
+        if other.unit:
+            return any(_same(one._replace(unit=unit), other) for unit in self.units)
+        if said.label and said.label not in self.words and said.label != right.label:
+            return False
+        if right.label and said.label and right.label != said.label:
+            return False
+        if said.counted and not said.counted & self.words:
+            return False
+        return one.unit is None or one.unit in self.units
+
+    def _bound(self, quantity: Quantity) -> Bound:
+        """On which side of *quantity* one may be, by another accepted answer or by the question; "" where nobody says."""
+        told: set[Bound] = {other.bound for other in self.known if other.bound and _same(quantity, other)}
+        if not told and (len(self.canonical) < 2 or _kind(quantity) in MONTHS) and not _denies(self.asked):
+            sides: tuple[tuple[Bound, re.Pattern[str]], ...] = (("low", _ASKED_LOW), ("high", _ASKED_HIGH))
+            told = {side for side, pattern in sides if pattern.search(self.asked)}
+        return told.pop() if len(told) == 1 else ""
+
+
+@lru_cache(maxsize=1024)
+def _key(question: ExamQuestion) -> _Key:
+    """The key of *question*: every contestant is graded by it."""
+    return _Key(question)
+
+
+def _is_beyond(quantity: Quantity) -> bool:
+    """Whether the value itself is left out: "less than 6" is not 6, where no limit is asked for."""
+    return quantity.comparator.endswith(" than") and not quantity.comparator.startswith(("no ", "not "))
+
+
+def _same(one: Quantity, other: Quantity) -> bool:
+    """Whether two quantities are the same, where a conversion of units may have rounded one of them."""
+    if same_quantity(one, other):
+        return True
+    if one.unit is None or other.unit is None or one.unit == other.unit:
+        return False
+    if one.unit.dimension in _WARMTH and other.unit.dimension in _WARMTH:
+        return abs(_warmth(one, one.unit) - _warmth(other, other.unit)) <= WARMTH_K
+    (kind, value), (other_kind, other_value) = _converted(one, one.unit), _converted(other, other.unit)
+    exact = one.unit.dimension == other.unit.dimension
+    if kind != other_kind or (exact and one.value.is_integer() and other.value.is_integer()):
+        return False
+    return abs(value - other_value) <= TOLERANCE * max(abs(value), abs(other_value))
+
+
+def _warmth(quantity: Quantity, unit: Unit) -> float:
+    size, zero = _WARMTH[unit.dimension]
+    return quantity.value * size + zero
+
+
+def _converted(quantity: Quantity, unit: Unit) -> tuple[str, float]:
+    kind, size = _ROUNDED.get(unit.dimension, (unit.dimension, 1.0))
+    return kind, quantity.value * unit.size * size
+
+
+def _kind(quantity: Quantity) -> str:
+    return quantity.unit.dimension if quantity.unit else ""
+
+
+def _is_set(right: str, figures: Sequence[_Figure]) -> bool:
+    """Whether nothing but "and" stands between the figures of *right*: "3 and 4" is "4 and 3"."""
+    if len(figures) < 2 or any(each.counted for each in figures[:-1]):
+        return False
+    spots = sorted((each.quantity.start, each.quantity.stop) for each in figures)
+    between = [right[stop:start] for (_, stop), (start, _) in pairwise(spots)]
+    return all(re.fullmatch(r"\s*(?:,|and|&|,\s*and)\s*(?:[^\W\d_]+\s+)?", each) for each in between) and not any(
+        each.quantity.unit for each in figures
+    )
+
+
+def _is_polar(asked: str) -> bool:
+    """Whether yes or no is asked for, in the question or its last clause."""
+    clauses = re.split(r"[.,:;?!]\s+", asked.strip())
+    openings = [clause.split()[0].casefold() for clause in clauses if clause.split()]
+    return any(word in _POLAR for word in openings)
+
+
+def _content(text: str) -> frozenset[str]:
+    return frozenset(token.stem for token in tokens(text) if token.content)
+
+
+def _negated(words: Iterable[str]) -> bool:
+    return any(word in _NEGATIONS for word in words)
+
+
+def _denies(text: str) -> bool:
+    """Whether *text* denies something; a limit ("no more than") denies nothing."""
+    folded = wording(_CONTRACTION.sub(" not", text))
+    opened = re.sub(r"^no(?= )", "", folded) if re.match(r"\s*no\b\s*[,.;:]", text, re.IGNORECASE) else folded
+    return _negated(_LIMITS.sub(" ", opened).split())
+
+
+def _squeezed(code: str) -> str:
+    """A name without what parts its letters from its digits."""
+    return re.sub(r"[\W_]+", "", code).casefold()
+
+
+def _form(code: str) -> str:
+    """How a name is made: letters before digits, and so on."""
+    return re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "a", code))
+
+
+def _rejected(answer: str, right: str) -> bool:
+    at = answer.casefold().find(right.casefold())
+    before = " ".join(wording(_CONTRACTION.sub(" not", answer[: max(at, 0)])).split())
+    return _negated(before.split()[-3:]) or bool(_REJECTIONS.search(before))
+
+
+_MEMBERS = re.compile(r"\s*(?:,\s*and\b|,|;|\band\b|&)\s*")
+
+
+def _states(answer: str, right: str) -> bool:
+    """Whether *answer* says *right*, which has no figures: as it stands, or each member of a list somewhere."""
+    said = _stemmed(answer)
+    if _contains(said, _stemmed(right)):
+        return True
+    members = [_stemmed(each) for each in _MEMBERS.split(right) if wording(each)]
+    if len(members) > 1 and all(members) and max(map(len, members)) <= 5:
+        return all(_contains(said, each, joined=True) for each in members)
+    return _follows(answer, right)
+
+
+def _stemmed(text: str) -> list[str]:
+    """The words of *text* as their stems, articles aside; words that carry no content stay as they are."""
+    words = _plain(text)
+    stems = [token.stem for word in words for token in tokens(word)[:1]]
+    return stems if len(stems) == len(words) else words
+
+
+def _follows(answer: str, right: str) -> bool:
+    """Whether the content words of *right*, three or more, stand in *answer* in their order, and neither denies the other."""
+    wanted = [token.stem for token in tokens(right) if token.content]
+    if len(wanted) < 3 or _denies(right) != _denies(answer):
+        return False
+    upcoming = iter([token.stem for token in tokens(answer) if token.content])
+    return all(any(word == other for other in upcoming) for word in wanted)
+
+
+def _is_another(before: Sequence[str], *, joined: bool) -> bool:
+    """Whether what stands *before* names something else beside what follows: "red or", "the porter and"."""
+    if before[-1:] == ["or"]:
+        return True
+    return (
+        not joined and before[-1:] == ["and"] and len(before) > 1 and any(token.content for token in tokens(before[-2]))
+    )
+
+
+_COMPARED = word_set("more less fewer above below over under higher lower later earlier greater longer shorter older")
+
+
+def _contains(said: Sequence[str], words: Sequence[str], *, meant: bool = True, joined: bool = False) -> bool:
+    """Whether *words* stand in *said* one after another.
+
+    Where they must be *meant*: not denied or rejected shortly before, nor one of two choices. *joined*: as a member of a list.
+    """
+    size = len(words)
+    for start in range(len(said) - size + 1):
+        if said[start : start + size] != words:
+            continue
+        before, behind = said[:start], said[start + size :]
+        choice = _is_another(before, joined=joined) or (behind[:1] == ["or"] and not _COMPARED & {*behind[1:2]})
+        if not meant or not (_negated(before[-3:]) or _REJECTIONS.search(" ".join(before)) or choice):
+            return True
+    return False

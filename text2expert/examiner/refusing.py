@@ -1,0 +1,105 @@
+"""Whether an answer says that it does not know, or that the text does not say.
+
+A rule that forbids ("oxygen is not given", "no record is kept") is no refusal: what verb, participle or noun says by itself
+that a text tells something (state, mention, information) counts anywhere, any other only where it is said of a text.
+"""
+
+import re
+
+_TEXT = (
+    r"(?:texts?|documents?|handbook|manual|protocols?|polic(?:y|ies)|procedures?|passages?|sources?|context|guide(?:lines?)?|"
+    r"rules?|regulations?|lease|contract|agreement|sections?|materials?|sop|standard|leaflet|instructions?|notes?|file|record)"
+)
+_ASPECT = (
+    r"(?:answer|information|details?|values?|numbers?|figures?|amounts?|dates?|names?|data|prices?|costs?|reasons?|question|"
+    r"definition|mention|indication|this|that|it)"
+)
+_NOT = r"(?:\ not|n['’]t|\ never)"
+_TELL = r"(?:say|state|mention|specify|tell|indicate|disclose|clarify|address|discuss|stipulate|deal\ with|make\ clear)"
+_HOLD = (
+    r"(?:give|cover|contain|provide|include|answer|name|list|record|describe|define|explain|set\ out|detail|know|have|"
+    r"speak|regulate)"
+)
+_TOLD = r"(?:stated|specified|mentioned|indicated|disclosed|known|addressed|discussed|stipulated|clear)"
+_HELD = (
+    r"(?:given|covered|provided|included|listed|recorded|available|found|described|named|contained|set\ out|answered|"
+    r"defined|documented|explained|regulated|detailed)"
+)
+_KNOW = (
+    r"(?:know|sure|certain|aware|find|answer|say|tell|able|determine|recall|remember|told|seen|information|idea|clue|have\ (?:any|that|this|the|"
+    r"enough|such))"
+)
+
+_ENGLISH = re.compile(
+    rf"""
+    \b(?:i|we)\b(?:['’]m|['’]ve|\ am|\ are|\ do|\ did|\ can|\ could|\ have|\ was|\ were|\ would)?(?:\ not|not|n?['’]t)\b[^.;!?]{{0,40}}?\b{_KNOW}\b
+    | \b(?:i|we)\b\ (?:have|lack)\ (?:no|any)\b
+    | \b(?:i|we)\b\ (?:would|['’]d)\ rather\ not\b
+    | \bunable\ to\ (?:say|answer|tell|determine|find|provide|give|help)\b
+    | \b(?:cannot|can['’]t|can\ not|could\ not|couldn['’]t)\ (?:\w+\ ){{0,2}}?be\ (?:answered|determined|inferred|derived|known|established|concluded)\b
+    | \bnot\ (?:possible\ to\ (?:say|tell|determine|answer)|enough\ information)\b
+    | \b(?:does|did){_NOT}\ (?:\w+\ )?{_TELL}\b
+    | \b{_TEXT}\b(?:\ \S+){{0,3}}?\ do{_NOT}\ (?:\w+\ )?(?:{_TELL}|{_HOLD})\b
+    | \b{_TEXT}\b(?:\ \S+){{0,3}}?\ (?:(?:does|did){_NOT}|never|nowhere|fails?\ to)\ (?:\w+\ )?(?:{_HOLD}s?|{_TELL}s?)\b
+    | \b(?:they|it)\ (?:do|does|did){_NOT}\ (?:\w+\ )?{_TELL}\b
+    | \b(?:it|this|that)\ (?:does|did){_NOT}\ (?:answer|contain\ (?:that|this|any|the)\ (?:answer|information|details?))\b
+    | \b(?:is|are|was|were|been|be){_NOT}(?:\ \w+){{0,2}}?\ {_TOLD}\b
+    | \b(?:is|are|was|were|been|be){_NOT}(?:\ \w+){{0,2}}?\ {_HELD}(?:\ \w+){{0,2}}?\ (?:in|by|within|from)\ (?:\w+\ ){{0,3}}?{_TEXT}\b
+    | \b{_ASPECT}\ (?:is|are|was|were|has\ been){_NOT}\ (?:\w+\ )?{_HELD}\b(?=\s*(?:[.,;:]|$|(?:here|there|in|by|anywhere)\b))
+    | ^\W*not\ (?:\w+\ )?(?:{_TOLD}|{_HELD})\b
+    | \bno\ (?:\w+\ ){{0,4}}?(?:is|are|was|were|has\ been|have\ been)\ (?:\w+\ )?(?:{_TOLD}|named)\b
+    | \bno\ {_ASPECT}\b(?:\ \w+){{0,5}}?\ (?:is|are|was|were)\ (?:\w+\ )?{_HELD}\b
+    | \bno\ (?:\w+\ ){{0,4}}?(?:is|are|was|were)\ {_HELD}\ (?:in|by|within)\ (?:\w+\ ){{0,3}}?{_TEXT}\b
+    | \b{_TEXT}\b(?:\ \S+){{0,3}}?\ (?:gives?|contains?|provides?|makes?|names?|lists?|has|have|states?|specif(?:y|ies)|mentions?)\ (?:nothing|no(?!\ (?:more|less|fewer|later|longer|earlier|sooner)\b)|neither)\b
+    | \b(?:says?|said|states?|mentions?|told|tells?)\ (?:nothing|no\ (?:word|more\ about))\b
+    | \bnothing\ (?:(?:is|was|has\ been)\ (?:said|stated|mentioned|specified|written|known)|about|on\ (?:this|that)|in\ (?:\w+\ ){{0,3}}?{_TEXT})\b
+    | \bleaves?\ (?:this|that|it)\ (?:point\ |question\ )?open\b | \bis\ left\ open\b
+    | \bnot\ something\ (?:that\ )?(?:\w+\ ){{0,2}}?{_TEXT}\b
+    | \bnot\ (?:a\ word|anything)\ (?:is\ (?:said|written)|about|on)\b
+    | \b(?:there(?:['’]s|\ is|\ are|\ was|\ were)|with)\ (?:no|not\ any|n['’]t\ any)\ (?:\w+\ )?(?:information|mention|indication|data|details?|answer|statement|reference|word)\b
+    | \b(?:no|insufficient|lack\ of|without|missing)\ (?:\w+\ )?information\b | \bno\ (?:mention|idea|indication|answer\ to)\b
+    | \b(?:unknown|unanswerable|unspecified|unstated|undisclosed|unclear)\b | \bsilent\ (?:on|about|as\ to|here)\b
+    | \b(?:outside|beyond)\ (?:of\ )?(?:\w+\ )?(?:scope|knowledge)\b | \bnobody\ knows\b
+    | ^\W*n/?a\W*$ | ^\W*no\ answer\b
+    """,
+    re.IGNORECASE | re.VERBOSE | re.MULTILINE,
+)
+_ABROAD = re.compile(
+    r"\bwei(?:ß|ss)\b[^.;!?]{0,20}\bnicht\b|\bnicht (?:angegeben|erwähnt|genannt|bekannt|enthalten|festgelegt)\b|\bkeine (?:angaben?|information\w*)\b"
+    r"|\bsteht (?:das |es |dazu )?(?:nicht|nichts)\b|\bsagt (?:dazu |darüber )?nichts\b|\bgeht\b[^.;!?]{0,40}\bnicht hervor\b|\bunbekannt\b"
+    r"|\bne sa(?:is|it|vons) pas\b|\bn['’]est pas (?:précisé|mentionné|indiqué|dit)|\bne (?:le )?(?:dit|précise|mentionne|indique) (?:pas|rien)\b|\baucune information\b"
+    r"|\bno (?:lo )?(?:sé|sabe|sabemos)(?!\w)|\bno (?:se )?(?:lo )?(?:menciona|especifica|indica|dice|consta)\b|\bninguna información\b|\bdesconocid[oa]\b"
+    r"|\bnon (?:lo )?so\b|\bnon (?:è|viene) (?:specificato|indicato|menzionato)\b|\bnão (?:sei|consta|menciona|especifica|diz)\b|\bnie (?:wiem|podano|określono)\b"
+    r"|\bне (?:знаю|указан\w*|сказано|упомина\w*|говорится)\b|\bнет (?:информации|данных|сведений)\b|\bнеизвестно\b"
+    r"|不知道|不清楚|未(?:提及|说明|指明|提到)|没有(?:提到|提及|说明|相关信息)|(?:わか|分か)りません|記載(?:が|は|されて)?(?:あり|い)ません|不明",
+    re.IGNORECASE,
+)
+"""The plainest of the same in German, French, Spanish, Italian, Portuguese, Polish, Russian, Chinese and Japanese."""
+_BUT = re.compile(r"[,;.:\u2014]\s*(?:but|however|though|although|still|yet|nevertheless|that said)\b,?", re.IGNORECASE)
+_GUESS = re.compile(
+    r"\b(?:i|we)(?:['’]d)? (?:would )?(?:think|believe|guess|assume|suspect|say|expect)\b|\bmy (?:best )?guess\b"
+    r"|\b(?:probably|likely|presumably|perhaps|maybe|typically|usually|generally|normally|commonly)\b|\b(?:may|might|could|should|would) be\b|\d",
+    re.IGNORECASE,
+)
+
+
+def refuses(answer: str) -> bool:
+    """Whether *answer* says that it does not know, or that the text does not say, and leaves it at that."""
+    return declines(answer) and not guessed(answer)
+
+
+def declines(text: str) -> bool:
+    """Whether *text* says somewhere that it does not know, or that the text does not say."""
+    return bool(_ENGLISH.search(text) or _ABROAD.search(text))
+
+
+def guessed(answer: str) -> str:
+    """What is guessed after a refusal: "it is 24 hours" of "I am not sure, but I think it is 24 hours"; "" where nothing is.
+
+    A doubt is no refusal where an answer follows it, and "ask the harbour master" is no answer.
+    """
+    for turn in _BUT.finditer(answer):
+        rest = answer[turn.end() :].strip()
+        if declines(answer[: turn.start()]) and not declines(rest) and _GUESS.search(rest):
+            return rest
+    return ""

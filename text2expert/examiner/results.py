@@ -1,0 +1,242 @@
+"""What came of an exam: every answer, and what is counted and concluded from them."""
+
+import html
+from collections.abc import Iterable
+from typing import Literal
+
+import attrs
+
+from text2expert.examiner.grading import Grade as Grade  # noqa: PLC0414 - whoever reads results gets it here
+from text2expert.records import ROW_TITLES, ExamRowName, wilson
+
+BASE, EXPERT, RAG, ORACLE, EXPERT_RAG = "base", "expert", "base + RAG", "base + right passage", "expert + RAG"
+LOOKUP, READER = "lookup", "RAG, no model"
+"""Names of the contestants that every exam may have; other names are a user's own."""
+
+
+@attrs.frozen(kw_only=True)
+class GivenAnswer:
+    """What one contestant answered to one question; a line of ``exam_answers.jsonl``."""
+
+    question: str
+    """The question's id."""
+    contestant: str
+    text: str
+    grade: Grade
+    """Without a judge."""
+    judged: Grade | None = None
+    """By the LLM judge, where one was asked."""
+    confidence: float | None = None
+    """Geometric mean of the probabilities of its tokens, 0 to 1; None where the contestant tells none."""
+    seconds: float | None = None
+    """That the answer took when asked alone (batch of one); None where it was not measured so."""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    passages: tuple[str, ...] = ()
+    """Ids of the chunks that the contestant was shown."""
+
+
+@attrs.frozen(kw_only=True)
+class Comparison:
+    """Two contestants on the same questions (paired): who was right where the other was not.
+
+    ``p`` is the exact two-sided McNemar test; ``difference`` is *one* minus *other* (-1 to 1), with a 95 % bootstrap
+    interval over facts.
+    """
+
+    row: str
+    """A row of the exam, or ``all`` (rows that ask for what the document says)."""
+    one: str
+    other: str
+    n: int
+    only_one: int
+    only_other: int
+    p: float
+    difference: float
+    interval: tuple[float, float]
+
+
+@attrs.frozen(kw_only=True)
+class Group:
+    """How many of a group's ``n`` questions a contestant answered right."""
+
+    by: Literal["section", "difficulty", "hops", "unknown_to_base"]
+    name: str
+    contestant: str
+    right: int
+    n: int
+
+
+@attrs.frozen(kw_only=True)
+class Refusals:
+    """Of a contestant: refused where the document does not answer (right), and where it does (wrong)."""
+
+    contestant: str
+    right: int
+    unanswerable: int
+    wrong: int
+    answerable: int
+
+
+@attrs.frozen(kw_only=True)
+class ContestantCost:
+    """What a contestant's answers take. A value that was not measured is None, and ``assumed`` says what was assumed."""
+
+    contestant: str
+    seconds_p50: float | None = None
+    seconds_p95: float | None = None
+    tokens_in: float | None = None
+    """Mean per question."""
+    tokens_out: float | None = None
+    usd_per_1000: float | None = None
+    """Dollars per 1,000 questions, at the price of the GPU's time or of the API."""
+    measured: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Economics:
+    """Money and time of the contestants, and when the expert has paid for itself."""
+
+    costs: tuple[ContestantCost, ...] = ()
+    making_usd: float | None = None
+    """What the expert cost to make: teaching, judging, training."""
+    against: str | None = None
+    """The contestant that the expert is compared with: the best one that reads passages."""
+    break_even: float | None = None
+    """Questions after which the expert has cost less than `against`; None: never, or unknown (``notes`` say which)."""
+    notes: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Recommendation:
+    """The verdict on the expert, in words."""
+
+    use: Literal["expert", "rag", "both", "neither"]
+    """``neither``: do not fine-tune, and RAG is not good enough either."""
+    headline: str
+    """One sentence."""
+    because: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
+    """What to do next."""
+    failed: tuple[str, ...] = ()
+    """Ids of the chunks of which the expert still fails questions, those most failed first."""
+
+
+@attrs.frozen(kw_only=True)
+class Probe:
+    """A test of the judge with answers whose grade is known: how many of those asked it graded so."""
+
+    name: Literal["gold", "hedge", "other_answer", "one_digit"]
+    passed: int
+    asked: int
+
+
+@attrs.frozen(kw_only=True)
+class Dropped:
+    """Questions left out of the exam because training had them too."""
+
+    reason: Literal["same_text", "jaccard", "eight_grams"]
+    n: int
+
+
+@attrs.frozen(kw_only=True)
+class JudgeReport:
+    """How far the LLM judge can be trusted, and how it differs from the mechanical grade."""
+
+    model: str
+    judged: int
+    agree: int
+    judge_right_only: int
+    judge_wrong_only: int
+    probes: tuple[Probe, ...] = ()
+    usd: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class ExamScore:
+    """How many of the ``n`` questions of a row a contestant answered right."""
+
+    row: ExamRowName
+    contestant: str
+    right: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        """Of right answers, 0 to 1."""
+        return self.right / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of `share`."""
+        return wilson(self.right, self.n)
+
+
+@attrs.frozen(kw_only=True)
+class ExamResult:
+    """The exam table: every contestant on every row, and the share of the document that was taught (0 to 1)."""
+
+    exam_sha256: str
+    contestants: tuple[str, ...]
+    scores: tuple[ExamScore, ...]
+    share_taught: float | None
+    """None where the text is not there to measure it by."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know to judge the numbers."""
+    dropped: tuple[Dropped, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    groups: tuple[Group, ...] = ()
+    refusals: tuple[Refusals, ...] = ()
+    economics: Economics | None = None
+    judge: JudgeReport | None = None
+    recommendation: Recommendation | None = None
+
+    def score(self, row: ExamRowName, contestant: str) -> ExamScore | None:
+        """A cell of the table; None where the exam has no such question."""
+        return next((each for each in self.scores if (each.row, each.contestant) == (row, contestant)), None)
+
+    def _repr_html_(self) -> str:
+        """Verdict and table in a notebook; intervals show on hover."""
+        lines = []
+        if self.recommendation is not None:
+            points = (*self.recommendation.because, *(f"Next: {each}" for each in self.recommendation.next))
+            lines.append(f"<p><b>{html.escape(self.recommendation.headline)}</b></p>")
+            lines.append(f"<details><summary>Why, and what to do next</summary>{_bullets(points)}</details>")
+        lines += [
+            "<table><tr><th></th>",
+            *(f"<th>{html.escape(name)}</th>" for name in self.contestants),
+            "<th>n</th></tr>",
+        ]
+        for row, title in ROW_TITLES.items():
+            cells = [self.score(row, name) for name in self.contestants]
+            if asked := [score.n for score in cells if score is not None]:
+                shown = "".join(map(_html_cell, cells))
+                lines.append(f"<tr><td>{title}</td>{shown}<td>{max(asked)}</td></tr>")
+        lines.append("</table>")
+        if self.economics is not None and any(cost.usd_per_1000 is not None for cost in self.economics.costs):
+            lines.append(_html_costs(self.economics))
+        lines += [f"<p>{html.escape(note)}</p>" for note in self.notes]
+        return "".join(lines)
+
+
+def _bullets(points: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{html.escape(each)}</li>' for each in points)}</ul>"
+
+
+def _html_cell(score: ExamScore | None) -> str:
+    if score is None:
+        return "<td></td>"
+    low, high = score.interval
+    hover = f"{score.right} of {score.n}; 95 % interval {100 * low:.0f} to {100 * high:.0f} %"
+    return f'<td title="{hover}">{100 * score.share:.0f} %</td>'
+
+
+def _html_costs(economics: Economics) -> str:
+    rows = [
+        f"<tr><td>{html.escape(each.contestant)}</td><td>{'' if each.seconds_p50 is None else f'{each.seconds_p50:.2f}'}</td>"
+        f"<td>{'' if each.usd_per_1000 is None else f'{each.usd_per_1000:.4f}'}</td></tr>"
+        for each in economics.costs
+    ]
+    head = "<tr><th></th><th>seconds (median)</th><th>$ per 1,000 questions</th></tr>"
+    return f"<table>{head}{''.join(rows)}</table>"

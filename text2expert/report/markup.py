@@ -1,0 +1,105 @@
+"""HTML that is escaped by construction: what is not `Html` is text, wherever it came from."""
+
+import html
+import re
+from collections.abc import Iterable
+
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff\ufffe\uffff]")
+"""What a page must not hold, or what makes text read otherwise than it is written; each is shown by its number."""
+
+_VOID = frozenset({"input", "meta", "link", "br", "hr", "path", "rect", "col"})
+
+
+class Html(str):
+    """Markup that is as it should be."""
+
+    __slots__ = ()
+
+
+Child = str | Iterable["Child"] | None
+"""What an element may hold: text, `Html`, several of these, or nothing."""
+
+
+def text(value: str) -> Html:
+    """*value* as text of a page, or as the value of an attribute in double quotes."""
+    return Html(html.escape(visible(value)))
+
+
+def visible(value: str) -> str:
+    """*value* with what cannot be seen, or would turn what can, shown by its number."""
+    return _UNSEEN.sub(_numbered, value)
+
+
+def _numbered(match: re.Match[str]) -> str:
+    return f"[U+{ord(match[0]):04X}]"
+
+
+def joined(*children: Child) -> Html:
+    """*children* one after another."""
+    parts = []
+    for child in children:
+        if isinstance(child, Html):
+            parts.append(child)
+        elif isinstance(child, str):
+            parts.append(text(child))
+        elif child is not None:
+            parts.append(joined(*child))
+    return Html("".join(parts))
+
+
+def tag(name: str, /, *children: Child, **attributes: str | int | bool | None) -> Html:
+    """An element. ``class_="a"`` is written ``class="a"``, ``data_row`` ``data-row``; True is an attribute without value.
+
+    None and False leave an attribute out.
+    """
+    given = []
+    for key, value in attributes.items():
+        shown = key.rstrip("_").replace("_", "-")
+        if value is True:
+            given.append(f" {shown}")
+        elif value is not None and value is not False:
+            given.append(f' {shown}="{text(str(value))}"')
+    start = f"<{name}{''.join(given)}>"
+    return Html(start) if name in _VOID else Html(f"{start}{joined(*children)}</{name}>")
+
+
+def said(value: str, name: str = "span", **attributes: str | int | bool | None) -> Html:
+    """*value*, which a document, a model or a user wrote: its direction of writing is its own, and stays in it."""
+    return tag(name, value, dir="auto", **attributes)
+
+
+def table(caption: str, head: Iterable[Child], rows: Iterable[Iterable[Child]], *, wide: bool = True) -> Html:
+    """A table with a header row; the first cell of each row is its header.
+
+    Args:
+        caption: Says what it shows, also to those who do not see it.
+        head: Names of the columns.
+        rows: Cells.
+        wide: Whether it may be wider than a phone, and then scrolls in its box.
+    """
+    body = [
+        tag(
+            "tr",
+            *(tag("th", cell, scope="row") if column == 0 else tag("td", cell) for column, cell in enumerate(cells)),
+        )
+        for cells in rows
+    ]
+    made = tag(
+        "table",
+        tag("caption", caption),
+        tag("thead", tag("tr", *(tag("th", name, scope="col") for name in head))),
+        tag("tbody", *body),
+    )
+    # A box that scrolls must be reachable by the keyboard, and then it needs a name.
+    return tag("div", made, class_="scroll", tabindex=0, role="group", aria_label=caption) if wide else made
+
+
+def bullets(items: Iterable[Child]) -> Html:
+    """An unordered list, nothing where there are no items."""
+    shown = [tag("li", item) for item in items]
+    return tag("ul", *shown) if shown else Html()
+
+
+def more(summary: Child, *children: Child, **attributes: str | int | bool | None) -> Html:
+    """What is one click away."""
+    return tag("details", tag("summary", summary), *children, **{"class_": "more", **attributes})
