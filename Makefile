@@ -26,9 +26,11 @@ demo: $(INSTALLED)
 	  --exam text2expert/samples/exam.jsonl --out expert_model_demo --yes
 	$(BIN)/text2expert ask expert_model_demo "How often do all bedside staff repeat the airway emergency drill?"
 
-# A process a core; the tests of a file stay together, because they share what is trained for them.
+# The tests of a file stay together, because they share what is trained for them; many wait for servers, so that there is
+# work for more processes than cores.
+WORKERS ?= 4
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

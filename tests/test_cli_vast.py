@@ -34,7 +34,7 @@ from text2expert.cli import main
 from text2expert.exchange import Completion
 from text2expert.flags import trainer_of
 from text2expert.ledger import budget
-from text2expert.records import Quote
+from text2expert.records import Job, Needs, Quote
 from text2expert.runners import gpus, named
 from text2expert.runners.vast import Pace
 from text2expert.runners.vast.journal import Journal, Rental
@@ -123,7 +123,20 @@ def test_the_cloud_trains_on_the_gpu_that_is_here_else_on_a_rented_one(here, mon
 
 
 FLAGS = dict.fromkeys(
-    ("base", "replay", "refusals", "processes", "runner", "train_budget", "backend", "llamafactory"), None
+    (
+        "base",
+        "replay",
+        "refusals",
+        "processes",
+        "runner",
+        "train_budget",
+        "max_hours",
+        "max_usd_per_hour",
+        "vast_key_env",
+        "backend",
+        "llamafactory",
+    ),
+    None,
 )
 
 
@@ -138,10 +151,16 @@ FLAGS = dict.fromkeys(
         ({"base": "none"}, True, Local()),
         ({"runner": "ssh:me@box"}, False, SSH("me@box")),
         ({"runner": "vast", "train_budget": 4.0}, False, Vast(budget=4.0)),
+        (
+            {"runner": "vast:RTX_5090", "max_hours": 2.0, "max_usd_per_hour": 0.5, "vast_key_env": "MY_VAST_KEY"},
+            False,
+            Vast(gpu="RTX_5090", max_hours=2.0, max_usd_per_hour=0.5, api_key=KEY),
+        ),
     ],
 )
 def test_the_flags_name_the_runner(here, monkeypatch, flags, cloud, expected):
     monkeypatch.setenv("VAST_API_KEY", "k")
+    monkeypatch.setenv("MY_VAST_KEY", KEY)
     assert expected == trainer_of(cloud=cloud, seed=0, **{**FLAGS, **flags}).runner
 
 
@@ -198,8 +217,27 @@ def test_budgets_cap_the_worst_case_of_the_plan(here, of_training, of_run, most)
 
 def test_a_budget_below_what_is_expected_is_said(here):
     said = flat(plan_with(Priced(budget=0.2)))
-    assert "expected to cost $0.50, and its budget is $0.20: raise it (--train-budget)" in said
+    assert "expected to cost $0.50, it is not rented with less than $0.50, and its budget is $0.20: raise it" in said
     assert "--train-budget" not in flat(plan_with(Priced(budget=0.6)))
+
+
+def test_a_budget_with_which_nothing_would_be_rented_is_said(here):
+    """A part of it is kept back for giving the machine back: better known before teaching is paid for than after."""
+    quote = Quote(usd=0.5, seconds=3000.0, most=4.0, least=0.63)
+    assert "it is not rented with less than $0.63, and its budget is $0.60" in flat(
+        plan_with(Priced(quote, budget=0.6))
+    )
+    assert "--train-budget" not in flat(plan_with(Priced(quote, budget=0.63)))
+
+
+def test_what_renting_asks_for_at_least_is_in_its_quote(vast):
+    """As the run itself asks: with what the plan names, a machine is rented, and with a cent less it is not."""
+    rents = Vast(api_key=KEY)
+    quote = asyncio.run(rents.quote(Job(id="job", folder=".", stages=(), needs=Needs(tokens=1_000_000, vram_gb=20.0))))
+    assert quote.usd < quote.least < quote.most
+    back = (rents.pace.grace + rents.pace.lease) / 3600
+    best = min(vast.offers, key=lambda each: each["dph_total"])
+    assert quote.least - quote.usd == pytest.approx(back * best["dph_total"], rel=0.15)
 
 
 @pytest.mark.parametrize("problem", [RunnerError("no network"), OSError("no network"), ValueError("no network")])
@@ -307,7 +345,9 @@ def test_a_starved_run_does_not_rent(vast):
 
 
 def test_offers_are_shown_with_what_they_cost_and_the_same_here(vast):
-    shown = call("vast", "offers", "-i", "pumps.txt", "--base", BASE, "--key-env", "MY_VAST_KEY", "--limit", "2").output
+    shown = call(
+        "vast", "offers", "-i", "pumps.txt", "--base", BASE, "--vast-key-env", "MY_VAST_KEY", "--limit", "2"
+    ).output
     lines = shown.splitlines()
     assert lines[0].startswith("training: ")
     assert "on this machine: no CUDA GPU; on one of your own $0.00, about " in lines[1]
@@ -320,7 +360,7 @@ def test_offers_are_shown_with_what_they_cost_and_the_same_here(vast):
 def test_offers_for_a_dataset_and_another_gpu(vast):
     gold = [{"instruction": f"Question {n}?", "output": f"Answer {n}."} for n in range(60)]
     Path("gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gold))
-    options = ("--gold", "gold.jsonl", "--base", BASE, "--key-env", "MY_VAST_KEY")
+    options = ("--gold", "gold.jsonl", "--base", BASE, "--vast-key-env", "MY_VAST_KEY")
     assert (
         "over 60 rows" in flat(call("vast", "offers", *options).output)
         or "60" in call("vast", "offers", *options).output
@@ -346,7 +386,7 @@ def rented(vast, token, lease, *, job="job", label=None):
 
 
 def sweep(*options, code=0, stdin=None):
-    return call("vast", "sweep", "--key-env", "MY_VAST_KEY", *options, code=code, stdin=stdin)
+    return call("vast", "sweep", "--vast-key-env", "MY_VAST_KEY", *options, code=code, stdin=stdin)
 
 
 def test_a_sweep_destroys_what_is_left_over_and_nothing_else(vast):
@@ -369,6 +409,21 @@ def test_a_sweep_destroys_what_is_left_over_and_nothing_else(vast):
     again = sweep("--yes").output
     assert f"destroyed: {held.id}" in again  # nobody is at work on it any more
     assert {young.id, foreign.id} == {each.id for each in vast.living()}
+
+
+def test_a_machine_whose_run_was_killed_is_left_over_before_its_lease_ends(vast, tmp_path):
+    """Who is told to run a sweep, or has killed a run for good, need not wait for the machine's own timer."""
+    young = rented(vast, "d" * 12, 600)
+    rental = Rental(
+        token="d" * 12, job="job", folder=str(tmp_path / "run"), url=vast.url, begun=0.0, lease_until=time.time() + 600,
+        machine=young.id,
+    )  # fmt: skip
+    Journal().write(rental)
+    shown = sweep(stdin="n\n", code=1).output
+    assert f"LEFT OVER: nobody is at work on it; the run in {tmp_path / 'run'} would go on with it" in shown
+    assert [young] == vast.living()
+    assert f"destroyed: {young.id}\n" in sweep("--yes").output
+    assert [] == vast.living()
 
 
 def test_a_sweep_asks_first(vast):

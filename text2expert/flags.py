@@ -116,6 +116,9 @@ _SETTINGS = [
     option(TRAINING, "--refusals", metavar="SHARE", help="Share of the trained tokens that refuses what the text does not say, or a JSONL file of such.  [default: 0]"),
     option(TRAINING, "--runner", metavar="WHERE", help="Where: local, ssh:user@host (a machine of yours), vast or vast:GPU (rented; RTX_4090 unless said).  [default: local; cloud without a GPU here: vast, if VAST_API_KEY is set]"),
     option(TRAINING, "--train-budget", type=float, metavar="USD", callback=_dollars, help="Most that renting may ever cost in this run folder."),
+    option(TRAINING, "--max-hours", type=float, metavar="N", help="After which a rented machine is given back whatever it does.  [default: 6]"),
+    option(TRAINING, "--max-usd-per-hour", type=float, metavar="USD", help="Dearer machines are not rented."),
+    option(TRAINING, "--vast-key-env", metavar="VARIABLE", help="Environment variable that holds the key for Vast.ai.  [default: VAST_API_KEY]"),
     option(TRAINING, "--processes", type=int, metavar="N", help="GPUs that train together."),
     option(TRAINING, "--backend", type=click.Choice(BACKENDS), metavar="NAME", help="What trains: text2expert or llamafactory.  [default: text2expert]"),
     option(TRAINING, "--llamafactory", metavar="PATH", help="LLaMA-Factory's command, for --backend llamafactory.  [default: llamafactory-cli]"),
@@ -190,13 +193,14 @@ def _examiner(writer: str | None, judge: str | None, teacher: Any) -> Any:
 
 _TRAINING_FLAGS = (
     "base", "revision", "epochs", "max_steps", "precision", "reasoning", "text_share", "replay", "refusals", "processes",
-    "runner", "train_budget", "backend", "llamafactory", "train_anyway",
+    "runner", "train_budget", "max_hours", "max_usd_per_hour", "vast_key_env", "backend", "llamafactory", "train_anyway",
 )  # fmt: skip
 
 
 def trainer_of(
     *, cloud: bool, seed: int, base: str | None, replay: str | None, refusals: str | None, processes: int | None,
-    runner: str | None, train_budget: float | None, backend: str | None, llamafactory: str | None, **flags: Any,
+    runner: str | None, train_budget: float | None, max_hours: float | None, max_usd_per_hour: float | None,
+    vast_key_env: str | None, backend: str | None, llamafactory: str | None, **flags: Any,
 ) -> Any:  # fmt: skip
     """The trainer of the flags; those that were not given are the trainer's own defaults."""
     from text2expert.trainer import CLOUD_BASE, Trainer  # noqa: PLC0415 - each command loads what it needs
@@ -211,7 +215,15 @@ def trainer_of(
         **flags,
         "replay": False if replay == "none" else replay,
         "refusals": None if refusals is None else _number_or_path(refusals),
-        "runner": _runner(runner, cloud=cloud and base != "none", budget=train_budget, processes=processes),
+        "runner": _runner(
+            runner,
+            cloud=cloud and base != "none",
+            processes=processes,
+            budget=train_budget,
+            max_hours=max_hours,
+            max_usd_per_hour=max_usd_per_hour,
+            api_key=None if vast_key_env is None else key_in("--vast-key-env", vast_key_env),
+        ),
         "backend": backend,
         "llamafactory": llamafactory,
     }
@@ -219,13 +231,13 @@ def trainer_of(
     return Trainer(model, seed=seed, **{name: value for name, value in given.items() if value is not None})
 
 
-def _runner(name: str | None, *, cloud: bool, budget: float | None, processes: int | None) -> Any:
+def _runner(name: str | None, *, cloud: bool, processes: int | None, **rent: Any) -> Any:
     from text2expert.runners.named import at_hand, named  # noqa: PLC0415 - each command loads what it needs
 
     if name is None and cloud and processes is None:
-        return at_hand(budget=budget)
+        return at_hand(**rent)
     try:
-        return named("local" if name is None else name, budget=budget, processes=processes)
+        return named("local" if name is None else name, processes=processes, **rent)
     except InputError as error:
         raise InputError(f"--runner {name or 'local'}: {error}") from error
 
@@ -314,5 +326,8 @@ def _unused(role: str, name: str, flags: dict[str, Any]) -> None:
 
 def by_flags(message: str, *roles: str) -> str:
     """*message* with the flags of the arguments that it names."""
+    if "Vast.ai" in message:
+        flags = ["--vast-key-env"] if "api_key=" in message else []
+        return f"{message}{_THERE}{', '.join(flags)}" if flags and _THERE not in message else message
     flags = [f"--{role}-{flag}" for argument, flag in _FLAGS.items() if argument in message for role in roles or _ROLES]
     return f"{message}{_THERE}{', '.join(flags)}" if flags and _THERE not in message else message

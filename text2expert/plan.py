@@ -102,6 +102,11 @@ class RentPlan:
         return 0.0 if self.quote is None else self.quote.usd
 
     @property
+    def least(self) -> float:
+        """US dollars without which nothing is rented: what giving the machine back may take is kept back from the start."""
+        return self.usd if self.quote is None or self.quote.least is None else self.quote.least
+
+    @property
     def most(self) -> float:
         """US dollars at most; infinite where nothing is known to limit it."""
         quoted = float("inf") if self.quote is None else max(self.quote.usd, self.quote.most or 0.0)
@@ -221,10 +226,10 @@ class Plan:
                 f"the run's budget of ${self.budget:,.2f} (--budget) may end it before the text is covered "
                 f"(up to ${self.usd_high:,.2f})"
             )
-        if self.rent is not None and self.rent.most < self.rent.usd:
+        if self.rent is not None and self.rent.most < self.rent.least:
             said.append(
-                f"the machine is expected to cost ${self.rent.usd:,.2f}, and its budget is ${self.rent.most:,.2f}: raise it "
-                "(--train-budget), or nothing is rented"
+                f"the machine is expected to cost ${self.rent.usd:,.2f}, it is not rented with less than "
+                f"${self.rent.least:,.2f}, and its budget is ${self.rent.most:,.2f}: raise it (--train-budget)"
             )
         if self.machine:
             said.append(f"what {self.machine} holds, its owner could read: {self.holds}")

@@ -265,6 +265,8 @@ class Quote:
     seconds: float
     most: float | None = None
     """US dollars that it may come to at most; None: not more than *usd*."""
+    least: float | None = None
+    """US dollars without which the runner does not begin; None: *usd*."""
 
 
 @attrs.frozen(kw_only=True)

@@ -9,7 +9,7 @@ import click
 
 from text2expert import _sync
 from text2expert.errors import InputError, RunnerError
-from text2expert.flags import MONEY, REST, TRAINING, Sectioned, key_in, option, pipeline_of, sources_of, with_settings
+from text2expert.flags import REST, TRAINING, Sectioned, key_in, option, pipeline_of, sources_of, with_settings
 
 if TYPE_CHECKING:
     from text2expert.records import Job
@@ -23,6 +23,10 @@ _KEY = (
 )
 
 
+_RENT = ("train_budget", "max_hours", "max_usd_per_hour", "vast_key_env")
+"""Flags of a run that are for the machine alone."""
+
+
 @click.group()
 def vast() -> None:
     """Rented machines of Vast.ai: what training would cost on them (offers), and what is left over (sweep)."""
@@ -32,25 +36,30 @@ def vast() -> None:
 @with_settings
 @option(TRAINING, "--gold", metavar="FILE", help="A golden dataset to train on, instead of texts.")
 @option(TRAINING, "--gpu", metavar="NAME", help="As Vast calls it, such as RTX_5090.  [default: RTX_4090]")
-@option(MONEY, "--key-env", metavar="VARIABLE", help=_KEY)
 @option(REST, "--limit", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="Offers to show.")
 def offers(
     inputs: tuple[str, ...], more: tuple[str, ...], out: Path | None, gold: str | None, gpu: str | None,
-    key_env: str | None, limit: int, **settings: Any,
+    limit: int, **settings: Any,
 ) -> None:  # fmt: skip
     """Say what training would cost and take on the best offers, and on a GPU of your own. Rents nothing.
 
     The flags are those of `run`. Vast.ai is told which machine is looked for, and sees nothing of the text.
     """
-    runner, budget = settings.pop("runner") or "vast", settings.pop("train_budget")
+    runner, rent = settings.pop("runner") or "vast", {name: settings.pop(name) for name in _RENT}
     kind, _, of_runner = runner.partition(":")
     if kind != "vast":
         raise InputError(f"--runner {runner}: the offers are those of Vast.ai; leave it out, or give --runner vast")
-    from text2expert.runners.vast import Vast  # noqa: PLC0415 - each command loads what it needs
+    from text2expert.runners.named import named  # noqa: PLC0415 - each command loads what it needs
+    from text2expert.runners.vast import Vast  # noqa: PLC0415
 
     gpu = gpu or of_runner or "RTX_4090"
-    rents = Vast(gpu=gpu, budget=budget, api_key=None if key_env is None else key_in("--key-env", key_env))
-    pipeline = pipeline_of(runner="local", train_budget=None, **settings)
+    rents = named(
+        f"vast:{gpu}", budget=rent["train_budget"], max_hours=rent["max_hours"], max_usd_per_hour=rent["max_usd_per_hour"],
+        api_key=None if rent["vast_key_env"] is None else key_in("--vast-key-env", rent["vast_key_env"]),
+    )  # fmt: skip
+    assert isinstance(rents, Vast)
+    settings |= {"runner": "local", **dict.fromkeys(_RENT)}
+    pipeline = pipeline_of(**settings)
     trainer, training = pipeline.trainer, _training(pipeline, inputs, more, gold, out)
     click.echo(f"training: {training}")
     click.echo(f"on this machine: {_here(trainer, training)}")
@@ -109,20 +118,20 @@ def _table(rents: "Vast", found: "Sequence[Offer]") -> Iterator[str]:
 
 
 @vast.command()
-@click.option("--key-env", metavar="VARIABLE", help=_KEY)
+@click.option("--vast-key-env", "--key-env", "key_env", metavar="VARIABLE", help=_KEY)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before destroying what is left over.")
 def sweep(key_env: str | None, *, yes: bool) -> None:
     """List the machines that text2expert rented, and destroy those that are left over.
 
-    Left over is a machine whose lease has ended (by an hour, where another computer has rented it) and on which nobody of
-    this computer is at work. Others of ours are listed and let be; machines that text2expert did not rent are not even
-    listed.
+    Left over is a machine that this computer has rented and on which none of its runs is at work, and one that another
+    computer has rented and whose lease has ended for an hour. Others of ours are listed and let be; machines that
+    text2expert did not rent are not even listed.
     """
     from text2expert.runners.vast import sweep as look  # noqa: PLC0415 - each command loads what it needs
-    from text2expert.runners.vast.account import Account  # noqa: PLC0415
+    from text2expert.runners.vast.account import CONSOLE, Account  # noqa: PLC0415
     from text2expert.runners.vast.journal import Journal  # noqa: PLC0415
 
-    account = Account(None if key_env is None else key_in("--key-env", key_env))
+    account = Account(None if key_env is None else key_in("--vast-key-env", key_env))
     found = _sync.run(look(account, Journal()))
     _sync.run(_book_gone(account))
     if not found:
@@ -130,9 +139,9 @@ def sweep(key_env: str | None, *, yes: bool) -> None:
         return
     for each in found:
         click.echo(f"machine {each.machine}  ${each.usd_per_hour:.3f} an hour  {_standing(each)}")
-    left = [each for each in found if each.is_left_over]
+    left = [each for each in found if each.is_left_over or each.is_abandoned]
     if not left:
-        click.echo("nothing is left over")
+        click.echo("nothing is left over: others are at work on them, or may be")
         return
     if not yes:
         click.confirm(f"Destroy {', '.join(str(each.machine) for each in left)}, with all that is on it?", abort=True)
@@ -141,7 +150,7 @@ def sweep(key_env: str | None, *, yes: bool) -> None:
     if kept:
         raise RunnerError(
             f"machine {', '.join(str(each.machine) for each in kept)} could not be destroyed and costs money: run this again, "
-            f"or destroy it yourself at {account.url}"
+            f"or destroy it yourself at {CONSOLE}"
         )
     click.echo(f"destroyed: {', '.join(str(each.machine) for each in left if gone[each.machine]) or 'nothing'}")
 
@@ -170,5 +179,10 @@ def _standing(found: "Found") -> str:
         return f"{where}, at work"
     if found.is_left_over:
         return f"{where}, LEFT OVER: its lease ended {lease} ago"
+    if found.is_abandoned:
+        return (
+            f"{where}, LEFT OVER: nobody is at work on it; the run in {found.folder} would go on with it, and it destroys "
+            f"itself when its lease ends, in {lease}"
+        )
     ends = f"ends in {lease}" if found.lease_until >= now() else f"ended {lease} ago, by a clock that may differ"
     return f"{where}, its lease {ends}"

@@ -38,6 +38,16 @@ def _positive(_: Any, attribute: "attrs.Attribute[Any]", value: object) -> None:
         raise InputError(f"{attribute.name} must be a finite number above 0, got {value!r}")
 
 
+def _share(_: Any, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InputError(f"{attribute.name} must be a share from 0 to 1 (0.97, not 97), got {value!r}")
+
+
+def _name(_: Any, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"{attribute.name} must be a name as Vast has it, such as 'RTX_4090', got {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class Vast:
     """Rents a machine of Vast.ai, runs the stages of a job on it, and gives it back.
@@ -65,12 +75,12 @@ class Vast:
         pace: Intervals and limits, in seconds.
     """
 
-    gpu: str = attrs.field(default="RTX_4090", validator=attrs.validators.instance_of(str))
+    gpu: str = attrs.field(default="RTX_4090", validator=_name)
     gpus: int = attrs.field(default=1, validator=_arguments.whole(1))
     budget: Decimal | float | None = attrs.field(default=None, validator=_arguments.dollars)
     max_hours: float = attrs.field(default=6.0, validator=_positive)
     max_usd_per_hour: float | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
-    reliability: float = attrs.field(default=0.97, validator=_positive)
+    reliability: float = attrs.field(default=0.97, validator=_share)
     disk_gb: float = attrs.field(default=80.0, validator=_positive)
     image: str = "vastai/pytorch"
     python: str | None = None
@@ -108,9 +118,11 @@ class Vast:
         except Unclear as error:
             raise RunnerError(f"Vast.ai cannot be asked: {error}") from error
         if not found:
-            raise RunnerError(f"nobody offers {self.gpus} x {self.gpu} now: {_WIDER}")
+            raise RunnerError(f"nobody offers {self._wanted(job)} now: {_WIDER}")
         most = self.tries * max(map(self._worst, found))
-        return Quote(usd=float(found[0].usd), seconds=found[0].hours * 3600, most=float(most))
+        best = found[0]
+        least = min(offers.least(best, seconds=self.pace.grace + self.pace.lease), self._worst(best))
+        return Quote(usd=float(best.usd), seconds=best.hours * 3600, most=float(most), least=float(least))
 
     def _worst(self, offer: Offer) -> Decimal:
         """Dollars for a machine that is used up to the last of its hours and gives itself back."""
@@ -166,8 +178,8 @@ class Vast:
                 say(f"{error}; machine {number} of at most {self.tries}")
                 why = error
         raise RunnerError(
-            f"{self.tries} machines were rented and none finished the job ({why}): all were given back; run again to go on "
-            "from the last checkpoint"
+            f"{self.tries} machines were rented and none finished the job ({why}): all were given back; run again to go on, "
+            "from the last checkpoint if there is one"
         )
 
     async def _work(self, renting: Renting, box: Box, job: Job) -> None:
@@ -196,6 +208,14 @@ class Vast:
             if remote is not None:
                 await remote.close()
 
+    def _wanted(self, job: Job) -> str:
+        """What is looked for, in words."""
+        below = "" if self.max_usd_per_hour is None else f", below ${self.max_usd_per_hour:g} an hour"
+        return (
+            f"{self.gpus} x {self.gpu} with {self._disk_gb(job):.0f} GB of disk, there {100 * self.reliability:g} % of the "
+            f"time{below}"
+        )
+
     def _account(self) -> Account:
         return Account(self.api_key)
 
@@ -214,7 +234,9 @@ class Vast:
 _ROOM = "cd {folder} && head -c 1048576 /dev/zero > .room && rm .room"
 """Whether a megabyte more can be written there."""
 
-_WIDER = "allow others (gpu=, max_usd_per_hour=, reliability=), or try again later"
+_WIDER = (
+    "allow others (gpu=, max_usd_per_hour=, reliability=; the names are Vast's, such as RTX_4090), or try again later"
+)
 
 
 async def _stages(renting: Renting, box: Box, remote: Remote, work: Work) -> None:

@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 HOME: Final = "https://console.vast.ai"
 
+CONSOLE: Final = "https://cloud.vast.ai/instances/"
+"""Where a person sees the machines of an account, and destroys them."""
+
 LABEL: Final = "text2expert"
 """How the labels of machines begin that this package rents."""
 

@@ -97,6 +97,12 @@ def worst(offer: Offer, *, hours: float, seconds: float) -> Decimal:
     return used + checkpoints + back + offer.usd_per_gb * Decimal(str(offer.gigabytes + CARRIED_GB))
 
 
+def least(offer: Offer, *, seconds: float) -> Decimal:
+    """Dollars without which the job is not begun on *offer*: what is expected, and *seconds* for giving it back."""
+    hours = Decimal(str(offer.hours)) + Decimal(str(seconds / 3600))
+    return offer.usd_per_hour * hours + offer.usd_per_gb * Decimal(str(offer.gigabytes))
+
+
 def query(
     *, gpu: str, gpus: int, usd_per_hour: float | None, disk_gb: float, reliability: float, vram_gb: float
 ) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from text2expert._progress import say
 from text2expert.errors import RunnerError
 from text2expert.runners.local import printable
 from text2expert.runners.machine import Remote
@@ -39,6 +40,7 @@ async def reach(renting: Renting, box: Box, python: str | None) -> Remote:
     way = _Way(renting.account, renting.journal, box)
     await way.take_key()
     until, beat = now() + pace.ready, 0.0
+    say(f"machine {machine} starts; that may take some minutes, and up to {pace.ready / 60:.0f}")
     while now() < until:
         if renting.is_over(box):
             raise Over
@@ -48,12 +50,13 @@ async def reach(renting: Renting, box: Box, python: str | None) -> Remote:
         shown = await _shown(renting, box)
         status, words = shown.get("actual_status"), printable(str(shown.get("status_msg") or ""))[:300]
         if status in DEAD or (status == "created" and "OCI runtime create failed" in words):
-            raise Lost(f"machine {machine} is {status} and will not start: {words}")
+            raise Lost(f"machine {machine} is {status} and will not start{f': {words}' if words else ''}")
         if status == "running":
             for address in _addresses(shown):
                 if await way.leads_in(address):
                     remote = Remote(way.connect, box.place, name=f"machine {machine}", patience=pace.patience)
                     remote.python = python or await _interpreter(remote)
+                    say(f"machine {machine} is ready")
                     return remote
         await asyncio.sleep(pace.poll)
     raise Lost(f"machine {machine} was not ready within {pace.ready / 60:.0f} minutes")

@@ -353,11 +353,10 @@ class Renting:
 
     async def _set_aside(self, rental: Rental, offer: Offer) -> Box:
         """Hold the worst case, or what the budget leaves of it if that is enough for the job."""
-        rate, back = offer.usd_per_hour, self.pace.grace + self.pace.lease
-        traffic = offer.usd_per_gb * Decimal(str(offer.gigabytes))
-        reserve = Decimal(str(back / 3600)) * rate
+        back = self.pace.grace + self.pace.lease
+        reserve = Decimal(str(back / 3600)) * offer.usd_per_hour
         worst = cents(offers.worst(offer, hours=self.max_hours, seconds=back))
-        least = cents(rate * Decimal(str(offer.hours)) + traffic + reserve)
+        least = cents(offers.least(offer, seconds=back))
         with ledger.budget(SCOPE, self.budget):
             usd = min(worst, self._room(worst))
             if usd < min(least, worst):
@@ -524,8 +523,11 @@ class Renting:
             return
         # One that nobody saw alive has destroyed itself when its lease ended, or shortly after.
         last = box.rental.ended or box.now()
-        self._settle(box, box.cost(last if box.seen else min(last, box.rental.lease_until + self.pace.grace)))
+        usd = box.cost(last if box.seen else min(last, box.rental.lease_until + self.pace.grace))
+        self._settle(box, usd)
         self.journal.forget(box.rental)
+        minutes = max(0.0, last - box.rental.begun) / 60
+        say(f"machine {box.rental.machine} is given back: {minutes:.0f} min, ${usd:.3f}")
 
     def _keep(self, box: Box) -> None:
         """It may still be there: the hold stays open, and the next start takes both up again."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from text2expert._progress import say
 from text2expert.errors import ProviderError
-from text2expert.runners.vast.account import UNANSWERED, Account, Unclear
+from text2expert.runners.vast.account import CONSOLE, HOME, UNANSWERED, Account, Unclear
 from text2expert.runners.vast.journal import Rental, now, token_of
 
 _REFUSED: Final = 30.0
@@ -50,11 +50,12 @@ async def destroy(account: Account, rental: Rental, *, seconds: float, poll: flo
             say(f"machine {rental.machine} is not gone yet{_because(why)}: trying on")
         await asyncio.sleep(poll)
     ids = ", ".join(map(str, sorted(left)))
-    minutes = max(0.0, rental.lease_until - now()) / 60
+    minutes = (rental.lease_until - now()) / 60
+    timer = f"does so when its lease ends, in about {minutes:.0f} min" if minutes > 0 else "should have done so by now"
     say(
         f"\n!!! MACHINE {ids} COULD NOT BE GIVEN BACK and costs ${Decimal(rental.usd_per_hour):.2f} an hour{_because(why)}.\n"
-        f"!!! Destroy it yourself at {account.url}, or run: text2expert vast sweep\n"
-        f"!!! Its own timer does so when its lease ends, in about {minutes:.0f} min; the next start here tries again.\n"
+        f"!!! Destroy it yourself at {CONSOLE if account.url == HOME else account.url}, or run: text2expert vast sweep\n"
+        f"!!! Its own timer {timer}; the next start here tries again.\n"
     )
     return False
 

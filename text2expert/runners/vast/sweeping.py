@@ -38,6 +38,17 @@ class Found:
     here: bool
     """It was rented from this computer."""
 
+    folder: str = ""
+    """Of the run, where it was rented from this computer."""
+
+    @property
+    def is_abandoned(self) -> bool:
+        """It was rented from this computer, and nobody is at work on it: its run was killed, or could not give it back.
+
+        Until its lease ends, the same run started again would go on with it; so it is destroyed only when asked for.
+        """
+        return self.here and not self.at_work
+
     @property
     def is_left_over(self) -> bool:
         """Nobody is at work on it, and its lease has ended, by whatever clock."""
@@ -69,6 +80,7 @@ async def sweep(account: Account, journal: Journal) -> list[Found]:
                 lease_until=max(known[2], rental.lease_until if rental else 0.0),
                 at_work=rental is not None and _is_held(journal, rental),
                 here=rental is not None,
+                folder=rental.folder if rental else "",
             )
         )
     return found
@@ -78,6 +90,8 @@ async def remove(
     account: Account, found: Found, *, journal: Journal | None = None, seconds: float = 120.0, poll: float = 3.0
 ) -> bool | None:
     """Destroy a machine that was found, unless somebody has gone to work on it or renewed its lease since.
+
+    The lease of one that `Found.is_abandoned` when it was found is not asked about.
 
     Returns:
         None: it was let be. False: it could not be destroyed. Both were said.
@@ -92,7 +106,8 @@ async def remove(
         return False
     if rental is not None:
         leases.append(rental.lease_until)
-    if any(not _is_over(lease, here=rental is not None) for lease in leases):
+    abandoned = rental is not None and found.is_abandoned
+    if not abandoned and any(not _is_over(lease, here=rental is not None) for lease in leases):
         say(f"the lease of machine {found.machine} was renewed: let be")
         return None
     if rental is None:
