@@ -44,6 +44,8 @@ proof: $(INSTALLED)
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/evidence.py
 	$(BIN)/python benchmarks/yield_offline.py
+	$(BIN)/python benchmarks/retrieval.py
+	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/embedded.py
 	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/reference_job.py

@@ -22,7 +22,7 @@ EXTRAS = {
 PURPOSES = {
     "train": "training and asking an expert on this machine",
     "vast": "renting a GPU from Vast.ai, and training on a machine of yours over SSH",
-    "report": "plots and statistics (come with a later version)",
+    "report": "the plots of a report and in notebooks",
     "documents": "PDF, DOCX and HTML as input (comes with a later version)",
 }
 
