@@ -1,6 +1,8 @@
 """What every test stands on: no keys, no network, no model hub."""
 
+import fcntl
 import importlib
+import json
 import os
 import re
 import signal
@@ -40,32 +42,59 @@ def pumps(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
+def once(tmp_path_factory):
+    """What takes long, made by one of the processes that run the tests, for all of them: ``once(name, make)``."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # each process has a folder of its own in there
+
+    def once(name, make):
+        folder = root / f"shared-{name}"
+        with open(root / f"{name}.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "made").exists():
+                folder.mkdir()
+                make(folder)
+                (folder / "made").touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def finished(once):
     """A finished run with a barely trained expert, shared by the tests that only look at it."""
     from pumps import PUMPS, QUICK
 
-    from text2expert import Pipeline
+    from text2expert import Pipeline, Run
 
-    folder = tmp_path_factory.mktemp("trained")
-    source = folder / "pumps.txt"
-    source.write_text(PUMPS, encoding="utf-8")
-    return Pipeline(trainer=QUICK).run(source, out=folder / "run")
+    def make(folder):
+        source = folder / "pumps.txt"
+        source.write_text(PUMPS, encoding="utf-8")
+        Pipeline(trainer=QUICK).run(source, out=folder / "run")
+
+    return Run.load(once("finished", make) / "run")
 
 
 @pytest.fixture(scope="session")
-def taught(tmp_path_factory):
+def taught(once):
     """The run folder of an expert of three facts (`experts.FACTS`); tests that change it change a copy."""
     from experts import train
 
-    return train(tmp_path_factory.mktemp("taught") / "run")
+    return once("taught", lambda folder: train(folder / "run")) / "run"
 
 
 @pytest.fixture(scope="session")
-def merged(taught):
+def merged(taught, once):
     """What its adapter and base were merged into: `text2expert.records.Merged`."""
     from text2expert.expert import Expert
+    from text2expert.records import Merged, from_dict, to_dict
 
-    return Expert.load(taught).merge(taught.parent / "merged")
+    def make(folder):
+        facts = to_dict(Expert.load(taught).merge(folder / "merged"))
+        (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+
+    return from_dict(json.loads((once("merged", make) / "facts.json").read_bytes()), Merged)
 
 
 @pytest.fixture(scope="session")
