@@ -62,18 +62,16 @@ def once(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def finished(once):
-    """A finished run with a barely trained expert, shared by the tests that only look at it."""
+def finished(tmp_path_factory):
+    """A finished run with a barely trained expert, of this process alone: some tests run it again."""
     from pumps import PUMPS, QUICK
 
-    from text2expert import Pipeline, Run
+    from text2expert import Pipeline
 
-    def make(folder):
-        source = folder / "pumps.txt"
-        source.write_text(PUMPS, encoding="utf-8")
-        Pipeline(trainer=QUICK).run(source, out=folder / "run")
-
-    return Run.load(once("finished", make) / "run")
+    folder = tmp_path_factory.mktemp("trained")
+    source = folder / "pumps.txt"
+    source.write_text(PUMPS, encoding="utf-8")
+    return Pipeline(trainer=QUICK).run(source, out=folder / "run")
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def test_gathering_takes_time_in_proportion_to_the_pairs(subject, evidence):
             for n, name in enumerate(names)
         ]
         verdicts = approve(pairs)
-        return cpu_seconds(lambda: golden.gather(pairs, verdicts))
+        return cpu_seconds(lambda: golden.gather(pairs, verdicts), turns=2)
 
     seconds(500)  # warm caches
-    assert seconds(8000) < 9 * seconds(2000)
+    assert seconds(6000) < 9 * seconds(1500)

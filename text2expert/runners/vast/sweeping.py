@@ -91,7 +91,7 @@ async def remove(
 ) -> bool | None:
     """Destroy a machine that was found, unless somebody has gone to work on it or renewed its lease since.
 
-    The lease of one that `Found.is_abandoned` when it was found is not asked about.
+    One that `Found.is_abandoned` is destroyed before its lease ends, too, if that is the lease that it had when found.
 
     Returns:
         None: it was let be. False: it could not be destroyed. Both were said.
@@ -106,7 +106,8 @@ async def remove(
         return False
     if rental is not None:
         leases.append(rental.lease_until)
-    abandoned = rental is not None and found.is_abandoned
+    renewed = any(lease > found.lease_until for lease in leases)
+    abandoned = rental is not None and found.is_abandoned and not renewed
     if not abandoned and any(not _is_over(lease, here=rental is not None) for lease in leases):
         say(f"the lease of machine {found.machine} was renewed: let be")
         return None
