@@ -12,6 +12,7 @@ from ssh_server import SSHServer, keypair
 
 from text2expert.errors import RunnerError
 from text2expert.runners import receiving, remote
+from text2expert.runners.machine import Remote
 from text2expert.runners.ssh import SSH
 
 COMMIT, OTHER = "a" * 40, "b" * 40
@@ -36,8 +37,17 @@ def test_what_a_profile_prints_and_where_it_goes_makes_no_difference(tmp_path, m
         job = boxes.job_in(tmp_path / "run")
         asyncio.run(runner.run(job))
         assert (Path(job.folder) / "expert" / "adapter_config.json").is_file()
+        assert (0, f"{home}\n") == asyncio.run(answer(runner, "pwd"))
     finally:
         server.stop()
+
+
+async def answer(runner, script):
+    remote = Remote(runner._connect, "there", name="it", patience=8.0)
+    try:
+        return await remote.command(script)
+    finally:
+        await remote.close()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-import os
 import signal
 import subprocess
 import sys
@@ -92,32 +91,11 @@ def test_a_forked_child_gets_a_loop_of_its_own():
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_cancels_the_coroutine_and_waits_for_its_clean_up(tmp_path, sent, code):
-    expected = code
-    mark = tmp_path / "cleaned"
-    code = textwrap.dedent(
-        f"""
-        import asyncio, pathlib
-        from text2expert import _sync
-        async def work():
-            print("started", flush=True)
-            try:
-                await asyncio.sleep(60)
-            finally:
-                await asyncio.sleep(0.05)
-                pathlib.Path({str(mark)!r}).touch()
-        try:
-            _sync.run(work())
-        except KeyboardInterrupt:
-            raise SystemExit(130)
-        """
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "started\n"
-    time.sleep(0.1)
-    os.kill(process.pid, sent)
-    assert process.wait(timeout=20) == expected
+    process, mark = _cleaning(tmp_path, seconds=0.05)
+    process.send_signal(sent)
+    process.communicate(timeout=20)
+    assert process.returncode == code
     assert mark.exists()
-    process.stdout.close()
 
 
 @pytest.mark.parametrize("signals", ["INT INT", "INT TERM", "TERM TERM", "TERM HUP INT", "HUP INT"])

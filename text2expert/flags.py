@@ -326,8 +326,6 @@ def _unused(role: str, name: str, flags: dict[str, Any]) -> None:
 
 def by_flags(message: str, *roles: str) -> str:
     """*message* with the flags of the arguments that it names."""
-    if "Vast.ai" in message:
-        flags = ["--vast-key-env"] if "api_key=" in message else []
-        return f"{message}{_THERE}{', '.join(flags)}" if flags and _THERE not in message else message
-    flags = [f"--{role}-{flag}" for argument, flag in _FLAGS.items() if argument in message for role in roles or _ROLES]
+    owners = ("vast",) if "Vast.ai" in message else roles or _ROLES
+    flags = [f"--{owner}-{flag}" for argument, flag in _FLAGS.items() if argument in message for owner in owners]
     return f"{message}{_THERE}{', '.join(flags)}" if flags and _THERE not in message else message

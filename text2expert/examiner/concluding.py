@@ -6,9 +6,8 @@ from itertools import chain
 
 import attrs
 
-from text2expert.examiner import statistics
+from text2expert.examiner import grading, statistics
 from text2expert.examiner.economics import economics
-from text2expert.examiner.grading import grade, refuses
 from text2expert.examiner.making import Exam
 from text2expert.examiner.results import (
     BASE,
@@ -21,7 +20,6 @@ from text2expert.examiner.results import (
     Economics,
     ExamResult,
     GivenAnswer,
-    Grade,
     JudgeReport,
 )
 from text2expert.prices import Tariff
@@ -51,13 +49,6 @@ class Money:
     """What the models of contestants cost that are paid by the token."""
 
 
-def grade_of(question: ExamQuestion, answer: str) -> Grade:
-    """The grade of *answer* without a judge."""
-    if grade(question, answer):
-        return "right"
-    return "refused" if question.answer is not None and refuses(answer) else "wrong"
-
-
 def graded(exam: Exam, answers: Mapping[str, Mapping[str, Answer]]) -> list[GivenAnswer]:
     """*answers* (contestant -> question id -> answer) with their grades, by contestant, then as the exam runs."""
     found = (
@@ -65,7 +56,7 @@ def graded(exam: Exam, answers: Mapping[str, Mapping[str, Answer]]) -> list[Give
             question=question.id,
             contestant=contestant,
             text=answer.text,
-            grade=grade_of(question, answer.text),
+            grade=grading.graded(question, answer.text),
             confidence=answer.confidence,
             seconds=answer.seconds,
             tokens_in=answer.tokens_in,
@@ -83,7 +74,7 @@ def regraded(exam: Exam, given: Iterable[GivenAnswer]) -> list[GivenAnswer]:
     """*given* with the grades that *exam* gives them now; answers to questions that it does not have are left out."""
     questions = {question.id: question for question in exam.questions}
     return [
-        attrs.evolve(each, grade=grade_of(questions[each.question], each.text))
+        attrs.evolve(each, grade=grading.graded(questions[each.question], each.text))
         for each in given
         if each.question in questions
     ]
