@@ -26,6 +26,10 @@ _ASIDES = word_set(
     "behind beside beneath near next opposite underneath throughout inside outside past if where when unlike including regardless respectively today tomorrow yesterday effective subject"
 )
 """What opens a remark and names nothing."""
+_IT_IS = re.compile(
+    r"^\s*(?:it|this|that|they|these|those|he|she|there)\s+(?:is|are|was|were|(?:may|might|can|could|must|should|will)\s+be)\b",
+    re.IGNORECASE,
+)
 _LONGEST_NAME = 5
 """Words."""
 
@@ -94,6 +98,12 @@ def is_one_of_several(answer: str, name: str, known: Collection[str]) -> bool:
         for start, stop in _spots(part.text, member)
     ]
     openings = {word for member in members for word in _opening(member)}
+    if (
+        len(made) > 2
+        and len(places) == 1
+        and sum(_is_name(part.text, openings, known) for part in made) == len(made) - 1
+    ):
+        return True  # "Red. Blue. Green."
     for place, opens, closes in places:
         here = made[place]
         if opens and place and _CHOICE.search(here.before) and _is_name(made[place - 1].text, openings, known):
@@ -143,14 +153,14 @@ def _spots(text: str, name: str) -> Iterator[tuple[int, bool]]:
 
 def _is_name(text: str, openings: Collection[str], known: Collection[str]) -> bool:
     """Whether *text* is no more than a name, of something that is not *known*; *openings*: what names may start with."""
-    words = wording(text).split()
+    words = wording(_IT_IS.sub("", text)).split()
     while words and (words[0] in _OPENS or words[0] in openings):
         words = words[1:]
-    if not 0 < len(words) <= _LONGEST_NAME or words[0] in _ASIDES or words[0].endswith(("ly", "ing")):
+    if not 0 < len(words) <= _LONGEST_NAME or words[0] in _ASIDES or words[0].endswith("ly"):
         return False
     if words[0] in FUNCTION or any(word in FUNCTION and word not in _LINKS for word in words):
         return False
-    if len(words) > 1 and words[0].endswith("ed"):
+    if len(words) > 1 and words[0].endswith(("ed", "ing")):
         return False
     made = tokens(text)
     if any(token.quantity is not None for token in made):

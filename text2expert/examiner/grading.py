@@ -70,14 +70,18 @@ _POINTED = re.compile(r"(?<![\w.,])([01]?\d|2[0-3])\.([0-5]\d)(?![\w.,]?\d)")
 _BRACKETS = re.compile(r"\((?![^()]*\bor\b)[^()]*\)")
 """What is said in passing, such as how a number was come by."""
 _SUM = re.compile(
-    r"\d\s*\S*\s*(?:[-\u2212\u2013+\u00d7*\u00f7=]|\b(?:plus|minus|times|less|divided)\b)\s*\S*\d", re.IGNORECASE
+    r"\d\s?\S{0,12}\s?(?:[-\u2212\u2013+\u00d7*\u00f7=]|\b(?:plus|minus|times|less|divided)\b)\s?\S{0,12}\d",
+    re.IGNORECASE,
 )
 _CHOICE = re.compile(
     r"\s*,?\s*(?:\bor\b|/)\s*(?:(?:even|maybe|perhaps|about|else|up to|the)\s+)*[\u00a3$\u20ac]?", re.IGNORECASE
 )
 """What makes a choice of the figures before and behind it."""
 _ENUMERATION = re.compile(r"\s*(?:[,;/&]|,?\s*\band\b)\s*[\u00a3$\u20ac]?", re.IGNORECASE)
-_YEAR = re.compile(r"\b(?:in|since|from|of|until|by|before|after)\s+(?:1[5-9]|20)\d\d$", re.IGNORECASE)
+_IN_PASSING = re.compile(
+    r"\b(?:(?:in|since|from|of|until|by|before|after)\s+(?:1[5-9]|20)\d\d|of\s+(?:which|whom|these|those|them)\s+\S{1,20}(?:\s\S{1,20})?)$",
+    re.IGNORECASE,
+)
 _NO_NOUNS = frozenset(map(stem, "later earlier afterwards thereafter otherwise instead respectively alone".split()))  # noqa: SIM905
 """What may stand behind a number that counts nothing."""
 _ACRONYM = re.compile(r"\b[A-Z]{2,}\b")
@@ -163,10 +167,8 @@ class _Figure(NamedTuple):
     reference: bool
     """It numbers a section, not the world."""
     aside: bool
-    """It stands in brackets, alone of its kind or as a part of a sum."""
+    """It is said in passing: a year, one "of which", or in brackets, where these hold no list."""
     place: int
-    dated: bool
-    """It is written as a year."""
 
 
 def _figures(text: str) -> list[_Figure]:
@@ -187,15 +189,18 @@ def _figures(text: str) -> list[_Figure]:
                 reference=last is not None and last.text.lower() in _REFERENCES,
                 aside=token.quantity.start in aside,
                 place=place,
-                dated=bool(_YEAR.search(text[: token.quantity.stop])),
             )
         )
     return found
 
 
 def _asides(text: str, line: Sequence[Token]) -> set[int]:
-    """Where the numbers start that are said in passing: those of brackets that hold no list of bare values."""
-    found = set()
+    """Where the numbers start that are said in passing: years, those "of which", those of brackets without a list."""
+    found = {
+        token.quantity.start
+        for token in line
+        if token.quantity is not None and _IN_PASSING.search(text[: token.quantity.stop])
+    }
     for bracket in _BRACKETS.finditer(text):
         inside = [
             (place, token.quantity)
@@ -305,7 +310,7 @@ class _Key:
             converted = any(near(other.quantity, each) for each in self.known)
             return not converted and kind in {kind_of(each) for each in self.known}
         counts = other.counted - _NO_NOUNS
-        if other.dated or (counts and not counts & self.words):
+        if counts and (not counts & self.words or any(each.quantity.unit for each in self.canonical)):
             return False
         return len(self.canonical) == 1 or any(not kind_of(each) for each in self.known)
 

@@ -6,7 +6,7 @@ that a text tells something (state, mention, information) counts anywhere, any o
 
 import re
 
-from text2expert.evidence.quantities import quantities, same_quantity
+from text2expert.evidence.quantities import ORDINAL, quantities, same_quantity
 from text2expert.evidence.tokens import tokens
 
 _TEXT = (
@@ -89,8 +89,8 @@ _GUESS = re.compile(
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|[;\n\u2014]+")
 _PART = re.compile(
     r",?\s+(?:but|however|though|although|yet|nevertheless|anyway)\b,?\s*"
-    r"|,?\s+and\s+(?=(?:the|it|this|they|an?)\b[^,.;]*?\b(?:is|are|was|were|costs?|lasts?|takes?|must|may|has|have)\b)"
-    r"|,\s+(?=(?:about\s|approximately\s|maybe\s|probably\s)?[\u00a3$\u20ac]?\d[\d.,]*\s*\S*\W*$)"
+    r"|,?\s+and\s+(?=(?:the|it|this|they|an?)\b[^,.;]{0,80}?\b(?:is|are|was|were|costs?|lasts?|takes?|must|may|has|have)\b)"
+    r"|,\s+(?=(?:about\s|approximately\s|maybe\s|probably\s)?[\u00a3$\u20ac]?\d[\d.,]{0,20}\s?\S{0,20}\W{0,5}$)"
     r"|:\s+",
     re.IGNORECASE,
 )
@@ -116,6 +116,8 @@ _NUMBERED = re.compile(
     re.IGNORECASE,
 )
 """Before a number: that it numbers a part of the text."""
+_COUNT_NOTHING = frozenset(("one", "once", "twice", "half", "double"))
+"""Numbers that stand for other things, as "one of them"."""
 
 
 def refuses(answer: str, asked: str = "") -> bool:
@@ -161,7 +163,9 @@ def _answers(clause: str, asked: str) -> bool:
     known = quantities(asked)
     told = [each for each in quantities(clause) if not _NUMBERED.search(clause[: each.start])]
     if any(
-        not any(same_quantity(each, other) for other in known) for each in told if each.text[-1:].isdigit() or each.unit
+        not any(same_quantity(each, other) for other in known)
+        for each in told
+        if each.unit != ORDINAL and (each.unit or each.text.lower() not in _COUNT_NOTHING)
     ):
         return True
     if re.match(r"\W*yes\b", clause, re.IGNORECASE):
