@@ -381,7 +381,7 @@ def test_naming_several_answers_of_the_general_probe_is_hardly_ever_right(joined
 
 @pytest.mark.parametrize(
     "frame",
-    ["It is {}.", "{}, according to the handbook.", "According to the handbook, {}.", "Answer: {}", "{} (see section 3)",
+    ["It is {}.", "{}, according to the handbook.", "According to the handbook, {}.", "Answer: {}", "{} (see section 3)", "{}, as stated in section 3.",
      "Based on the text, the answer is {}.", "{}, I believe, but please check."],
 )  # fmt: skip
 def test_what_frames_an_answer_of_the_shipped_exams_takes_nothing_from_it(frame):

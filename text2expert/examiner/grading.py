@@ -79,7 +79,8 @@ _CHOICE = re.compile(
 """What makes a choice of the figures before and behind it."""
 _ENUMERATION = re.compile(r"\s*(?:[,;/&]|,?\s*\band\b)\s*[\u00a3$\u20ac]?", re.IGNORECASE)
 _IN_PASSING = re.compile(
-    r"\b(?:(?:in|since|from|of|until|by|before|after)\s+(?:1[5-9]|20)\d\d|of\s+(?:which|whom|these|those|them)\s+\S{1,20}(?:\s\S{1,20})?)$",
+    r"\b(?:(?:in|since|from|of|until|by|before|after)\s+(?:1[5-9]|20)\d\d|(?:stated|written|said|see|found|defined|described)\s+(?:in|under|at)\s+"
+    r"(?:section|clause|chapter|paragraph|article|table|rule|page|appendix|annex)\s+\d+(?:\.\d+)*|of\s+(?:which|whom|these|those|them)\s+\S{1,20}(?:\s\S{1,20})?)$",
     re.IGNORECASE,
 )
 _NO_NOUNS = frozenset(map(stem, "later earlier afterwards thereafter otherwise instead respectively alone".split()))  # noqa: SIM905
@@ -109,10 +110,10 @@ def graded(question: ExamQuestion, answer: str) -> Grade:
 def grade(question: ExamQuestion, answer: str) -> bool:
     """Whether *answer* is right, by these rules in turn:
 
-    1. A question without an answer is answered right by a refusal, and by nothing else.
+    1. A question without an answer is answered right by a refusal with no answer beside it, and by nothing else.
     2. The canonical answer or an alias, word for word (case, punctuation and articles aside), is right.
-    3. The question itself, a refusal without a guess behind it, more than 40 words, the other one of yes and no, or a second
-       value of the same kind: wrong.
+    3. The question itself, a refusal without an answer beside it, more than 40 words, the other one of yes and no or both, a
+       second value of the same kind, or another name or figure offered right beside the right one: wrong.
     4. To a question for yes or no, a sentence that affirms or denies what is asked is that yes or no.
     5. An answer with figures is right when it has them all, with equal values (to 1 % where another unit rounds them), what
        they count, in their order where that tells them apart, no opposite comparator, and the canonical answer's other
@@ -167,7 +168,7 @@ class _Figure(NamedTuple):
     reference: bool
     """It numbers a section, not the world."""
     aside: bool
-    """It is said in passing: a year, one "of which", or in brackets, where these hold no list."""
+    """It is said in passing: a year, a place in the text, one "of which", or in brackets, where these hold no list."""
     place: int
 
 
