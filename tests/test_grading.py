@@ -2,11 +2,13 @@
 
 Its rules were mended by what it missed, so that agreement on this table is the best case. The later parts of the table were
 written one after another, and each was graded before any rule was mended by it: 88 % of 136, 90 % of 93 and 91 % of 75 answers
-as a reader graded them. Most misses are right answers in other words; the judge is for those.
+as a reader graded them. Most misses are right answers in other words; the judge is for those. Its last 138 rows are answers
+that try to be graded right for listing everything, or for refusing and answering, and harmless ones like them.
 """
 
 import datetime as dt
 import json
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -115,6 +117,138 @@ def test_refusals_in_many_words(answer):
 )
 def test_what_a_rule_denies_and_what_is_guessed_are_no_refusals(answer):
     assert not refuses(answer)
+
+
+UNANSWERED = asked(None, question="What is the fee?")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I do not know. The fee is 25 dollars.",
+        "The text does not say. Anyway, the fee is 25 dollars.",
+        "It is unknown but the fee is $25.",
+        "The fee is 25 dollars. The text does not say more.",
+        "The unspecified fee is $25",
+        "The fee is $25; nobody knows why",
+        "Although the text does not say, the fee is $25.",
+        "I don't know, 25 dollars",
+        "The text does not say and the fee is $25.",
+        "The landlord pays the fee. The text does not say more.",
+        "Yes. The text does not say why.",
+    ],
+)
+def test_an_answer_beside_a_refusal_is_no_refusal(answer):
+    assert "wrong" == graded(UNANSWERED, answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "The text does not say. Please ask the office.",
+        "Section 4.2 covers oxygen only; the fee is not stated.",
+        "The passage describes the probe. It does not mention the fee.",
+        "I am an assistant. I don't have that information.",
+        "Fee: not stated",
+        "It is unknown what the fee is.",
+    ],
+)
+def test_what_says_only_where_the_answer_is_not_leaves_a_refusal_one(answer):
+    assert "right" == graded(UNANSWERED, answer)
+
+
+def test_figures_of_the_question_answer_nothing():
+    question = asked(None, question="What is the fee after 30 days?")
+    assert "right" == graded(question, "The text does not say. After 30 days nothing is stated.")
+    assert "wrong" == graded(question, "The text does not say. After 30 days it is 25 dollars.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [("I don't know. 16 cmH2O", "right"), ("I don't know. 18 cmH2O", "wrong"), ("I don't know.", "refused")],
+)
+def test_a_doubt_is_graded_by_the_answer_that_follows_it(answer, expected):
+    assert expected == graded(asked("16 cmH2O"), answer)
+
+
+@pytest.mark.parametrize(
+    ("right", "said"),
+    [
+        ("red", "red, blue, green, yellow, white, black"),
+        ("red", "red blue green"),
+        ("red", "blue/red"),
+        ("the shift supervisor", "Plant manager, shift supervisor, HR director"),
+        ("the shift supervisor", "shift supervisor / plant manager / HR director"),
+        ("the shift supervisor", "the assistant shift supervisor"),
+        ("the shift supervisor", "the deputy of the shift supervisor"),
+        ("the shift supervisor", "the shift supervisor's deputy"),
+        ("the nurse", "the nurse and the doctor"),
+        ("the nurse", "doctor, nurse"),
+        ("the nurse and the doctor", "the nurse, the doctor, the porter and the cook"),
+        ("in the control room", "It is in the control room, in the office and in the safe"),
+        ("in the control room", "It used to be in the control room, now it is in the lobby"),
+        ("in the control room", "It would be wrong to say in the control room; it is in the lobby"),
+        ("14 days", "7, 14, 21"),
+        ("14 days", "14 or 21"),
+        ("14 days", "14 days or 2 months"),
+        ("14 days", "14 days, 2 months"),
+        ("14 days", "It is 14 days (7 days, 21 days, 28 days)"),
+        ("16 cmH2O", "16 cmH2O, 18 mbar"),
+        ("16 cmH2O", "16 cmH2O; 20"),
+        ("5", "5 or more"),
+        ("5", "5+"),
+        ("at least 5", "more than 5"),
+        ("more than 5", "at least 5"),
+        ("Section 4.3", "Section 4.3, Section 4.4"),
+        ("Form B-12", "not B12"),
+    ],
+)
+def test_one_of_several_is_wrong(right, said):
+    assert "wrong" == graded(asked(right, question="What is asked for?"), said)
+
+
+@pytest.mark.parametrize(
+    ("right", "said"),
+    [
+        ("red", "Red, as the manual says"),
+        ("red", "It is red, not blue."),
+        ("red", "The flag is red and it hangs at the gate."),
+        ("nitrogen", "The gas used to purge the line is nitrogen."),
+        ("the shift supervisor", "The shift supervisor, who then informs the plant manager."),
+        ("the shift supervisor", "It needs the approval of the shift supervisor."),
+        ("the nurse and the doctor", "The doctor, the nurse"),
+        ("in the control room", "In the control room, behind the door"),
+        ("14 days", "14 days (two weeks)"),
+        ("14 days", "14 days for 3 books"),
+        ("14 days", "It was set to 14 days in 2019."),
+        ("14 days", "14 days under rule 7"),
+        ("1,200 L", "1200 litres (2,300 carried, 1,100 needed)"),
+        ("1,200 L", "1200 litres (2,300 L - 1,100 L)"),
+        ("16 cmH2O", "16 cmH2O, measured at the end of expiration"),
+        ("1.8 m", "almost 6 feet (1.80 m)"),
+        ("at least 25 kN", "more than 25 kN"),
+        ("at least 5", "5 or more"),
+        ("Form B-12", "B12"),
+        ("Form B-12", "It is B 12."),
+    ],
+)
+def test_what_is_said_beside_the_answer_without_another_value_is_harmless(right, said):
+    assert "right" == graded(asked(right, question="What is asked for?"), said)
+
+
+@pytest.mark.parametrize(
+    ("right", "said", "expected"),
+    [
+        ("yes", "Yes and no.", "wrong"),
+        ("yes", "Yes, but actually no", "wrong"),
+        ("no", "No. Yes, they may.", "wrong"),
+        ("yes", "It depends: yes or no.", "wrong"),
+        ("yes", "Yes, no permit is needed.", "right"),
+        ("no", "No, they may not.", "right"),
+    ],
+)
+def test_yes_and_no_is_neither(right, said, expected):
+    assert expected == graded(asked(right, question="May visitors park in bay 3?"), said)
 
 
 @pytest.mark.parametrize(
@@ -227,6 +361,45 @@ def test_every_answer_of_the_general_probe_is_right_for_its_question_and_for_har
         alone = {wording(answer) for answer in (question.answer, *question.aliases)}
         others = [other.answer for other in exam if wording(other.answer) not in alone][::5]
         assert not [answer for answer in others if grade(question, answer)], question
+
+
+@pytest.mark.parametrize(
+    "joined", ["{1}, {0}, {2}", "{0}; {1}", "{1} / {0}", "{0} or {1}", "{0} and {1}", "{0} ({1}, {2})"]
+)
+def test_naming_several_answers_of_the_general_probe_is_hardly_ever_right(joined):
+    """Without a look at what is named, 67 of 100 such answers passed."""
+    exam = [each for each in load_exam(SAMPLES / "general.jsonl") if not any(map(str.isdigit, each.answer))]
+    passed = []
+    for place, question in enumerate(exam):
+        others = [each.answer for each in exam[place + 1 :] + exam[:place] if each.answer != question.answer]
+        answer = joined.format(question.answer, *others[5:7])
+        if grade(question, answer):
+            passed.append(answer)
+    assert len(exam) > 50
+    assert len(passed) <= 0.15 * len(exam), passed
+
+
+@pytest.mark.parametrize(
+    "frame",
+    ["It is {}.", "{}, according to the handbook.", "According to the handbook, {}.", "Answer: {}", "{} (see section 3)", "{}, as stated in section 3.",
+     "Based on the text, the answer is {}.", "{}, I believe, but please check."],
+)  # fmt: skip
+def test_what_frames_an_answer_of_the_shipped_exams_takes_nothing_from_it(frame):
+    for name in ("exam", "general"):
+        for question in load_exam(SAMPLES / f"{name}.jsonl"):
+            if question.answer is not None:
+                assert grade(question, frame.format(question.answer)), question.answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["(" + "1" * 20000 + ")", "unknown, " + "1," * 10000, "The text does not say" + " and the" * 5000, "red, " * 5000],
+)
+def test_an_answer_without_end_is_graded_soon(answer):
+    started = time.process_time()
+    for question in (asked(None), asked("red"), asked("16 cmH2O")):
+        graded(question, answer)
+    assert time.process_time() - started < 5
 
 
 def test_an_echo_of_the_question_is_never_right():

@@ -4,6 +4,8 @@ What a model put in other words may count as wrong; nothing wrong counts as righ
 
     spelling   dates, times of day, rates and large numbers in one spelling
     refusing   what says that it does not know
+    values     when two values are the same
+    choices    what names a thing as one of several
     grading    whether it says the canonical answer
 """
 
@@ -13,11 +15,21 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from text2expert.evidence.quantities import CLOCK, MONTHS, Bound, Quantity, Unit, quantities, same_quantity, unit_of
+from text2expert.evidence.quantities import (
+    CLOCK,
+    MONTHS,
+    SPANS,
+    Bound,
+    Quantity,
+    quantities,
+    unit_of,
+)
 from text2expert.evidence.tokens import Token, tokens
-from text2expert.evidence.wording import word_set
+from text2expert.evidence.wording import stem, word_set
+from text2expert.examiner.choices import is_one_of_several, says_yes_and_no
 from text2expert.examiner.refusing import declines, guessed, refuses
 from text2expert.examiner.spelling import plain
+from text2expert.examiner.values import TOLERANCE, is_beyond, kind_of, near, parts_at, same
 from text2expert.records import ExamQuestion, wording
 
 __all__ = ["LONGEST_ANSWER", "TOLERANCE", "Grade", "grade", "graded", "refuses"]
@@ -28,17 +40,14 @@ Grade = Literal["right", "wrong", "refused"]
 LONGEST_ANSWER = 40
 """Words. A longer answer that contains the right one may contain the others too: only a literal match counts."""
 
-TOLERANCE = 0.01
-"""How far a number may be off in another unit, since conversions are rounded; in the same unit it must be the same."""
-WARMTH_K = 0.3
-"""The same for temperatures: half a degree Fahrenheit."""
-
 _ARTICLES = frozenset(("a", "an", "the"))
 _NEGATIONS = frozenset(("not", "no", "never", "nor", "neither", "cannot", "without"))
 _CONTRACTION = re.compile(r"n['’]t\b", re.IGNORECASE)
 _DENIALS = _NEGATIONS - {"no"}  # "No, 16 cmH2O"
 _REJECTIONS = re.compile(
-    r"\b(?:rather than|instead of|as opposed to|other than|apart from|except(?: for)?|excluding|unlike|but not)$"
+    r"\b(?:rather than|instead of|as opposed to|other than|apart from|except(?: for)?|excluding|unlike|but not"
+    r"|(?:it|they|he|she|this|that|there|we|you) used? to(?: \w+)?|used? to be|former(?:ly)?|no longer(?: \w+)?"
+    r"|(?:wrong|incorrect|false|mistaken|mistake|error) to \w+(?: that)?(?: (?:it|they|this|that) (?:is|are))?)$"
 )
 """What stands right before a thing that is not meant."""
 _LIMITS = re.compile(
@@ -60,6 +69,22 @@ _POINTED = re.compile(r"(?<![\w.,])([01]?\d|2[0-3])\.([0-5]\d)(?![\w.,]?\d)")
 """A time of day as it is written where a time is asked for: 7.30."""
 _BRACKETS = re.compile(r"\((?![^()]*\bor\b)[^()]*\)")
 """What is said in passing, such as how a number was come by."""
+_SUM = re.compile(
+    r"\d\s?\S{0,12}\s?(?:[-\u2212\u2013+\u00d7*\u00f7=]|\b(?:plus|minus|times|less|divided)\b)\s?\S{0,12}\d",
+    re.IGNORECASE,
+)
+_CHOICE = re.compile(
+    r"\s*,?\s*(?:\bor\b|/)\s*(?:(?:even|maybe|perhaps|about|else|up to|the)\s+)*[\u00a3$\u20ac]?", re.IGNORECASE
+)
+"""What makes a choice of the figures before and behind it."""
+_ENUMERATION = re.compile(r"\s*(?:[,;/&]|,?\s*\band\b)\s*[\u00a3$\u20ac]?", re.IGNORECASE)
+_IN_PASSING = re.compile(
+    r"\b(?:(?:in|since|from|of|until|by|before|after)\s+(?:1[5-9]|20)\d\d|(?:stated|written|said|see|found|defined|described)\s+(?:in|under|at)\s+"
+    r"(?:section|clause|chapter|paragraph|article|table|rule|page|appendix|annex)\s+\d+(?:\.\d+)*|of\s+(?:which|whom|these|those|them)\s+\S{1,20}(?:\s\S{1,20})?)$",
+    re.IGNORECASE,
+)
+_NO_NOUNS = frozenset(map(stem, "later earlier afterwards thereafter otherwise instead respectively alone".split()))  # noqa: SIM905
+"""What may stand behind a number that counts nothing."""
 _ACRONYM = re.compile(r"\b[A-Z]{2,}\b")
 _CODE = re.compile(r"\b(?:[A-Za-z]{1,6}[-/]?|[A-Z]{1,6} )\d+(?:[-/.]\d+)*(?:[-/ ]?[A-Z])?\b(?![-/]?\w)")
 """A name of letters, then digits: a form, a part, a room."""
@@ -74,44 +99,21 @@ _ASKED_HIGH = re.compile(
     re.IGNORECASE,
 )
 
-_ROUNDED: dict[str, tuple[str, float]] = {
-    "foot": ("length", 0.3048),
-    "inch": ("length", 0.0254),
-    "yard": ("length", 0.9144),
-    "mile": ("length", 1609.344),
-    "seamile": ("length", 1852.0),
-    "foot2": ("area", 0.09290304),
-    "acre": ("area", 4046.8564),
-    "cmh2o": ("pascal", 98.0665),
-    "mmhg": ("pascal", 133.3224),
-    "psi": ("pascal", 6894.757),
-    "atm": ("pascal", 101325.0),
-    "pound": ("mass", 453.59237),
-    "ounce": ("mass", 28.349523),
-    "stone": ("mass", 6350.2932),
-    "speed": ("length/time", 0.5144444),
-    "mph": ("length/time", 0.44704),
-    "horse": ("power", 745.69987),
-    "kcal": ("joule", 4184.0),
-}
-"""Dimensions whose units are told in those of others only by rounding: that dimension, and how many of its units."""
-_WARMTH = {"celsius": (1.0, 273.15), "fahrenheit": (5 / 9, 459.67 * 5 / 9), "kelvin": (1.0, 0.0)}
-
 
 def graded(question: ExamQuestion, answer: str) -> Grade:
     """The grade of *answer* without a judge; by `grade` and `refuses`."""
     if grade(question, answer):
         return "right"
-    return "refused" if question.answer is not None and refuses(answer) else "wrong"
+    return "refused" if question.answer is not None and refuses(answer, question.question) else "wrong"
 
 
 def grade(question: ExamQuestion, answer: str) -> bool:
     """Whether *answer* is right, by these rules in turn:
 
-    1. A question without an answer is answered right by a refusal, and by nothing else.
+    1. A question without an answer is answered right by a refusal with no answer beside it, and by nothing else.
     2. The canonical answer or an alias, word for word (case, punctuation and articles aside), is right.
-    3. The question itself, a refusal without a guess behind it, more than 40 words, the other one of yes and no, or a second
-       value of the same kind: wrong.
+    3. The question itself, a refusal without an answer beside it, more than 40 words, the other one of yes and no or both, a
+       second value of the same kind, or another name or figure offered right beside the right one: wrong.
     4. To a question for yes or no, a sentence that affirms or denies what is asked is that yes or no.
     5. An answer with figures is right when it has them all, with equal values (to 1 % where another unit rounds them), what
        they count, in their order where that tells them apart, no opposite comparator, and the canonical answer's other
@@ -121,17 +123,19 @@ def grade(question: ExamQuestion, answer: str) -> bool:
     """
     said = _plain(answer)
     if question.answer is None:
-        return refuses(answer) or said in map(_plain, question.aliases)
+        return refuses(answer, question.question) or said in map(_plain, question.aliases)
     key = _key(question)
     accepted = list(key.spelled)
-    if said in key.plain:
+    if said in key.plain and ("+" not in answer or "+" in " ".join(accepted)):
         return True
     if not accepted or not said or said == _plain(question.question):
         return False
     if declines(answer):
-        answer = guessed(answer)
+        answer = guessed(answer, question.question)
         said = _plain(answer)
     if not said or len(answer.split()) > LONGEST_ANSWER:
+        return False
+    if key.right_verdict and says_yes_and_no(answer):
         return False
     verdict = key.verdict(answer)
     if verdict and verdict != key.right_verdict:
@@ -164,15 +168,13 @@ class _Figure(NamedTuple):
     reference: bool
     """It numbers a section, not the world."""
     aside: bool
-    """It stands in brackets."""
+    """It is said in passing: a year, a place in the text, one "of which", or in brackets, where these hold no list."""
     place: int
 
 
 def _figures(text: str) -> list[_Figure]:
     line = tokens(text)
-    aside = {quantity.start for quantity in quantities(text)} - {
-        quantity.start for quantity in quantities(_BRACKETS.sub(lambda found: " " * len(found[0]), text))
-    }
+    aside = _asides(text, line)
     found = []
     for place, token in enumerate(line):
         if token.quantity is None:
@@ -190,6 +192,25 @@ def _figures(text: str) -> list[_Figure]:
                 place=place,
             )
         )
+    return found
+
+
+def _asides(text: str, line: Sequence[Token]) -> set[int]:
+    """Where the numbers start that are said in passing: years, those "of which", those of brackets without a list."""
+    found = {
+        token.quantity.start
+        for token in line
+        if token.quantity is not None and _IN_PASSING.search(text[: token.quantity.stop])
+    }
+    for bracket in _BRACKETS.finditer(text):
+        inside = [
+            (place, token.quantity)
+            for place, token in enumerate(line)
+            if token.quantity is not None and bracket.start() < token.quantity.start < bracket.end()
+        ]
+        bare = [quantity for place, quantity in inside if not _counted(line[place + 1 :])]
+        if len(bare) < 2 or _SUM.search(bracket[0]):
+            found |= {quantity.start for _, quantity in inside}
     return found
 
 
@@ -262,16 +283,15 @@ class _Key:
             return "no" if _denies(answer) or _FORBIDDEN & {*said} else "yes"
         return ""
 
-    def rivals(self, answer: str, found: Iterable[_Figure]) -> bool:
+    def rivals(self, answer: str, found: Sequence[_Figure]) -> bool:
         """Whether an answer names a second value of a kind that the right answer has, or another name of its form."""
         known = [*self.known, *quantities(plain(self.asked))]
-        kinds = {_kind(quantity) for quantity in self.known}
-        if any(
-            _kind(figure.quantity) in kinds
-            and not (figure.reference or figure.denied or figure.aside)
-            and not any(_same(figure.quantity, other) for other in known)
-            for figure in found
-        ):
+        others = [
+            each
+            for each in found
+            if not (each.denied or each.aside) and not any(same(each.quantity, other) for other in known)
+        ]
+        if any(self._is_rival(each) for each in others) or self._has_choice(answer, found, others):
             return True
         right = {*_ACRONYM.findall(next(iter(self.spelled.values()), ""))}
         other = {*_ACRONYM.findall(answer)} - {*_ACRONYM.findall(self.names)}
@@ -282,6 +302,32 @@ class _Key:
         said = {_squeezed(code) for code in _CODE.findall(answer)}
         return any(_form(code) in forms and code not in self.codes | asked for code in said)
 
+    def _is_rival(self, other: _Figure) -> bool:
+        """Whether a figure that is not right is of a kind with one that is; a number that counts or numbers nothing is of any."""
+        if other.label:
+            return any(each.label == other.label for each in self.canonical)
+        kind = kind_of(other.quantity)
+        if kind:
+            converted = any(near(other.quantity, each) for each in self.known)
+            return not converted and kind in {kind_of(each) for each in self.known}
+        counts = other.counted - _NO_NOUNS
+        if counts and (not counts & self.words or any(each.quantity.unit for each in self.canonical)):
+            return False
+        return len(self.canonical) == 1 or any(not kind_of(each) for each in self.known)
+
+    def _has_choice(self, answer: str, found: Sequence[_Figure], others: Sequence[_Figure]) -> bool:
+        """Whether one of the *others* is offered in place of the figure beside it: "14 days or 2 months"."""
+        if not self.canonical:
+            return False
+        for one, other in pairwise(found):
+            if (one in others) == (other in others):
+                continue
+            between = answer[one.quantity.stop : other.quantity.start]
+            spans = all(each.quantity.unit and each.quantity.unit.dimension in SPANS for each in (one, other))
+            if _CHOICE.fullmatch(between) or (spans and _ENUMERATION.fullmatch(between)):
+                return True
+        return False
+
     def rejects(self, answer: str) -> bool:
         """Whether an accepted answer without figures stands in *answer* only to be denied, or as one of two choices."""
         said = _stemmed(answer)
@@ -289,6 +335,11 @@ class _Key:
             words for each, figures in self.figures.items() if not figures and (words := _stemmed(self.spelled[each]))
         ]
         meant = [words for words in bare if _contains(said, words)]
+        names = [
+            self.spelled[each] for each, figures in self.figures.items() if not figures and not self._is_code(each)
+        ]
+        if any(is_one_of_several(answer, name, self.words) for name in names if _plain(name) not in (["yes"], ["no"])):
+            return True
         return any(
             _contains(said, words, meant=False) and not any(_contains(other, words, meant=False) for other in meant)
             for words in bare
@@ -299,8 +350,11 @@ class _Key:
         words = _plain(right)
         if words in (["yes"], ["no"]):
             return False  # `verdict` has seen to it
-        if _squeezed(right) in self.codes & {_squeezed(code) for code in _CODE.findall(answer)}:
-            return not _rejected(answer, right)
+        if self._is_code(right):
+            code = _squeezed(_CODE.findall(right)[0])
+            spots = [spot.start() for spot in _CODE.finditer(answer) if _squeezed(spot[0]) == code]
+            if spots:
+                return not all(_rejected(answer[:start]) for start in spots)
         if not self.figures[right]:
             return _states(answer, right)
         if not self._has_all(self.figures[right], right, found):
@@ -310,6 +364,11 @@ class _Key:
         if _denies(right) != _denies(answer) and (_denies(right) or len(needed) > 2):
             return False
         return needed <= _content(answer) | _content(self.asked)
+
+    def _is_code(self, right: str) -> bool:
+        """Whether *right* is a name of letters and digits, by itself or behind what it is the name of: "Form B-12"."""
+        codes = _CODE.findall(right)
+        return len(codes) == 1 and {*_plain(right.replace(codes[0], " "))} <= _LABELS
 
     def _has_all(self, figures: Sequence[_Figure], right: str, found: Sequence[_Figure]) -> bool:
         """Whether each of *figures* is among those *found*; in their order, unless what they count tells them apart."""
@@ -322,7 +381,7 @@ class _Key:
             any(other.place in places and (other.counted & each.counted or other.quantity.unit) for other in found)
             for each, places in zip(figures, taken, strict=True)
         )  # fmt: skip
-        kinds = {_kind(each.quantity) for each in figures}
+        kinds = {kind_of(each.quantity) for each in figures}
         if apart and (len(kinds) == len(figures) or all(each.counted for each in figures)):
             return True
         if _is_set(self.spelled[right], figures):
@@ -334,9 +393,9 @@ class _Key:
         """Whether a figure of the answer counts what another figure of the canonical answer counts."""
         if len(self.canonical) < 2 or not said.counted:
             return False
-        own = [each for each in self.canonical if _same(each.quantity, said.quantity) and each.counted]
+        own = [each for each in self.canonical if same(each.quantity, said.quantity) and each.counted]
         others = [
-            each for each in self.canonical if not _same(each.quantity, said.quantity) and each.counted & said.counted
+            each for each in self.canonical if not same(each.quantity, said.quantity) and each.counted & said.counted
         ]
         return bool(own and others) and not any(each.counted & said.counted for each in own)
 
@@ -346,15 +405,17 @@ class _Key:
         A number without a unit must not number something else.
         """
         one, other = right.quantity, said.quantity
-        if said.denied or not _same(one, other):
+        if said.denied or not same(one, other):
             return False
         bound = one.bound or self._bound(one)
-        if other.bound and (bound != other.bound if bound else _is_beyond(other)):
+        if other.bound and (bound != other.bound if bound else is_beyond(other) or self._is_open(other)):
+            return False
+        if one.unit is None and any(parts_at(each, other) for each in self.known if same(one, each)):
             return False
         if one.unit and other.unit:
             return True
         if other.unit:
-            return any(_same(one._replace(unit=unit), other) for unit in self.units)
+            return any(same(one._replace(unit=unit), other) for unit in self.units)
         if said.label and said.label not in self.words and said.label != right.label:
             return False
         if right.label and said.label and right.label != said.label:
@@ -363,10 +424,15 @@ class _Key:
             return False
         return one.unit is None or one.unit in self.units
 
+    def _is_open(self, said: Quantity) -> bool:
+        """Whether "5 or more" is said where nothing asks for a limit."""
+        limits = _ASKED_LOW.search(self.asked) or _ASKED_HIGH.search(self.asked) or _denies(self.asked)
+        return not said.comparator and not limits
+
     def _bound(self, quantity: Quantity) -> Bound:
         """On which side of *quantity* one may be, by another accepted answer or by the question; "" where nobody says."""
-        told: set[Bound] = {other.bound for other in self.known if other.bound and _same(quantity, other)}
-        if not told and (len(self.canonical) < 2 or _kind(quantity) in MONTHS) and not _denies(self.asked):
+        told: set[Bound] = {other.bound for other in self.known if other.bound and same(quantity, other)}
+        if not told and (len(self.canonical) < 2 or kind_of(quantity) in MONTHS) and not _denies(self.asked):
             sides: tuple[tuple[Bound, re.Pattern[str]], ...] = (("low", _ASKED_LOW), ("high", _ASKED_HIGH))
             told = {side for side, pattern in sides if pattern.search(self.asked)}
         return told.pop() if len(told) == 1 else ""
@@ -376,40 +442,6 @@ class _Key:
 def _key(question: ExamQuestion) -> _Key:
     """The key of *question*: every contestant is graded by it."""
     return _Key(question)
-
-
-def _is_beyond(quantity: Quantity) -> bool:
-    """Whether the value itself is left out: "less than 6" is not 6, where no limit is asked for."""
-    return quantity.comparator.endswith(" than") and not quantity.comparator.startswith(("no ", "not "))
-
-
-def _same(one: Quantity, other: Quantity) -> bool:
-    """Whether two quantities are the same, where a conversion of units may have rounded one of them."""
-    if same_quantity(one, other):
-        return True
-    if one.unit is None or other.unit is None or one.unit == other.unit:
-        return False
-    if one.unit.dimension in _WARMTH and other.unit.dimension in _WARMTH:
-        return abs(_warmth(one, one.unit) - _warmth(other, other.unit)) <= WARMTH_K
-    (kind, value), (other_kind, other_value) = _converted(one, one.unit), _converted(other, other.unit)
-    exact = one.unit.dimension == other.unit.dimension
-    if kind != other_kind or (exact and one.value.is_integer() and other.value.is_integer()):
-        return False
-    return abs(value - other_value) <= TOLERANCE * max(abs(value), abs(other_value))
-
-
-def _warmth(quantity: Quantity, unit: Unit) -> float:
-    size, zero = _WARMTH[unit.dimension]
-    return quantity.value * size + zero
-
-
-def _converted(quantity: Quantity, unit: Unit) -> tuple[str, float]:
-    kind, size = _ROUNDED.get(unit.dimension, (unit.dimension, 1.0))
-    return kind, quantity.value * unit.size * size
-
-
-def _kind(quantity: Quantity) -> str:
-    return quantity.unit.dimension if quantity.unit else ""
 
 
 def _is_set(right: str, figures: Sequence[_Figure]) -> bool:
@@ -455,9 +487,9 @@ def _form(code: str) -> str:
     return re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "a", code))
 
 
-def _rejected(answer: str, right: str) -> bool:
-    at = answer.casefold().find(right.casefold())
-    before = " ".join(wording(_CONTRACTION.sub(" not", answer[: max(at, 0)])).split())
+def _rejected(text: str) -> bool:
+    """Whether *text* ends so that what follows is denied."""
+    before = " ".join(wording(_CONTRACTION.sub(" not", text)).split())
     return _negated(before.split()[-3:]) or bool(_REJECTIONS.search(before))
 
 

@@ -6,6 +6,9 @@ that a text tells something (state, mention, information) counts anywhere, any o
 
 import re
 
+from text2expert.evidence.quantities import ORDINAL, quantities, same_quantity
+from text2expert.evidence.tokens import tokens
+
 _TEXT = (
     r"(?:texts?|documents?|handbook|manual|protocols?|polic(?:y|ies)|procedures?|passages?|sources?|context|guide(?:lines?)?|"
     r"rules?|regulations?|lease|contract|agreement|sections?|materials?|sop|standard|leaflet|instructions?|notes?|file|record)"
@@ -46,7 +49,7 @@ _ENGLISH = re.compile(
     | \b(?:is|are|was|were|been|be){_NOT}(?:\ \w+){{0,2}}?\ {_TOLD}\b
     | \b(?:is|are|was|were|been|be){_NOT}(?:\ \w+){{0,2}}?\ {_HELD}(?:\ \w+){{0,2}}?\ (?:in|by|within|from)\ (?:\w+\ ){{0,3}}?{_TEXT}\b
     | \b{_ASPECT}\ (?:is|are|was|were|has\ been){_NOT}\ (?:\w+\ )?{_HELD}\b(?=\s*(?:[.,;:]|$|(?:here|there|in|by|anywhere)\b))
-    | ^\W*not\ (?:\w+\ )?(?:{_TOLD}|{_HELD})\b
+    | (?:^|:)\W*not\ (?:\w+\ )?(?:{_TOLD}|{_HELD})\b
     | \bno\ (?:\w+\ ){{0,4}}?(?:is|are|was|were|has\ been|have\ been)\ (?:\w+\ )?(?:{_TOLD}|named)\b
     | \bno\ {_ASPECT}\b(?:\ \w+){{0,5}}?\ (?:is|are|was|were)\ (?:\w+\ )?{_HELD}\b
     | \bno\ (?:\w+\ ){{0,4}}?(?:is|are|was|were)\ {_HELD}\ (?:in|by|within)\ (?:\w+\ ){{0,3}}?{_TEXT}\b
@@ -83,9 +86,43 @@ _GUESS = re.compile(
 )
 
 
-def refuses(answer: str) -> bool:
-    """Whether *answer* says that it does not know, or that the text does not say, and leaves it at that."""
-    return declines(answer) and not guessed(answer)
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+|[;\n\u2014]+")
+_PART = re.compile(
+    r",?\s+(?:but|however|though|although|yet|nevertheless|anyway)\b,?\s*"
+    r"|,?\s+and\s+(?=(?:the|it|this|they|an?)\b[^,.;]{0,80}?\b(?:is|are|was|were|costs?|lasts?|takes?|must|may|has|have)\b)"
+    r"|,\s+(?=(?:about\s|approximately\s|maybe\s|probably\s)?[\u00a3$\u20ac]?\d[\d.,]{0,20}\s?\S{0,20}\W{0,5}$)"
+    r"|:\s+",
+    re.IGNORECASE,
+)
+"""What parts a clause from the next; a comma alone does only before a bare value."""
+_SUBORDINATE = re.compile(r"^(?:even\s+)?(?:though|although|while|as|since|because|if)\b", re.IGNORECASE)
+_OF_WHAT_IS_UNKNOWN = re.compile(
+    r"\b(?:unknown|unspecified|unstated|undisclosed|unclear)\s+(?!(?:whether|if|how|what|when|which|who|why|where)\b)(?:[^\W\d_]+\s+){1,4}?"
+    r"(?:is|are|was|were|costs?|lasts?|takes?|amounts?\s+to)\s[^.;]*\d",
+    re.IGNORECASE,
+)
+"""What is said of a thing that is called unknown: "the unspecified fee is $25"."""
+_ABOUT = re.compile(
+    rf"\b(?:{_TEXT}|i|we|you|me|us|my|our|your|ask|contact|consult|check|refer|see|please|sorry|apologies|thanks?|hello|hi|okay|ok|well|help|knows?|"
+    r"decides?|depends?|information|info|data|details?|evidence|answers?|answered|questions?|knowledge|unclear|insufficient|"
+    r"(?:only|merely|just|also)\ (?:says?|gives?|names?|lists?|speaks?)|"
+    r"(?:mention|stat|specif|describ|discuss|cover|address|indicat|deal|focus|concern|relat|contain|provid)(?:s|es|e|ed|ies|ied|ing)?)\b",
+    re.IGNORECASE,
+)
+"""What speaks of the text, of who asks or answers, or of where to ask, and says nothing of the world."""
+_NO = re.compile(r"\b(?:no|not|never|none|nothing|nobody|neither|nor|cannot|without)\b|n['\u2019]t\b", re.IGNORECASE)
+_NUMBERED = re.compile(
+    r"\b(?:sections?|clauses?|appendix|annex|schedule|chapter|pages?|paragraphs?|articles?|tables?|figures?|rules?)\s+$",
+    re.IGNORECASE,
+)
+"""Before a number: that it numbers a part of the text."""
+_COUNT_NOTHING = frozenset(("one", "once", "twice", "half", "double"))
+"""Numbers that stand for other things, as "one of them"."""
+
+
+def refuses(answer: str, asked: str = "") -> bool:
+    """Whether *answer* to *asked* says that it does not know, or that the text does not say, and leaves it at that."""
+    return declines(answer) and not guessed(answer, asked)
 
 
 def declines(text: str) -> bool:
@@ -93,13 +130,49 @@ def declines(text: str) -> bool:
     return bool(_ENGLISH.search(text) or _ABROAD.search(text))
 
 
-def guessed(answer: str) -> str:
-    """What is guessed after a refusal: "it is 24 hours" of "I am not sure, but I think it is 24 hours"; "" where nothing is.
+def guessed(answer: str, asked: str = "") -> str:
+    """What a refusal answers all the same: "it is 24 hours" of "I am not sure, but I think it is 24 hours"; "" for nothing.
 
-    A doubt is no refusal where an answer follows it, and "ask the harbour master" is no answer.
+    A doubt is no refusal where an answer stands beside it: a clause with a figure that the question *asked* lacks, or one that
+    says something of the world. "Ask the harbour master" is no answer.
     """
     for turn in _BUT.finditer(answer):
         rest = answer[turn.end() :].strip()
         if declines(answer[: turn.start()]) and not declines(rest) and _GUESS.search(rest):
             return rest
-    return ""
+    return " ".join(clause for clause in _clauses(answer) if _answers(clause, asked))
+
+
+def _clauses(answer: str) -> list[str]:
+    """The clauses of *answer*, a refusal; one that only puts another off ("Fee: unknown") is none."""
+    found = []
+    for sentence in _SENTENCE.split(answer.strip()):
+        refusal = _ENGLISH.search(sentence)
+        comma = sentence.find(",", refusal.end()) if refusal and _SUBORDINATE.match(sentence) else -1
+        for half in (sentence[:comma], sentence[comma + 1 :]) if comma >= 0 else (sentence,):
+            parts = [part.strip() for part in _PART.split(half)]
+            head = len(parts) > 1 and re.match(re.escape(parts[0]) + r"\s*:", half.strip()) and not quantities(parts[0])
+            found += parts[1:] if head else parts
+    return [clause for clause in found if clause]
+
+
+def _answers(clause: str, asked: str) -> bool:
+    """Whether *clause*, beside a refusal, answers what was *asked*."""
+    if declines(clause):
+        return bool(_OF_WHAT_IS_UNKNOWN.search(clause))
+    known = quantities(asked)
+    told = [each for each in quantities(clause) if not _NUMBERED.search(clause[: each.start])]
+    if any(
+        not any(same_quantity(each, other) for other in known)
+        for each in told
+        if each.unit != ORDINAL and (each.unit or each.text.lower() not in _COUNT_NOTHING)
+    ):
+        return True
+    if re.match(r"\W*yes\b", clause, re.IGNORECASE):
+        return True
+    if _ABOUT.search(clause) or _NO.search(clause):
+        return False
+    echoed = {token.stem for token in tokens(asked)}
+    return any(
+        token.content and token.stem not in echoed and not token.text.lower().endswith("ly") for token in tokens(clause)
+    )
