@@ -390,6 +390,17 @@ def test_few_facts_asked_often_are_not_beyond_chance():
     assert is_worse(attrs.evolve(comparison, difference=-0.4, interval=(-0.9, 0.1)))
 
 
+@pytest.mark.parametrize(("facts", "better"), [(2, False), (5, False), (6, True)])
+def test_to_be_better_takes_six_facts_on_which_the_two_differ(facts, better):
+    """Ten wordings of each make the exact test sure; two facts are still two facts."""
+    exam = [question(f"q{place}", fact=f"f{place % facts}") for place in range(10 * facts)]
+    given = [*answers("expert", exam, {each.id for each in exam}), *answers("base", exam, set())]
+    comparison = compare(exam, given, "expert", "base")
+    assert comparison.p < 0.001
+    assert comparison.interval[0] > 0
+    assert better == is_better(comparison)
+
+
 def test_an_exam_without_the_expert_cannot_be_judged():
     with pytest.raises(InputError, match="no contestant 'expert' to judge: there are 'base'"):
         judged({"base": 10})

@@ -31,6 +31,10 @@ SHORT_TOKENS = 4_000
 SIGNIFICANT = 0.05
 """Chance of so uneven a split between equals; the field's custom."""
 
+DISCORDANT_FACTS = 6
+"""Facts on which two contestants differ. Of fewer, a sign test over facts calls not even a clean sweep significant: 2 / 2^5 is
+0.06."""
+
 INDEPENDENT: tuple[ExamRowName, ...] = ("hand_written", "written_apart")
 """Rows that were not made from the pairs that are trained on. They ask for what is not taught, too, or in nobody's words: here an
 expert that knows its own questions only is found out, however many of those the other rows add."""
@@ -49,8 +53,14 @@ def is_better(comparison: Comparison | None) -> bool:
     """Whether the first of a pair is better, beyond chance: by the exact test *and* by the interval over facts.
 
     The test takes questions for independent, the interval does not; few facts asked often pass the one and not the other.
+    On very few facts the interval, too, is a matter of luck, so they must differ on `DISCORDANT_FACTS`.
     """
-    return comparison is not None and comparison.p < SIGNIFICANT and comparison.interval[0] > 0
+    return (
+        comparison is not None
+        and comparison.p < SIGNIFICANT
+        and comparison.interval[0] > 0
+        and (comparison.discordant_facts is None or comparison.discordant_facts >= DISCORDANT_FACTS)
+    )
 
 
 def is_worse(comparison: Comparison | None) -> bool:

@@ -54,6 +54,8 @@ class Comparison:
     p: float
     difference: float
     interval: tuple[float, float]
+    discordant_facts: int | None = None
+    """Facts on which one of the two is ahead; None: not counted."""
 
 
 @attrs.frozen(kw_only=True)
