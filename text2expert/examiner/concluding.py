@@ -40,7 +40,11 @@ class Money:
     """What is known of the costs of a run."""
 
     making_usd: float | None = None
-    """Of teaching, judging and training; None: not known."""
+    """Paid for teaching, judging and training; None: not known."""
+    own_machine: bool = False
+    """Whether nothing was paid for the machine that trained."""
+    training_seconds: float | None = None
+    """That training took; None: not known."""
     paid_per_hour: float | None = None
     """Dollars for the machine that was rented, while it ran; None: none was."""
     on_gpu: bool = False
@@ -135,6 +139,8 @@ def _economics(exam: Exam, given: Sequence[GivenAnswer], money: Money) -> Econom
         exam.questions,
         given,
         making_usd=money.making_usd,
+        own_machine=money.own_machine,
+        training_seconds=money.training_seconds,
         usd_per_hour=hour,
         machine=machine,
         price_is=source,
