@@ -139,7 +139,13 @@ HERE = [*asked("expert", seconds=1.0), *asked("base + RAG", seconds=2.0)]
 def test_training_on_ones_own_gpu_is_not_free():
     """Two hours at $0.36 are $0.72, and each answer of the expert saves $0.0001."""
     found = economics(
-        EXAM, HERE, making_usd=0.28, own_machine=True, training_seconds=7_200, usd_per_hour=0.36, price_is="a list price"
+        EXAM,
+        HERE,
+        making_usd=0.28,
+        own_machine=True,
+        training_seconds=7_200,
+        usd_per_hour=0.36,
+        price_is="a list price",
     )
     assert found.making_usd == pytest.approx(1.0)
     assert found.break_even == pytest.approx(10_000)

@@ -70,6 +70,11 @@ def is_worse(comparison: Comparison | None) -> bool:
     return comparison.p < SIGNIFICANT or comparison.interval[1] < 0
 
 
+def counted(n: int, what: str) -> str:
+    """So many of *what*, a word with a regular plural: "1 fact", "1,200 facts"."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
 class Share(NamedTuple):
     """So many right of so many."""
 
@@ -93,7 +98,7 @@ class Share(NamedTuple):
     def whole(self) -> str:
         """With how many were asked, and how sure it is."""
         low, high = self.interval
-        return f"{self} of {self.n:,} questions (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
+        return f"{self} of {counted(self.n, 'question')} (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
 
     def clearly_below(self, other: "Share") -> bool:
         """Whether the intervals do not even touch: for shares of different questions, which cannot be paired."""

@@ -93,9 +93,7 @@ def economics(
     if own_machine:
         making_usd, said = _made_here(making_usd, training_seconds, hour)
     break_even, notes = _break_even({cost.contestant: cost for cost in costs}, against, making_usd)
-    return Economics(
-        costs=costs, making_usd=making_usd, against=against, break_even=break_even, notes=(*notes, *said)
-    )
+    return Economics(costs=costs, making_usd=making_usd, against=against, break_even=break_even, notes=(*notes, *said))
 
 
 @attrs.frozen
@@ -119,11 +117,11 @@ def _made_here(paid: float | None, seconds: float | None, hour: _Hour) -> tuple[
     if seconds is None:
         return None, (f"What the expert cost to make is not known: how long it was trained was {NOT_MEASURED}.",)
     trained = seconds / 3600 * hour.usd
-    price = f"{hour}, {hour.source}" if hour.source else f"{hour}"
-    return paid + trained, (
+    said = (
         f"Making the expert is counted as what was paid, {usd_text(paid)}, and {usd_text(trained)} for {_long(seconds)} of "
-        f"training on a machine of your own: assumed, at {price}.",
+        f"training on a machine of your own: assumed, at {hour}{', ' if hour.source else ''}{hour.source}."
     )
+    return paid + trained, (said,)
 
 
 def _long(seconds: float) -> str:
