@@ -81,7 +81,9 @@ def test_a_long_verdict_is_cut_in_a_terminal():
     """Two reasons and two steps, of two lines each; the report has all."""
     long = tuple(f"{n} " + "word " * 80 for n in range(4))
     said = Recommendation(use="rag", headline="Use RAG.", because=long, next=long)
-    lines = verdict(ExamResult(exam_sha256="", contestants=(), scores=(), share_taught=None, recommendation=said)).split("\n")
+    lines = verdict(
+        ExamResult(exam_sha256="", contestants=(), scores=(), share_taught=None, recommendation=said)
+    ).split("\n")
     assert max(map(len, lines)) <= 100
     points = ["- 0", "  w", "- 1", "  w", "- a"]
     assert ["Ver", *points, "Wha", *points] == [line[:3] for line in lines]

@@ -544,7 +544,9 @@ def test_the_price_of_a_rented_machine_is_in_the_ledger(tmp_path):
     assert (found.paid_per_hour, found.making_usd, found.own_machine) == (0.42, 0.75, False)
 
 
-@pytest.mark.parametrize(("said", "seconds"), [('{"training_seconds": 502.5, "device": "cuda:0"}', 502.5), ("{}", None)])
+@pytest.mark.parametrize(
+    ("said", "seconds"), [('{"training_seconds": 502.5, "device": "cuda:0"}', 502.5), ("{}", None)]
+)
 def test_where_no_machine_was_rented_the_seconds_of_training_are_known_by_its_own_account(tmp_path, said, seconds):
     from text2expert import examination
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from planted_exams import answers, chunk, question, questions, span
 
 from text2expert.errors import InputError
-from text2expert.examiner.case import is_better, is_worse
+from text2expert.examiner.case import is_better, is_worse, n_tokens, source_tokens
 from text2expert.examiner.recommendation import GOOD, recommend
 from text2expert.examiner.results import Comparison, ContestantCost, Economics, ExamResult
 from text2expert.examiner.statistics import compare
@@ -151,6 +151,28 @@ def test_a_text_that_fits_in_a_prompt_is_not_to_be_trained_however_good_the_expe
     assert "Do not fine-tune: the whole text, about 3,900 tokens, fits in a prompt; put it there." == found.headline
     assert one_step(found, "Put the whole text")
     assert "expert" == judged({"base": 20, "expert": 190, "base + RAG": 150}, n_tokens=4_001).use
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("", 0), ("word " * 800, 1_000), ("患者の気道内圧は毎時測定する。" * 100, 1_425), ("\u0e1c" * 10 + "a" * 40, 20)],
+)
+def test_a_character_of_a_script_without_spaces_is_a_token_and_four_others_are_one(text, tokens):
+    """Of the Japanese sentence fourteen characters are of such a script; its full stop is not."""
+    assert tokens == n_tokens(text)
+
+
+def test_what_overlapping_chunks_share_is_counted_once():
+    overlapping = [chunk(2, 2_000, 6_000), chunk(1, 0, 4_000), chunk(3, 3_000, 3_500), chunk(4, 0, 4_000, document="b")]
+    assert 2_500 == source_tokens(overlapping)
+    assert 0 == source_tokens([])
+
+
+@given(st.text("ab \u4e00\u0e01", max_size=60), st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=8))
+def test_chunks_that_cover_a_text_have_its_tokens(text, ends):
+    spans = [(min(each), min(max(each), len(text))) for each in ends if min(each) < len(text)]
+    covering = [attrs.evolve(chunk(0, *each), text=text[slice(*each)]) for each in [*spans, (0, len(text))]]
+    assert n_tokens(text) == source_tokens(covering)
 
 
 def test_a_text_that_changes_before_the_expert_has_paid_for_itself_is_too_volatile():

@@ -333,7 +333,7 @@ def money(folder: RunFolder) -> "Money":
     return Money(
         making_usd=None if making is None else float(making),
         own_machine=book is not None and not book.spent("training").calls,
-        training_seconds=float(seconds) if type(seconds) in (int, float) and 0 <= seconds < math.inf else None,
+        training_seconds=seconds if isinstance(seconds, int | float) and 0 <= seconds < math.inf else None,
         paid_per_hour=None if book is None else _paid_per_hour(book.replies("training")),
         on_gpu="cuda" in str(done.get("device", "")),
     )

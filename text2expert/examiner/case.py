@@ -1,6 +1,7 @@
 """What an exam's result says of the expert, as far as a verdict asks for it: shares, comparisons, and what was known before."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
@@ -20,13 +21,16 @@ from text2expert.examiner.results import (
     GivenAnswer,
     Grade,
 )
-from text2expert.records import ExamQuestion, ExamRowName, wilson
+from text2expert.records import UNSPACED, Chunk, ExamQuestion, ExamRowName, wilson
 
 LEARNED = 0.5
 """Share of unseen questions. An expert that is wrong more often than right has not learned the text, whatever its base knew."""
 
 SHORT_TOKENS = 4_000
 """A text of so many tokens fits in every prompt, whole, with room for question and answer even in a window of 8,192."""
+
+CHARACTERS_PER_TOKEN = 4.0
+"""Of a text with spaces between its words, about."""
 
 SIGNIFICANT = 0.05
 """Chance of so uneven a split between equals; the field's custom."""
@@ -47,6 +51,26 @@ MARGIN = 0.05
 
 REFUSES_TOO_MUCH = 0.05
 """Share of the questions that the document does answer."""
+
+
+def n_tokens(text: str) -> int:
+    """About how many tokens *text* has: a character of a script without spaces is one, and about four others are."""
+    unspaced = 0 if text.isascii() else len(_UNSPACED.findall(text))
+    return round(unspaced + (len(text) - unspaced) / CHARACTERS_PER_TOKEN)
+
+
+_UNSPACED = re.compile(f"[{UNSPACED}]")
+
+
+def source_tokens(chunks: Iterable[Chunk]) -> int:
+    """About how many tokens the text has that *chunks* are of: what stands in several that overlap counts once."""
+    reached: dict[str, int] = {}
+    parts: dict[str, list[str]] = {}
+    for chunk in sorted(chunks, key=lambda chunk: (chunk.document, chunk.start)):
+        end = reached.get(chunk.document, 0)
+        parts.setdefault(chunk.document, []).append(chunk.text[max(0, end - chunk.start) :])
+        reached[chunk.document] = max(end, chunk.end)
+    return sum(n_tokens("".join(mine)) for mine in parts.values())
 
 
 def is_better(comparison: Comparison | None) -> bool:

@@ -79,7 +79,7 @@ def recommend(
         exam: Its questions.
         answers: To them, of all contestants.
         chunks: Of the run, to say which passages are still failed and how many passages a question takes.
-        n_tokens: Of the whole text; None: not known, and taken for long.
+        n_tokens: Of the whole text (`text2expert.examiner.case.source_tokens`); None: not known, and taken for long.
         updates_per_year: How often the document changes; None: not known, and taken for static.
         questions_per_month: How much will be asked; None: not known.
         toy: Whether the base is the embedded toy: then the headline says what that proves.
