@@ -10,6 +10,7 @@ from text2expert import Run
 from text2expert.cli import main
 from text2expert.examiner import table, verdict
 from text2expert.examiner.results import (
+    NO_PRICE,
     ContestantCost,
     Dropped,
     Economics,
@@ -88,6 +89,13 @@ def test_a_long_verdict_is_cut_in_a_terminal():
     points = ["- 0", "  w", "- 1", "  w", "- a"]
     assert ["Ver", *points, "Wha", *points] == [line[:3] for line in lines]
     assert lines[2].endswith("word …")
+
+
+def test_a_sum_of_nothing_is_not_shown_as_a_fact_where_time_has_no_price():
+    note = f"Making the expert is counted as what was paid, $0.00: there is {NO_PRICE}."
+    money = Economics(making_usd=0.0, notes=(note,))
+    shown = verdict(ExamResult(exam_sha256="", contestants=(), scores=(), share_taught=None, economics=money))
+    assert note == " ".join(shown.split())
 
 
 def test_a_notebook_shows_table_verdict_and_costs_and_trusts_no_text():

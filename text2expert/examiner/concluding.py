@@ -7,6 +7,7 @@ from itertools import chain
 import attrs
 
 from text2expert.examiner import statistics
+from text2expert.examiner.case import counted
 from text2expert.examiner.economics import economics
 from text2expert.examiner.grading import grade, refuses
 from text2expert.examiner.making import Exam
@@ -189,5 +190,5 @@ def _clusters(exam: Iterable[ExamQuestion]) -> list[str]:
     if facts.total() == len(facts):
         return []
     return [
-        f"The {facts.total()} questions on facts never asked are about {len(facts)} facts: read their interval as too narrow."
+        f"The {facts.total()} questions on facts never asked are about {counted(len(facts), 'fact')}: read their interval as too narrow."
     ]

@@ -14,6 +14,7 @@ from text2expert.examiner.results import (
     EXPERT,
     EXPERT_RAG,
     LOOKUP,
+    NO_PRICE,
     ORACLE,
     RAG,
     READER,
@@ -36,9 +37,6 @@ FEW = 20
 """Answers; of fewer, the 95th percentile is little more than the slowest."""
 
 NOT_MEASURED = "not measured"
-
-NO_PRICE = "no price for this computer's time"
-"""Why a sum is what was paid, and no more."""
 
 
 def economics(

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from text2expert.examiner.case import counted
-from text2expert.examiner.results import ContestantCost, Economics, ExamResult, ExamScore, JudgeReport
+from text2expert.examiner.results import NO_PRICE, ContestantCost, Economics, ExamResult, ExamScore, JudgeReport
 from text2expert.records import ROW_TITLES
 
 WIDTH = 100
@@ -141,7 +141,7 @@ def _costs(economics: Economics | None) -> Iterator[str]:
                 _number(each.usd_per_1000, 21, 4),
             )
             yield "  ".join([f"{each.contestant:<{left}}", *cells])
-    if economics.making_usd is not None:
+    if economics.making_usd is not None and not any(NO_PRICE in note for note in economics.notes):
         made = f"Making the expert cost ${economics.making_usd:,.2f}."
         if economics.break_even is not None:
             made += f" Against {economics.against} it has paid for itself after {counted(math.ceil(economics.break_even), 'question')}."
