@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timed import cpu_seconds
 
-from text2expert.examiner.decontamination import GRAM, decontaminate
+from text2expert.examiner.decontamination import GRAM, LITTLE_WORDS, decontaminate
 from text2expert.examiner.results import Dropped
 from text2expert.records import ExamQuestion, GoldRecord, wording
 
@@ -74,11 +74,49 @@ def test_taught_questions_are_asked_in_the_words_of_training_on_purpose():
     assert (exam, ()) == decontaminate(exam, TRAINING)
 
 
-@pytest.mark.parametrize("row", ["held_out", "new_template"])
-def test_a_reworded_question_is_dropped_for_a_long_run_of_trained_words_and_not_for_its_few_words(row):
+REWORDED = pytest.mark.parametrize("row", ["held_out", "new_template"])
+
+
+@REWORDED
+@pytest.mark.parametrize(
+    ("reason", "frame"),
+    [
+        ("jaccard", "Please tell me: {}"),
+        ("jaccard", "{} please?"),
+        ("jaccard", "Quick question. {} Thanks!"),
+        ("jaccard", "Hello, could you tell me this? {} Thank you"),
+        ("same_text", "{}"),
+    ],
+)
+def test_a_reworded_question_that_is_the_trained_one_with_good_manners_is_dropped(row, reason, frame):
+    leak = asked(frame.format(TRAINING[1].instruction), "20 mg", row)
+    assert ([], (Dropped(reason=reason, n=1),)) == decontaminate([leak], TRAINING)
+
+
+@REWORDED
+def test_a_reworded_question_is_dropped_for_a_long_run_of_trained_words_or_if_only_turned_round(row):
     turned = asked("Of Relvanol, what is the starting dose?", "20 mg", row)
-    copied = asked(f"Can you say {TRAINING[0].instruction[0].lower()}{TRAINING[0].instruction[1:]}", "30 minutes", row)
-    assert ([turned], (Dropped(reason="eight_grams", n=1),)) == decontaminate([turned, copied], TRAINING)
+    copied = asked(
+        f"Can it be said {TRAINING[0].instruction[0].lower()}{TRAINING[0].instruction[1:]}", "30 minutes", row
+    )
+    reasons = (Dropped(reason="jaccard", n=1), Dropped(reason="eight_grams", n=1))
+    assert ([], reasons) == decontaminate([turned, copied], TRAINING)
+
+
+@REWORDED
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("With what dose of Relvanol does one start?", "20 mg"),
+        ("What is the first dose of Relvanol?", "20 mg"),
+        ("What is not the starting dose of Relvanol?", "20 mg"),
+        ("Please tell me: what is the starting dose of Relvanol?", "30 mg"),
+    ],
+)
+def test_a_reworded_question_in_other_words_or_with_another_answer_is_kept(row, text, answer):
+    """The second has six of seven words, a Jaccard index of 0.75."""
+    kept = asked(text, answer, row)
+    assert ([kept], ()) == decontaminate([kept], TRAINING)
 
 
 def test_an_unanswerable_question_leaks_where_training_refused_it():
@@ -115,9 +153,12 @@ def test_two_questions_are_compared_as_it_is_written(asked_words, trained_words,
     mine, theirs = wording(question.question).split(), wording(record.instruction).split()
     grams, others = ({" ".join(text[at : at + GRAM]) for at in range(len(text) - GRAM + 1)} for text in (mine, theirs))
     figures = {word for word in mine if word.isdigit()} == {word for word in theirs if word.isdigit()}
+    content = [({*text} - LITTLE_WORDS) or {*text} for text in (mine, theirs)]
+    tenths = 7 if row == "written_apart" else 9
+    alike = 10 * len({*mine} & {*theirs}) >= tenths * len({*mine} | {*theirs})
     if mine == theirs:
         expected = "same_text"
-    elif row == "written_apart" and figures and 10 * len({*mine} & {*theirs}) >= 7 * len({*mine} | {*theirs}):
+    elif figures and (alike or content[0] == content[1]):
         expected = "jaccard"
     elif figures and grams and 2 * len(grams & others) >= len(grams):
         expected = "eight_grams"

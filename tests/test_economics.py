@@ -133,6 +133,46 @@ def test_an_expert_that_cost_nothing_has_paid_for_itself_at_once():
     assert 0.0 == economics(EXAM, given, making_usd=0.0, usd_per_hour=0.36).break_even
 
 
+HERE = [*asked("expert", seconds=1.0), *asked("base + RAG", seconds=2.0)]
+
+
+def test_training_on_ones_own_gpu_is_not_free():
+    """Two hours at $0.36 are $0.72, and each answer of the expert saves $0.0001."""
+    found = economics(
+        EXAM,
+        HERE,
+        making_usd=0.28,
+        own_machine=True,
+        training_seconds=7_200,
+        usd_per_hour=0.36,
+        price_is="a list price",
+    )
+    assert found.making_usd == pytest.approx(1.0)
+    assert found.break_even == pytest.approx(10_000)
+    assert "and $0.72 for 2.0 hours of training on a machine of your own: assumed, at $0.36 an hour" in found.notes[-1]
+    assert found.notes[-1].endswith("a list price.")
+
+
+def test_how_long_training_took_is_not_guessed():
+    found = economics(EXAM, HERE, making_usd=0.0, own_machine=True, usd_per_hour=0.36)
+    assert (None, None) == (found.making_usd, found.break_even)
+    assert "what the expert cost to make is not" in found.notes[0]
+    assert "how long it was trained was not measured" in found.notes[-1]
+
+
+def test_a_processor_of_ones_own_has_no_price_and_that_is_said_beside_the_sum():
+    found = economics(EXAM, HERE, making_usd=0.0, own_machine=True, training_seconds=7_200)
+    assert 0.0 == found.making_usd
+    assert "what was paid, $0.00: there is no price for this computer's time." in found.notes[-1]
+    rows = {row.name: row.expert for row in claims(result(economics=found))}
+    assert "$0.00 paid; no price for this computer's time" == rows["Making it, once"]
+
+
+def test_what_a_rented_machine_was_paid_is_not_counted_twice():
+    found = economics(EXAM, HERE, making_usd=1.0, training_seconds=7_200, usd_per_hour=0.36)
+    assert 1.0 == found.making_usd
+
+
 @given(making=st.floats(0, 1e4), fast=st.floats(0.01, 10), more=st.floats(0.01, 10), rate=st.floats(0.01, 10))
 def test_at_the_break_even_both_have_cost_the_same(making, fast, more, rate):
     given = [*asked("expert", seconds=fast), *asked("base + RAG", seconds=fast + more)]

@@ -10,6 +10,7 @@ from text2expert import Run
 from text2expert.cli import main
 from text2expert.examiner import table, verdict
 from text2expert.examiner.results import (
+    NO_PRICE,
     ContestantCost,
     Dropped,
     Economics,
@@ -68,13 +69,33 @@ def test_seven_contestants_fit_into_a_hundred_columns():
 def test_the_verdict_is_a_few_lines():
     shown = verdict(crowded())
     assert shown.startswith("Verdict: Use the expert.\n- Because 0.")
-    assert "- and 2 more in the report" in shown
+    assert "- and 3 more in the report" in shown
     assert max(len(line) for line in shown.splitlines()) <= 100
     said = " ".join(shown.split())
     assert "expert 0.40 1.25 31 9 0.0500" in said
     assert "Making the expert cost $2.50. Against base + RAG it has paid for itself after 15,626 questions." in said
     assert "agrees with the grades on 690 of 700 answers" in said
     assert "right answers 12 of 12, changed digits 11 of 12" in said
+
+
+def test_a_long_verdict_is_cut_in_a_terminal():
+    """Two reasons and two steps, of two lines each; the report has all."""
+    long = tuple(f"{n} " + "word " * 80 for n in range(4))
+    said = Recommendation(use="rag", headline="Use RAG.", because=long, next=long)
+    lines = verdict(
+        ExamResult(exam_sha256="", contestants=(), scores=(), share_taught=None, recommendation=said)
+    ).split("\n")
+    assert max(map(len, lines)) <= 100
+    points = ["- 0", "  w", "- 1", "  w", "- a"]
+    assert ["Ver", *points, "Wha", *points] == [line[:3] for line in lines]
+    assert lines[2].endswith("word …")
+
+
+def test_a_sum_of_nothing_is_not_shown_as_a_fact_where_time_has_no_price():
+    note = f"Making the expert is counted as what was paid, $0.00: there is {NO_PRICE}."
+    money = Economics(making_usd=0.0, notes=(note,))
+    shown = verdict(ExamResult(exam_sha256="", contestants=(), scores=(), share_taught=None, economics=money))
+    assert note == " ".join(shown.split())
 
 
 def test_a_notebook_shows_table_verdict_and_costs_and_trusts_no_text():

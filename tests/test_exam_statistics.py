@@ -16,6 +16,7 @@ from text2expert.examiner.results import Comparison, ExamScore, Refusals
 from text2expert.examiner.statistics import (
     KNOWN,
     UNKNOWN,
+    best_reader,
     comparisons,
     groups,
     mcnemar,
@@ -147,6 +148,7 @@ def test_a_pair_is_compared_on_each_row_and_on_all_unseen_answerable_questions(e
         p=mcnemar(11, 0),
         difference=11 / 16,
         interval=every.interval,
+        discordant_facts=11,
     )
     assert expected == every
     assert (1, 5, -0.8) == (found["unanswerable"].n - 4, found["unanswerable"].n, found["unanswerable"].difference)
@@ -186,6 +188,48 @@ def test_questions_about_one_fact_widen_the_interval():
         (_, every) = comparisons(exam, given, [("expert", "base")])
         widths.append(every.interval[1] - every.interval[0])
     assert widths[1] > 2 * widths[0]
+
+
+def test_facts_on_which_the_two_differ_are_counted_and_one_on_which_they_are_even_is_not():
+    exam = [question(f"q{place}", fact=fact) for place, fact in enumerate("aaabbcc")]
+    given = [*answers("expert", exam, {"q0", "q1", "q3"}), *answers("base", exam, {"q2", "q4"})]
+    (all_rows,) = [each for each in comparisons(exam, given, [("expert", "base")]) if each.row == "all"]
+    assert (3, 2, 1) == (all_rows.only_one, all_rows.only_other, all_rows.discordant_facts)
+
+
+# -- who is RAG ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("answered", "expected"), [(2, "base + RAG"), (94, "base + RAG"), (95, "mine")])
+def test_who_answered_few_of_the_questions_is_not_rag_however_right_it_was(answered, expected):
+    exam = questions("held_out", 100)
+    given = [
+        *answers("expert", exam, {"held_out": 90}),
+        *answers("base + RAG", exam, {"held_out": 70}),
+        *answers("mine", exam[:answered], {"held_out": 100}, passages=("chunk_000001",)),
+    ]
+    assert expected == best_reader(exam, given)
+
+
+def test_what_the_expert_was_not_asked_no_reader_needs_to_have_answered():
+    exam = [*questions("held_out", 10), *questions("hand_written", 90)]
+    given = [*answers("expert", exam[:10], {"held_out": 5}), *answers("base + RAG", exam[:10], {"held_out": 5})]
+    assert "base + RAG" == best_reader(exam, given)
+    assert best_reader(exam, given[10:]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("expert + my search", "base + RAG"), ("Expert, asked thrice", "base + RAG"), ("expertise", "expertise")],
+)
+def test_a_contestant_that_asks_the_expert_is_not_rag(name, expected):
+    exam = questions("held_out", 20)
+    given = [
+        *answers("expert", exam, {"held_out": 15}),
+        *answers("base + RAG", exam, {"held_out": 10}),
+        *answers(name, exam, {"held_out": 18}, passages=("chunk_000001",)),
+    ]
+    assert expected == best_reader(exam, given)
 
 
 def test_a_contestant_that_is_not_there_is_named(exam, given_answers):

@@ -541,4 +541,18 @@ def test_the_price_of_a_rented_machine_is_in_the_ledger(tmp_path):
         assert book.replies("training") == ['{"usd_per_hour": "0.31"}', '{"usd_per_hour": "0.42"}']
         assert book.replies("train") == []
         found = examination.money(RunFolder(tmp_path))
-    assert (found.paid_per_hour, found.making_usd) == (0.42, 0.75)
+    assert (found.paid_per_hour, found.making_usd, found.own_machine) == (0.42, 0.75, False)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"), [('{"training_seconds": 502.5, "device": "cuda:0"}', 502.5), ("{}", None)]
+)
+def test_where_no_machine_was_rented_the_seconds_of_training_are_known_by_its_own_account(tmp_path, said, seconds):
+    from text2expert import examination
+
+    (tmp_path / "stages" / "train").mkdir(parents=True)
+    (tmp_path / "stages" / "train" / "done.json").write_text(said)
+    with Ledger(tmp_path):
+        found = examination.money(RunFolder(tmp_path))
+    assert (found.own_machine, found.training_seconds, found.making_usd) == (True, seconds, 0.0)
+    assert found.on_gpu == (seconds is not None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -38,7 +39,7 @@ VERDICT = "The exam's verdict: "
 """How its line in a receipt begins."""
 
 MAKING = ("teacher", "verifier", "training")
-"""Scopes of the ledger: what an expert costs to make. Its exam is apart."""
+"""Scopes of the ledger: what is paid to make an expert. Its exam is apart."""
 
 STAGES = {"base": "before", "expert": "after"}
 """The stage of a training in which each answers."""
@@ -321,16 +322,20 @@ def estimates(examiner: "Examiner", folder: Path) -> "dict[str, Estimate]":
 
 
 def money(folder: RunFolder) -> "Money":
-    """What the open ledger knows of making the expert, and of the machine that was rented for it."""
+    """What was paid to make the expert and for the machine that was rented for it, and how long it was trained."""
     from text2expert import ledger
     from text2expert.examiner import Money
 
     book = ledger.opened()
     making = None if book is None else sum((book.spent(scope).total for scope in MAKING), Decimal(0))
+    done = _done(folder)
+    seconds = done.get("training_seconds")
     return Money(
         making_usd=None if making is None else float(making),
+        own_machine=book is not None and not book.spent("training").calls,
+        training_seconds=seconds if isinstance(seconds, int | float) and 0 <= seconds < math.inf else None,
         paid_per_hour=None if book is None else _paid_per_hour(book.replies("training")),
-        on_gpu="cuda" in str(_done(folder).get("device", "")),
+        on_gpu="cuda" in str(done.get("device", "")),
     )
 
 

@@ -1,6 +1,7 @@
 """What an exam's result says of the expert, as far as a verdict asks for it: shares, comparisons, and what was known before."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
@@ -20,7 +21,7 @@ from text2expert.examiner.results import (
     GivenAnswer,
     Grade,
 )
-from text2expert.records import ExamQuestion, ExamRowName, wilson
+from text2expert.records import UNSPACED, Chunk, ExamQuestion, ExamRowName, wilson
 
 LEARNED = 0.5
 """Share of unseen questions. An expert that is wrong more often than right has not learned the text, whatever its base knew."""
@@ -28,8 +29,15 @@ LEARNED = 0.5
 SHORT_TOKENS = 4_000
 """A text of so many tokens fits in every prompt, whole, with room for question and answer even in a window of 8,192."""
 
+CHARACTERS_PER_TOKEN = 4.0
+"""Of a text with spaces between its words, about."""
+
 SIGNIFICANT = 0.05
 """Chance of so uneven a split between equals; the field's custom."""
+
+DISCORDANT_FACTS = 6
+"""Facts on which two contestants differ. Of fewer, a sign test over facts calls not even a clean sweep significant: 2 / 2^5 is
+0.06."""
 
 INDEPENDENT: tuple[ExamRowName, ...] = ("hand_written", "written_apart")
 """Rows that were not made from the pairs that are trained on. They ask for what is not taught, too, or in nobody's words: here an
@@ -45,12 +53,38 @@ REFUSES_TOO_MUCH = 0.05
 """Share of the questions that the document does answer."""
 
 
+def n_tokens(text: str) -> int:
+    """About how many tokens *text* has: a character of a script without spaces is one, and about four others are."""
+    unspaced = 0 if text.isascii() else len(_UNSPACED.findall(text))
+    return round(unspaced + (len(text) - unspaced) / CHARACTERS_PER_TOKEN)
+
+
+_UNSPACED = re.compile(f"[{UNSPACED}]")
+
+
+def source_tokens(chunks: Iterable[Chunk]) -> int:
+    """About how many tokens the text has that *chunks* are of: what stands in several that overlap counts once."""
+    reached: dict[str, int] = {}
+    parts: dict[str, list[str]] = {}
+    for chunk in sorted(chunks, key=lambda chunk: (chunk.document, chunk.start)):
+        end = reached.get(chunk.document, 0)
+        parts.setdefault(chunk.document, []).append(chunk.text[max(0, end - chunk.start) :])
+        reached[chunk.document] = max(end, chunk.end)
+    return sum(n_tokens("".join(mine)) for mine in parts.values())
+
+
 def is_better(comparison: Comparison | None) -> bool:
     """Whether the first of a pair is better, beyond chance: by the exact test *and* by the interval over facts.
 
     The test takes questions for independent, the interval does not; few facts asked often pass the one and not the other.
+    On very few facts the interval, too, is a matter of luck, so they must differ on `DISCORDANT_FACTS`.
     """
-    return comparison is not None and comparison.p < SIGNIFICANT and comparison.interval[0] > 0
+    return (
+        comparison is not None
+        and comparison.p < SIGNIFICANT
+        and comparison.interval[0] > 0
+        and (comparison.discordant_facts is None or comparison.discordant_facts >= DISCORDANT_FACTS)
+    )
 
 
 def is_worse(comparison: Comparison | None) -> bool:
@@ -58,6 +92,11 @@ def is_worse(comparison: Comparison | None) -> bool:
     if comparison is None or comparison.difference >= 0:
         return False
     return comparison.p < SIGNIFICANT or comparison.interval[1] < 0
+
+
+def counted(n: int, what: str) -> str:
+    """So many of *what*, a word with a regular plural: "1 fact", "1,200 facts"."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 class Share(NamedTuple):
@@ -83,7 +122,7 @@ class Share(NamedTuple):
     def whole(self) -> str:
         """With how many were asked, and how sure it is."""
         low, high = self.interval
-        return f"{self} of {self.n:,} questions (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
+        return f"{self} of {counted(self.n, 'question')} (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
 
     def clearly_below(self, other: "Share") -> bool:
         """Whether the intervals do not even touch: for shares of different questions, which cannot be paired."""

@@ -7,6 +7,7 @@ from itertools import chain
 import attrs
 
 from text2expert.examiner import grading, statistics
+from text2expert.examiner.case import counted
 from text2expert.examiner.economics import economics
 from text2expert.examiner.making import Exam
 from text2expert.examiner.results import (
@@ -38,7 +39,11 @@ class Money:
     """What is known of the costs of a run."""
 
     making_usd: float | None = None
-    """Of teaching, judging and training; None: not known."""
+    """Paid for teaching, judging and training; None: not known."""
+    own_machine: bool = False
+    """Whether nothing was paid for the machine that trained."""
+    training_seconds: float | None = None
+    """That training took; None: not known."""
     paid_per_hour: float | None = None
     """Dollars for the machine that was rented, while it ran; None: none was."""
     on_gpu: bool = False
@@ -126,6 +131,8 @@ def _economics(exam: Exam, given: Sequence[GivenAnswer], money: Money) -> Econom
         exam.questions,
         given,
         making_usd=money.making_usd,
+        own_machine=money.own_machine,
+        training_seconds=money.training_seconds,
         usd_per_hour=hour,
         machine=machine,
         price_is=source,
@@ -174,5 +181,5 @@ def _clusters(exam: Iterable[ExamQuestion]) -> list[str]:
     if facts.total() == len(facts):
         return []
     return [
-        f"The {facts.total()} questions on facts never asked are about {len(facts)} facts: read their interval as too narrow."
+        f"The {facts.total()} questions on facts never asked are about {counted(len(facts), 'fact')}: read their interval as too narrow."
     ]

@@ -14,6 +14,7 @@ from text2expert.examiner.results import (
     EXPERT,
     EXPERT_RAG,
     LOOKUP,
+    NO_PRICE,
     ORACLE,
     RAG,
     READER,
@@ -43,6 +44,8 @@ def economics(
     answers: Iterable[GivenAnswer],
     *,
     making_usd: float | None,
+    own_machine: bool = False,
+    training_seconds: float | None = None,
     usd_per_hour: float | None = None,
     machine: str = "the machine that answered",
     price_is: str = "",
@@ -54,13 +57,17 @@ def economics(
     - Seconds are of answers asked alone (a batch of one); tokens are means per question.
     - Dollars per 1,000 questions: of a contestant in *prices*, its tokens at the dearest hour; of one in *run_here*, its
       seconds at *usd_per_hour*, as if nothing were paid between questions.
-    - Break-even: *making_usd* over what an answer of the expert costs less. None where the expert costs as much or more
+    - Making: what was paid; where the training ran on a machine of one's own, its seconds at *usd_per_hour*, too. Where that
+      hour has no price (a processor), only what was paid, and the notes say so.
+    - Break-even: making over what an answer of the expert costs less. None where the expert costs as much or more
       (never), or where something is not known; the notes say which.
 
     Args:
         exam: The questions.
         answers: Of all contestants.
-        making_usd: What the expert cost to make: teaching, judging, training; None: not known.
+        making_usd: What was paid to make the expert: for teaching, judging, training; None: not known.
+        own_machine: Whether nothing was paid for the machine that trained it.
+        training_seconds: That training took on it; None: not known.
         usd_per_hour: What an hour of the machine costs that answered; None: not known.
         machine: Its name, for what is said of it ("RTX 4090").
         price_is: Where *usd_per_hour* comes from when it is not what was paid ("a price of November 2026"); then it counts
@@ -80,8 +87,11 @@ def economics(
         _cost(name, mine, (prices or {}).get(name), hour, here=name in run_here) for name, mine in by_contestant.items()
     )
     against = best_reader(exam, answers)
+    said: tuple[str, ...] = ()
+    if own_machine:
+        making_usd, said = _made_here(making_usd, training_seconds, hour)
     break_even, notes = _break_even({cost.contestant: cost for cost in costs}, against, making_usd)
-    return Economics(costs=costs, making_usd=making_usd, against=against, break_even=break_even, notes=notes)
+    return Economics(costs=costs, making_usd=making_usd, against=against, break_even=break_even, notes=(*notes, *said))
 
 
 @attrs.frozen
@@ -94,6 +104,26 @@ class _Hour:
 
     def __str__(self) -> str:
         return f"${self.usd:,.2f} an hour of {self.machine}"
+
+
+def _made_here(paid: float | None, seconds: float | None, hour: _Hour) -> tuple[float | None, tuple[str, ...]]:
+    """What an expert cost to make that was trained on a machine of one's own, and what is to be said of it."""
+    if paid is None:
+        return None, ()
+    if hour.usd is None:
+        return paid, (f"Making the expert is counted as what was paid, {usd_text(paid)}: there is {NO_PRICE}.",)
+    if seconds is None:
+        return None, (f"What the expert cost to make is not known: how long it was trained was {NOT_MEASURED}.",)
+    trained = seconds / 3600 * hour.usd
+    said = (
+        f"Making the expert is counted as what was paid, {usd_text(paid)}, and {usd_text(trained)} for {_long(seconds)} of "
+        f"training on a machine of your own: assumed, at {hour}{', ' if hour.source else ''}{hour.source}."
+    )
+    return paid + trained, (said,)
+
+
+def _long(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{max(1, round(seconds / 60))} min"
 
 
 def _cost(
@@ -227,6 +257,8 @@ def claims(result: ExamResult) -> tuple[Claim, ...]:
     costs = {cost.contestant: cost for cost in money.costs}
     rag, expert = costs.get(money.against or ""), costs.get(EXPERT)
     making = NOT_MEASURED if money.making_usd is None else usd_text(money.making_usd)
+    if any(NO_PRICE in note for note in money.notes):
+        making = f"{making} paid; {NO_PRICE}"
     again = NOT_MEASURED if money.making_usd is None else f"{NOT_MEASURED}; to make it again costs {making}"
     return (
         Claim(

@@ -11,7 +11,18 @@ from typing import Literal, NamedTuple
 
 from text2expert.errors import InputError
 from text2expert.examiner import statistics
-from text2expert.examiner.case import LEARNED, MARGIN, REFUSES_TOO_MUCH, SHORT_TOKENS, Case, Share, is_better, is_worse
+from text2expert.examiner.case import (
+    INDEPENDENT,
+    LEARNED,
+    MARGIN,
+    REFUSES_TOO_MUCH,
+    SHORT_TOKENS,
+    Case,
+    Share,
+    counted,
+    is_better,
+    is_worse,
+)
 from text2expert.examiner.next_steps import next_steps
 from text2expert.examiner.results import (
     BASE,
@@ -68,7 +79,7 @@ def recommend(
         exam: Its questions.
         answers: To them, of all contestants.
         chunks: Of the run, to say which passages are still failed and how many passages a question takes.
-        n_tokens: Of the whole text; None: not known, and taken for long.
+        n_tokens: Of the whole text (`text2expert.examiner.case.source_tokens`); None: not known, and taken for long.
         updates_per_year: How often the document changes; None: not known, and taken for static.
         questions_per_month: How much will be asked; None: not known.
         toy: Whether the base is the embedded toy: then the headline says what that proves.
@@ -146,8 +157,8 @@ def _not_learned(case: Case) -> str:
         return f"Do not fine-tune: the base is right on {base} already, and training did not make it better"
     if case.expert.share >= LEARNED and (row := case.not_learned_row):
         return (
-            f"Do not fine-tune: the expert has learned its own questions rather than the text; it is right on {case.expert} "
-            f"in all, but on {case.row(EXPERT, row)} where others ask ({ROW_TITLES[row]})"
+            f"Do not fine-tune: the expert has learned its own questions, not the text: it is right on {case.expert} in all, "
+            f"on {case.row(EXPERT, row)} where others ask ({ROW_TITLES[row]})"
         )
     before = f", its base before training on {base}" if base else ""
     return f"Do not fine-tune: the expert has not learned the text; it is right on {case.expert}{before}"
@@ -200,16 +211,29 @@ def _better_one(case: Case, reader: Share) -> _Verdict:
 
 
 def _toy_headline(case: Case) -> str:
-    proof = "This run proves the pipeline and not the expert, whose base is a toy made from the text"
+    """What a toy proves, and who won: where others ask, if the expert lost there, however it did on its own questions."""
+    proof = "This run proves the pipeline, not the expert, whose base is a toy"
     reader = case.share(case.reader)
     if not case.expert.n or not reader:
         return f"{proof}; nothing that searches the text was asked the same."
-    figures = f"the expert is right on {case.expert}, RAG on {reader}"
+    if lost := [row for row in (*INDEPENDENT, _NEVER) if is_worse(case.compared(EXPERT, case.reader, row))]:
+        return f"{proof}; RAG won where others ask ({'; '.join(_won(case, row) for row in lost)})."
+    figures = f"expert {case.expert}, RAG {reader}"
+    if (row := case.not_learned_row) and case.expert.share >= LEARNED:
+        return f"{proof}; it learned its own questions only ({_won(case, row)})."
     if is_better(case.against_reader):
         return f"{proof}; here the expert won: {figures}."
     if is_worse(case.against_reader):
         return f"{proof}; here RAG won: {figures}."
     return f"{proof}; here neither won beyond chance: {figures}."
+
+
+_NEVER: ExamRowName = "never_asked"
+
+
+def _won(case: Case, row: ExamRowName) -> str:
+    theirs, mine = case.row(case.reader or "", row), case.row(EXPERT, row)
+    return f"{ROW_TITLES[row]}: RAG {theirs}, expert {mine}"
 
 
 # -- why -------------------------------------------------------------------------------------------------------------
@@ -246,7 +270,7 @@ def _because(case: Case) -> Iterator[str]:
     yield from _because_of_money(case)
     yield from _because_of_care(case)
     if case.expert.n < FEW:
-        yield f"Only {case.expert.n} questions were unseen: read every interval before the figure in front of it."
+        yield f"Only {counted(case.expert.n, 'question')} {'was' if case.expert.n == 1 else 'were'} unseen: read every interval before the figure in front of it."
 
 
 def _both(case: Case, row: ExamRowName) -> str:
@@ -263,12 +287,12 @@ def _beside(comparison: Comparison | None, one: str, other: str) -> str:
     return (
         f"Of the questions that only one of them got right, {one} had {comparison.only_one} and {other} "
         f"{comparison.only_other}: a difference of {100 * comparison.difference:+.0f} points (95 % interval {low:+.0f} to "
-        f"{high:+.0f}; p = {_p(comparison.p)}, exact McNemar test)."
+        f"{high:+.0f}; p {_p(comparison.p)}, exact McNemar test)."
     )
 
 
 def _p(p: float) -> str:
-    return f"{p:.2g}" if p >= 0.001 else "less than 0.001"
+    return f"= {p:.2g}" if p >= 0.001 else "< 0.001"
 
 
 def _because_of_money(case: Case) -> Iterator[str]:
@@ -280,10 +304,10 @@ def _because_of_money(case: Case) -> Iterator[str]:
     if case.break_even == math.inf:
         yield f"The expert never pays for itself against {other!r}: an answer of its costs as much or more."
     else:
-        yield f"The expert has paid for itself against {other!r} after {math.ceil(case.break_even):,} questions."
+        yield f"The expert has paid for itself against {other!r} after {counted(math.ceil(case.break_even), 'question')}."
     if case.between_updates is not None:
         yield (
-            f"The text changes {_times(case.updates_per_year or 0)} a year: {case.between_updates:,.0f} questions are asked "
+            f"The text changes {_times(case.updates_per_year or 0)} a year: {_asked(case.between_updates)} asked "
             "between two changes, after each of which the expert is made again."
         )
 
@@ -293,7 +317,7 @@ def _because_of_care(case: Case) -> Iterator[str]:
     refused, wrongly = case.refusals
     if refused.n:
         yield (
-            f"Of {refused.n} questions that the text does not answer, the expert said so for {refused.right} and made up an "
+            f"Of {counted(refused.n, 'question')} that the text does not answer, the expert said so for {refused.right} and made up an "
             f"answer for {refused.n - refused.right}."
         )
     if wrongly.n and wrongly.share > REFUSES_TOO_MUCH:
@@ -301,9 +325,14 @@ def _because_of_care(case: Case) -> Iterator[str]:
     general = case.compared(EXPERT, BASE, "general")
     if general is not None:
         yield (
-            f"Of {general.n} general questions, {general.only_other} were forgotten in training and {general.only_one} "
-            "came to be right."
+            f"Of {counted(general.n, 'general question')}, {general.only_other:,} were forgotten in training and {general.only_one:,} came "
+            "to be right."
         )
+
+
+def _asked(n: float) -> str:
+    n = round(n)
+    return f"{counted(n, 'question')} {'is' if n == 1 else 'are'}"
 
 
 def _times(n: float) -> str:

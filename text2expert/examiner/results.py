@@ -14,6 +14,10 @@ LOOKUP, READER = "lookup", "RAG, no model"
 """Names of the contestants that every exam may have; other names are a user's own."""
 
 
+NO_PRICE = "no price for this computer's time"
+"""What a note of `Economics` says where a sum is what was paid, and no more."""
+
+
 @attrs.frozen(kw_only=True)
 class GivenAnswer:
     """What one contestant answered to one question; a line of ``exam_answers.jsonl``."""
@@ -54,6 +58,8 @@ class Comparison:
     p: float
     difference: float
     interval: tuple[float, float]
+    discordant_facts: int | None = None
+    """Facts on which one of the two is ahead; None: not counted."""
 
 
 @attrs.frozen(kw_only=True)

@@ -5,6 +5,7 @@ order of questions nor that of answers changes a figure. Intervals of shares are
 """
 
 import math
+import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,6 @@ from typing import Literal
 from text2expert.errors import InputError
 from text2expert.examiner.results import (
     EXPERT,
-    EXPERT_RAG,
     ORACLE,
     RAG,
     READER,
@@ -32,6 +32,10 @@ ALL: Literal["all"] = "all"
 UNSEEN_ROWS: tuple[ExamRowName, ...] = ("held_out", "new_template", "written_apart", "across", "hand_written")
 """Rows that ask for what is taught in other words than it was taught in."""
 
+ANSWERED = 0.95
+"""Share of the unseen questions that the expert answered. Who answered fewer, for want of money or by choice, is measured by
+others, and a share of two questions is no share."""
+
 RESAMPLES = 2_000
 """Of the bootstrap: the ends of a 95 % interval then rest on 50 resamples each (Efron and Tibshirani, 1993, ask for 1,000)."""
 
@@ -43,6 +47,9 @@ GREEDY_NOTE = (
     "would hit upon some of it."
 )
 """To be said beside groups by `UNKNOWN` and `KNOWN`."""
+
+_OF_THE_EXPERT = re.compile(rf"\s*{EXPERT}\b", re.IGNORECASE)
+"""Names of contestants that ask the expert: with passages, several times, or otherwise."""
 
 _MULTIHOP = frozenset(("multihop", "multi-hop", "multi_hop"))
 
@@ -106,17 +113,21 @@ def unseen_share(exam: Iterable[ExamQuestion], mine: Mapping[str, Grade]) -> tup
 def best_reader(exam: Sequence[ExamQuestion], answers: Sequence[GivenAnswer]) -> str | None:
     """The contestant to measure the expert by: of those that search for passages, that with most of the unseen right.
 
-    Neither the expert with passages nor the base with the right one counts: the one needs the expert, and nobody has the
-    other. Of equals, the first.
+    It must have answered nearly all (`ANSWERED`) of the unseen questions that the expert did; where the expert was asked
+    none, of all. Neither the expert with passages nor the base with the right one counts: the one needs the expert, and
+    nobody has the other. So a contestant of one's own that asks the expert has a name that begins with the word "expert". Of
+    equals, the first.
     """
+    given = grades(exam, answers)
     shown = {answer.contestant for answer in answers if answer.passages} | {RAG, READER}
-    readers = {
-        name: right / n
-        for name, mine in grades(exam, answers).items()
-        if name in shown - {EXPERT, EXPERT_RAG, ORACLE}
-        for right, n in [unseen_share(exam, mine)]
-        if n
-    }
+    unseen = {question.id for question in exam if is_unseen(question)}
+    asked = unseen & given.get(EXPERT, {}).keys() or unseen
+    readers: dict[str, float] = {}
+    for name, mine in given.items():
+        answered = [mine[each] for each in asked if each in mine]
+        is_reader = name in shown and name != ORACLE and not _OF_THE_EXPERT.match(name)
+        if is_reader and answered and len(answered) >= ANSWERED * len(asked):
+            readers[name] = answered.count("right") / len(answered)
     return max(readers, key=lambda name: readers[name], default=None)
 
 
@@ -221,6 +232,9 @@ def _compare(
     # Every pair of a row meets the same resamples; "one, other" is then exactly the mirror of "other, one".
     seed = int(digest("bootstrap", row, *(each.id for each in both))[:16], 16)
     clusters = [f"fact {each.fact}" if each.fact else f"question {each.id}" for each in both]
+    by_fact: Counter[str] = Counter()
+    for cluster, difference in zip(clusters, differences, strict=True):
+        by_fact[cluster] += difference
     return Comparison(
         row=row,
         one=name_one,
@@ -231,6 +245,7 @@ def _compare(
         p=mcnemar(counts[1], counts[-1]),
         difference=sum(differences) / len(both),
         interval=paired_bootstrap(differences, clusters, seed=seed),
+        discordant_facts=sum(map(bool, by_fact.values())),
     )
 
 

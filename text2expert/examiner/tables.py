@@ -4,7 +4,8 @@ import math
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from text2expert.examiner.results import ContestantCost, Economics, ExamResult, ExamScore, JudgeReport
+from text2expert.examiner.case import counted
+from text2expert.examiner.results import NO_PRICE, ContestantCost, Economics, ExamResult, ExamScore, JudgeReport
 from text2expert.records import ROW_TITLES
 
 WIDTH = 100
@@ -97,8 +98,8 @@ def _arm(score: ExamScore) -> str:
     return f"{100 * score.share:.0f} ±{math.ceil(100 * max(score.share - low, high - score.share)):<2}"
 
 
-SHOWN = 3
-"""Reasons, and steps to take, that a terminal shows; the report has them all."""
+SHOWN = 2
+"""Reasons, and steps to take, that a terminal shows, and lines of each; the report has them all, and whole."""
 
 
 def verdict(result: ExamResult) -> str:
@@ -110,7 +111,7 @@ def _recommendation(result: ExamResult) -> Iterator[str]:
     said = result.recommendation
     if said is None:
         return
-    yield textwrap.fill(f"Verdict: {said.headline}", WIDTH, subsequent_indent=" " * len("Verdict: "))
+    yield textwrap.fill(f"Verdict: {said.headline}", WIDTH, subsequent_indent="  ")
     yield from _bullets(said.because)
     if said.next:
         yield "What to do next:"
@@ -119,7 +120,7 @@ def _recommendation(result: ExamResult) -> Iterator[str]:
 
 def _bullets(points: Sequence[str]) -> Iterator[str]:
     for each in points[:SHOWN]:
-        yield textwrap.fill(f"- {each}", WIDTH, subsequent_indent="  ")
+        yield textwrap.fill(f"- {each}", WIDTH, subsequent_indent="  ", max_lines=SHOWN, placeholder=" …")
     if (left := len(points) - SHOWN) > 0:
         yield f"- and {left} more in the report"
 
@@ -140,10 +141,10 @@ def _costs(economics: Economics | None) -> Iterator[str]:
                 _number(each.usd_per_1000, 21, 4),
             )
             yield "  ".join([f"{each.contestant:<{left}}", *cells])
-    if economics.making_usd is not None:
+    if economics.making_usd is not None and not any(NO_PRICE in note for note in economics.notes):
         made = f"Making the expert cost ${economics.making_usd:,.2f}."
         if economics.break_even is not None:
-            made += f" Against {economics.against} it has paid for itself after {math.ceil(economics.break_even):,} questions."
+            made += f" Against {economics.against} it has paid for itself after {counted(math.ceil(economics.break_even), 'question')}."
         yield textwrap.fill(made, WIDTH)
     for note in economics.notes:
         yield textwrap.fill(note, WIDTH)
@@ -177,4 +178,4 @@ def _judged(judge: JudgeReport | None) -> Iterator[str]:
 def _dropped(result: ExamResult) -> Iterator[str]:
     if total := sum(each.n for each in result.dropped):
         parts = ", ".join(f"{each.n:,} for {_REASONS[each.reason]}" for each in result.dropped)
-        yield f"Left out of the exam, since training has them too: {total:,} questions ({parts})."
+        yield f"Left out of the exam, since training has the same: {counted(total, 'question')} ({parts})."
