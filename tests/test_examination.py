@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 
 import attrs
@@ -10,11 +11,12 @@ from pumps import PUMPS
 
 from text2expert import LLM, Ledger, Pipeline, Run, Trainer
 from text2expert.chunker import Chunker
-from text2expert.errors import AuthenticationFailed, InputError, RunFolderError
+from text2expert.errors import AuthenticationFailed, BatchUnfinished, InputError, LedgerError, RunFolderError
 from text2expert.examiner import (
     Asked,
     Examiner,
     ExamWriter,
+    Judge,
     ModelContestant,
     OpenBook,
     Retriever,
@@ -112,6 +114,16 @@ def test_an_exam_grows_by_what_it_does_not_have():
     more = extended(exam, [asked("why", id="x"), asked("Where?"), asked("How?", id="y")], [trained("How?")])
     assert [(each.id, each.question) for each in more.questions] == [("q", "Why?"), ("w", "Who?"), ("q-2", "Where?")]
     assert more.dropped == (Dropped(reason="same_text", n=1),)
+
+
+@pytest.mark.parametrize("row", ["taught", "general", "held_out"])
+def test_ones_own_questions_are_hand_written_whatever_a_run_called_them(row):
+    """Else what is trained on would be let in as what was taught, or asked as general knowledge."""
+    mine, leak = asked("Why?", id="m", row=row), asked("How hot may oil become?", id="l", row=row)
+    records = [trained(leak.question)]
+    assert [(each.id, each.row) for each in made((), records, own=[mine, leak]).questions] == [("m", "hand_written")]
+    more = extended(made([asked("Who?")], records), [mine, leak], records)
+    assert [(each.id, each.row) for each in more.questions] == [("q", "held_out"), ("m", "hand_written")]
 
 
 # -- what base and expert are asked ----------------------------------------------------------------------------------
@@ -226,6 +238,119 @@ def test_what_the_next_question_will_not_change_ends_the_asking():
     assert answers == {}
     assert len(crowd.asked) == 1
     assert "mine failed at 1 questions and is left out (AuthenticationFailed: no 0)." in notes
+
+
+def given(answer):
+    class Gives:
+        async def aanswer(self, question):
+            return answer
+
+    return Gives()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("80 °C", "TypeError: aanswer must give an Answer, it gave '80 °C'"),
+        (None, "TypeError: aanswer must give an Answer, it gave None"),
+        (Answer(text=None), "InputError: .*text"),
+        (Answer(text="80 °C", tokens_in="5"), "InputError: .*tokens_in"),
+        (Answer(text="80 °C", seconds=float("nan")), "InputError: .*cannot be written"),
+    ],
+)
+def test_an_answer_that_is_none_is_lost_and_the_exam_goes_on(answer, reason):
+    exam = questions(5)
+    answers, notes = asyncio.run(asking.ask_all({"mine": given(answer), "other": Crowd()}, exam))
+    assert set(answers) == {"other"}
+    (note,) = notes
+    assert re.match(rf"mine failed at 5 questions and is left out \({reason}", note)
+
+
+def test_what_is_cancelled_within_a_contestant_is_lost_and_the_exam_goes_on():
+    crowd = Crowd(fails={"3", "70"}, error=asyncio.CancelledError)
+    answers, notes = asyncio.run(asking.ask_all({"mine": crowd, "other": Crowd()}, questions(100)))
+    assert {name: len(each) for name, each in answers.items()} == {"mine": 98, "other": 100}
+    assert notes == ["mine failed at 2 questions (CancelledError: no 3)."]
+
+
+def test_an_exam_that_is_cancelled_ends():
+    async def stop():
+        task = asyncio.create_task(asking.ask_all({"mine": Hangs()}, questions(3)))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        return task.cancelled()
+
+    assert asyncio.run(stop())
+
+
+class Hangs:
+    """Answers some questions, and never the others."""
+
+    def __init__(self, answers=()):
+        self.answers, self.asked = answers, []
+
+    async def aanswer(self, question):
+        self.asked.append(question.id)
+        await asyncio.sleep(0 if question.id in self.answers else 60)
+        return Answer(text="80 °C")
+
+
+def test_who_hangs_is_given_up(monkeypatch):
+    """After a few answers that did not come it is asked no more; what it answered stays."""
+    monkeypatch.setattr(asking, "ANSWER_S", 0.02)
+    never, later = Hangs(), Hangs({str(n) for n in range(40)} - {"0"})
+    answers, notes = asyncio.run(asking.ask_all({"never": never, "later": later}, questions(40)))
+    assert len(never.asked) == asking.GIVEN_UP
+    assert {name: len(each) for name, each in answers.items()} == {"later": 39}
+    assert notes == [
+        "never failed at 3 questions and is left out (no answer within 0.02 seconds).",
+        "later failed at 1 questions (no answer within 0.02 seconds).",
+    ]
+
+
+def test_who_answers_one_after_the_other_does_not_hang(monkeypatch):
+    """A model on somebody's own machine keeps a crowd waiting: what counts is that answers come."""
+    monkeypatch.setattr(asking, "ANSWER_S", 0.2)
+    one_by_one = asyncio.Lock()
+
+    class Slow:
+        async def aanswer(self, question):
+            async with one_by_one:
+                await asyncio.sleep(0.02)
+            return Answer(text="80 °C")
+
+    answers, notes = asyncio.run(asking.ask_all({"slow": Slow()}, questions(70)))
+    assert (len(answers["slow"]), notes) == (70, [])
+
+
+def test_who_cannot_be_made_is_left_out():
+    def fails(retriever):
+        raise RuntimeError("no index")
+
+    examiner = Examiner(contestants={"dense": fails, "odd": lambda retriever: "oops", "mine": Crowd()})
+    answers, notes = asyncio.run(examiner.aanswer_own(questions(2), Retriever(CHUNKS)))
+    assert set(answers) == {"mine"}
+    assert notes == [
+        "dense could not be made and is left out (RuntimeError: no index).",
+        "odd could not be made and is left out (TypeError: what was made has no method 'aanswer': 'oops').",
+    ]
+
+
+@pytest.mark.parametrize("error", [BatchUnfinished("under way"), LedgerError("disk full"), RuntimeError("a bug")])
+def test_answers_outlive_a_judge_that_fails(error, monkeypatch):
+    async def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(Judge, "areport", fail)
+    exam = making.Exam(questions=tuple(questions(3)))
+    given_ = concluding.graded(exam, {"expert": {each.id: Answer(text="80 °C") for each in exam.questions}})
+    examiner = Examiner(judge=LLM("judge", provider=scripted(), price=PRICE))
+    answers, result = asyncio.run(examiner.aconclude(exam, given_))
+    assert answers == given_
+    assert result.judge is None
+    note = f"The judge judge did not judge ({type(error).__name__}: {error}); examine the run again for it."
+    assert note in result.notes
 
 
 @pytest.mark.parametrize(
