@@ -489,7 +489,8 @@ def test_another_number_of_passages_is_read_anew(run):
     before = {(each["contestant"], each["question"]): each for each in rows(run)}
     result = run.examine(k=1)
     after = {(each["contestant"], each["question"]): each for each in rows(run)}
-    assert {len(each["passages"]) for each in after.values() if each["contestant"] == "RAG, no model"} == {1}
+    shown = {len(each["passages"]) for each in after.values() if each["contestant"] == "RAG, no model"}
+    assert max(shown) == 1  # none, where no word of the question is in the text
     assert {key for key in before if before[key] != after[key]} <= {key for key in before if key[0] == "RAG, no model"}
     assert (
         "k=1 holds for what was asked this time and for RAG, no model; small + RAG keep the answers that they gave before, "
@@ -524,7 +525,7 @@ def test_a_run_that_is_made_again_says_what_examining_added_to_it(pumps, tmp_pat
     run = pipeline.run(pumps, out=tmp_path / "run")
     folder = RunFolder(run.folder)
     exam = extended(examination.kept(folder), [asked("Who paints the pump?", None, id="m")], [])
-    examination.keep(exam, folder, "extended", since={**folder.notes("exam.jsonl"), "added": {"m": "0"}})
+    examination.keep(exam, folder, "extended", since={"frozen": {}, "frozen_sha256": "", "added": {"m": "0"}})
     result = attrs.evolve(run.exam, contestants=(*run.exam.contestants, "mine"))
     (run.folder / "exam_result.json").write_text(json.dumps(to_dict(result)))
     capsys.readouterr()

@@ -286,6 +286,12 @@ async def again(
     asked = [each for each in sitting.asked if each.question not in answered]
     answers = sort(asked, await _ask_here(asked, folder))
     here, failed_here = await examiner.aanswer_here(_unread(sitting, stored), records, sitting.retriever)
+    # Who says the same of the same passages as before has answered before, with the seconds of then.
+    known = {(each.contestant, each.question, each.text, each.passages) for each in stored}
+    here = {
+        name: {id_: each for id_, each in found.items() if (name, id_, each.text, each.sources) not in known}
+        for name, found in here.items()
+    }
     mine, failed = await examiner.aanswer_own(exam.questions, sitting.retriever)
     given, result = await examiner.aconclude(
         exam,
