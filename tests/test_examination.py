@@ -2,19 +2,28 @@
 
 import asyncio
 import json
+import re
 import shutil
 
 import attrs
 import pytest
 from pumps import PUMPS
 
-from text2expert import LLM, Ledger, Pipeline, Run, Trainer
+from text2expert import LLM, Ledger, Pipeline, Run, Trainer, examination
 from text2expert.chunker import Chunker
-from text2expert.errors import AuthenticationFailed, InputError, RunFolderError
+from text2expert.errors import (
+    AuthenticationFailed,
+    BatchUnfinished,
+    InputError,
+    LedgerError,
+    RecordError,
+    RunFolderError,
+)
 from text2expert.examiner import (
     Asked,
     Examiner,
     ExamWriter,
+    Judge,
     ModelContestant,
     OpenBook,
     Retriever,
@@ -38,6 +47,7 @@ from text2expert.records import (
     GoldRecord,
     Span,
     read_jsonl,
+    to_dict,
     wording,
 )
 from text2expert.runfolder import RunFolder
@@ -112,6 +122,16 @@ def test_an_exam_grows_by_what_it_does_not_have():
     more = extended(exam, [asked("why", id="x"), asked("Where?"), asked("How?", id="y")], [trained("How?")])
     assert [(each.id, each.question) for each in more.questions] == [("q", "Why?"), ("w", "Who?"), ("q-2", "Where?")]
     assert more.dropped == (Dropped(reason="same_text", n=1),)
+
+
+@pytest.mark.parametrize("row", ["taught", "general", "held_out"])
+def test_ones_own_questions_are_hand_written_whatever_a_run_called_them(row):
+    """Else what is trained on would be let in as what was taught, or asked as general knowledge."""
+    mine, leak = asked("Why?", id="m", row=row), asked("How hot may oil become?", id="l", row=row)
+    records = [trained(leak.question)]
+    assert [(each.id, each.row) for each in made((), records, own=[mine, leak]).questions] == [("m", "hand_written")]
+    more = extended(made([asked("Who?")], records), [mine, leak], records)
+    assert [(each.id, each.row) for each in more.questions] == [("q", "held_out"), ("m", "hand_written")]
 
 
 # -- what base and expert are asked ----------------------------------------------------------------------------------
@@ -228,6 +248,119 @@ def test_what_the_next_question_will_not_change_ends_the_asking():
     assert "mine failed at 1 questions and is left out (AuthenticationFailed: no 0)." in notes
 
 
+def given(answer):
+    class Gives:
+        async def aanswer(self, question):
+            return answer
+
+    return Gives()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("80 °C", "TypeError: aanswer must give an Answer, it gave '80 °C'"),
+        (None, "TypeError: aanswer must give an Answer, it gave None"),
+        (Answer(text=None), "InputError: .*text"),
+        (Answer(text="80 °C", tokens_in="5"), "InputError: .*tokens_in"),
+        (Answer(text="80 °C", seconds=float("nan")), "InputError: .*cannot be written"),
+    ],
+)
+def test_an_answer_that_is_none_is_lost_and_the_exam_goes_on(answer, reason):
+    exam = questions(5)
+    answers, notes = asyncio.run(asking.ask_all({"mine": given(answer), "other": Crowd()}, exam))
+    assert set(answers) == {"other"}
+    (note,) = notes
+    assert re.match(rf"mine failed at 5 questions and is left out \({reason}", note)
+
+
+def test_what_is_cancelled_within_a_contestant_is_lost_and_the_exam_goes_on():
+    crowd = Crowd(fails={"3", "70"}, error=asyncio.CancelledError)
+    answers, notes = asyncio.run(asking.ask_all({"mine": crowd, "other": Crowd()}, questions(100)))
+    assert {name: len(each) for name, each in answers.items()} == {"mine": 98, "other": 100}
+    assert notes == ["mine failed at 2 questions (CancelledError: no 3)."]
+
+
+def test_an_exam_that_is_cancelled_ends():
+    async def stop():
+        task = asyncio.create_task(asking.ask_all({"mine": Hangs()}, questions(3)))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        return task.cancelled()
+
+    assert asyncio.run(stop())
+
+
+class Hangs:
+    """Answers some questions, and never the others."""
+
+    def __init__(self, answers=()):
+        self.answers, self.asked = answers, []
+
+    async def aanswer(self, question):
+        self.asked.append(question.id)
+        await asyncio.sleep(0 if question.id in self.answers else 60)
+        return Answer(text="80 °C")
+
+
+def test_who_hangs_is_given_up(monkeypatch):
+    """After a few answers that did not come it is asked no more; what it answered stays."""
+    monkeypatch.setattr(asking, "ANSWER_S", 0.02)
+    never, later = Hangs(), Hangs({str(n) for n in range(40)} - {"0"})
+    answers, notes = asyncio.run(asking.ask_all({"never": never, "later": later}, questions(40)))
+    assert len(never.asked) == asking.GIVEN_UP
+    assert {name: len(each) for name, each in answers.items()} == {"later": 39}
+    assert notes == [
+        "never failed at 3 questions and is left out (no answer within 0.02 seconds).",
+        "later failed at 1 questions (no answer within 0.02 seconds).",
+    ]
+
+
+def test_who_answers_one_after_the_other_does_not_hang(monkeypatch):
+    """A model on somebody's own machine keeps a crowd waiting: what counts is that answers come."""
+    monkeypatch.setattr(asking, "ANSWER_S", 0.2)
+    one_by_one = asyncio.Lock()
+
+    class Slow:
+        async def aanswer(self, question):
+            async with one_by_one:
+                await asyncio.sleep(0.02)
+            return Answer(text="80 °C")
+
+    answers, notes = asyncio.run(asking.ask_all({"slow": Slow()}, questions(70)))
+    assert (len(answers["slow"]), notes) == (70, [])
+
+
+def test_who_cannot_be_made_is_left_out():
+    def fails(retriever):
+        raise RuntimeError("no index")
+
+    examiner = Examiner(contestants={"dense": fails, "odd": lambda retriever: "oops", "mine": Crowd()})
+    answers, notes = asyncio.run(examiner.aanswer_own(questions(2), Retriever(CHUNKS)))
+    assert set(answers) == {"mine"}
+    assert notes == [
+        "dense could not be made and is left out (RuntimeError: no index).",
+        "odd could not be made and is left out (TypeError: what was made has no method 'aanswer': 'oops').",
+    ]
+
+
+@pytest.mark.parametrize("error", [BatchUnfinished("under way"), LedgerError("disk full"), RuntimeError("a bug")])
+def test_answers_outlive_a_judge_that_fails(error, monkeypatch):
+    async def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(Judge, "areport", fail)
+    exam = making.Exam(questions=tuple(questions(3)))
+    given_ = concluding.graded(exam, {"expert": {each.id: Answer(text="80 °C") for each in exam.questions}})
+    examiner = Examiner(judge=LLM("judge", provider=scripted(), price=PRICE))
+    answers, result = asyncio.run(examiner.aconclude(exam, given_))
+    assert answers == given_
+    assert result.judge is None
+    note = f"The judge judge did not judge ({type(error).__name__}: {error}); examine the run again for it."
+    assert note in result.notes
+
+
 @pytest.mark.parametrize(
     ("contestants", "reason"),
     [
@@ -310,6 +443,98 @@ def test_a_run_is_examined_again_with_ones_own_questions(run, tmp_path):
     assert {name: folder.sha256(name) for name in again.receipt["files"]} == again.receipt["files"]
     assert "Who paints the pump?" in (run.folder / "report.html").read_text("utf-8")
     assert again.examine() == result
+
+
+def edit(path, change):
+    """Change the questions of an exam by hand."""
+    path.write_text("".join(f"{json.dumps(change(n, line))}\n" for n, line in enumerate(lines(path))))
+
+
+def test_an_exam_that_was_edited_after_training_is_told_of(run, tmp_path):
+    """With the number of what differs and the digest of what was frozen, in result, terminal, report and receipt; for good."""
+    frozen = run.exam.exam_sha256
+    assert run.exam.frozen_sha256 == frozen
+    edit(run.folder / "exam.jsonl", lambda n, line: {**line, "answer": "42 days"} if n < 3 else line)
+    result = run.examine()
+    (note,) = [each for each in result.notes if "was changed after training" in each]
+    assert note.startswith(
+        f"The exam was changed after training: 3 questions or keys differ from those that were frozen (SHA-256 {frozen[:12]}"
+    )
+    assert (result.frozen_sha256, result.exam_sha256 == frozen) == (frozen, False)
+    again = Run.load(run.folder)
+    assert again.receipt["exam_frozen_sha256"] == frozen
+    assert " ".join(note.split()) in " ".join(str(again).split())
+    assert note in (run.folder / "report.html").read_text("utf-8")
+    (tmp_path / "mine.jsonl").write_text('{"question": "Who paints the pump?", "answerable": false}\n')
+    later = again.examine(exam=tmp_path / "mine.jsonl")  # what is added is no change of what was frozen
+    assert note in later.notes
+    assert later.frozen_sha256 == frozen
+
+
+def test_an_exam_that_only_grew_was_not_changed(run, tmp_path):
+    frozen = run.exam.exam_sha256
+    (tmp_path / "mine.jsonl").write_text('{"question": "Who paints the pump?", "answerable": false}\n')
+    for exam in (tmp_path / "mine.jsonl", None):
+        result = run.examine(exam=exam)
+        assert not [each for each in result.notes if "was changed after training" in each]
+        assert (result.frozen_sha256, result.exam_sha256 == frozen) == (frozen, False)
+    edit(run.folder / "exam.jsonl", lambda n, line: {**line, "answer": "x"} if "paints" in line["question"] else line)
+    assert any("changed after training: 1 questions or keys" in each for each in run.examine().notes)
+
+
+def test_another_number_of_passages_is_read_anew(run):
+    """By who costs nothing; the others keep their answers, and that is said."""
+    model = LLM("small", provider=scripted(), price=PRICE)
+    run.examine(contestants={"small + RAG": OpenBook(model)})
+    before = {(each["contestant"], each["question"]): each for each in rows(run)}
+    result = run.examine(k=1)
+    after = {(each["contestant"], each["question"]): each for each in rows(run)}
+    shown = {len(each["passages"]) for each in after.values() if each["contestant"] == "RAG, no model"}
+    assert max(shown) == 1  # none, where no word of the question is in the text
+    assert {key for key in before if before[key] != after[key]} <= {key for key in before if key[0] == "RAG, no model"}
+    assert (
+        "k=1 holds for what was asked this time and for RAG, no model; small + RAG keep the answers that they gave before, "
+        "in the run with k=5." in result.notes
+    )
+    assert {key: each["text"] for key, each in before.items()} == {
+        (each["contestant"], each["question"]): each["text"] for each in rows_of(run, run.examine())
+    }
+
+
+def rows_of(run, result):
+    assert not [each for each in result.notes if each.startswith("k=")]
+    return rows(run)
+
+
+def test_questions_about_other_documents_are_told_of(run, tmp_path):
+    about = {
+        "here": '{"question": "Who paints the pump?", "answerable": false}\n',
+        "there": '{"question": "What?", "answer": "5", "doc": "nowhere.txt"}\n',
+    }
+    (tmp_path / "both.jsonl").write_text("".join(about.values()))
+    result = run.examine(exam=tmp_path / "both.jsonl")
+    assert result.score("hand_written", "expert").n == 1
+    assert "1 of your exam's 2 questions are about other documents: not asked." in result.notes
+    (tmp_path / "there.jsonl").write_text(about["there"])
+    with pytest.raises(InputError, match=r"there\.jsonl asks nothing about this run's documents \(pumps\)"):
+        run.examine(exam=tmp_path / "there.jsonl")
+
+
+def test_a_run_that_is_made_again_says_what_examining_added_to_it(pumps, tmp_path, capsys):
+    pipeline = Pipeline(trainer=Trainer("some/model-7B", runner=Elsewhere()))
+    run = pipeline.run(pumps, out=tmp_path / "run")
+    folder = RunFolder(run.folder)
+    exam = extended(examination.kept(folder), [asked("Who paints the pump?", None, id="m")], [])
+    examination.keep(exam, folder, "extended", since={"frozen": {}, "frozen_sha256": "", "added": {"m": "0"}})
+    result = attrs.evolve(run.exam, contestants=(*run.exam.contestants, "mine"))
+    (run.folder / "exam_result.json").write_text(json.dumps(to_dict(result)))
+    capsys.readouterr()
+    pipeline.run(pumps, out=tmp_path / "run")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "is made anew, without the 1 questions that were added to it after training" in said
+    assert "The exam is made anew, without mine: examine the run again with them" in said
+    pipeline.run(pumps, out=tmp_path / "run")
+    assert "made anew" not in capsys.readouterr().err
 
 
 def scripted(answer="80 °C"):
@@ -395,6 +620,28 @@ def test_a_budget_of_the_exam_ends_it(run):
     assert any("small failed at" in note and "BudgetExhausted" in note for note in result.notes)
     with Ledger(run.folder) as ledger:
         assert ledger.spent().total <= 0.5
+
+
+def test_a_report_that_fails_is_no_failed_exam(run, capsys):
+    """What was examined, and perhaps paid for, is there; who asks for the report itself is told what is wrong."""
+    with open(run.folder / "generated_qa_pairs.jsonl", "a") as file:
+        file.write("{\n")
+    assert run.examine() == run.exam
+    assert "report.html was not written (RecordError: " in capsys.readouterr().err
+    with pytest.raises(RecordError, match=r"generated_qa_pairs\.jsonl, line \d+"):
+        run.report()
+
+
+def test_a_report_that_fails_is_no_failed_run(pumps, tmp_path, monkeypatch, capsys):
+    from text2expert import report
+
+    def fail(folder):
+        raise RuntimeError("no such font")
+
+    monkeypatch.setattr(report, "write", fail)
+    run = Pipeline().run(pumps, out=tmp_path / "run", fine_tune=False)
+    assert run.receipt["counts"]["gold"] > 0
+    assert "report.html was not written (RuntimeError: no such font)" in capsys.readouterr().err
 
 
 def test_a_run_without_an_expert_has_nothing_to_examine(pumps, tmp_path):
@@ -526,7 +773,7 @@ def test_an_answer_costs_what_the_machine_was_paid_or_is_said_to_cost(money, exp
 
 
 def test_the_price_of_a_rented_machine_is_in_the_ledger(tmp_path):
-    from text2expert import examination, ledger
+    from text2expert import ledger
 
     async def rent(book, key, text, usd):
         with ledger.budget("training", None):

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from pumps import PUMPS, gold_only
 
 from text2expert import report
-from text2expert.errors import MissingExtraError, RecordError, RunFolderError
-from text2expert.examiner.results import GivenAnswer, Recommendation
+from text2expert.errors import InputError, MissingExtraError, RecordError, RunFolderError
+from text2expert.examiner.results import ExamScore, GivenAnswer, Recommendation
 from text2expert.examiner.statistics import Places, is_unseen
 from text2expert.records import (
     ROW_TITLES,
@@ -549,6 +549,59 @@ def test_a_damaged_result_is_named(run, content):
     (run / "exam_result.json").write_text(content)
     with pytest.raises(RunFolderError, match=r"exam_result\.json.*again"):
         report.write(run)
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 0), (5, 1), (-1, 3)])
+def test_a_score_that_no_exam_can_give_is_named(run, right, n):
+    result = json.loads((run / "exam_result.json").read_bytes())
+    result["scores"][0].update(right=right, n=n)
+    (run / "exam_result.json").write_text(json.dumps(result))
+    with pytest.raises(RunFolderError, match=r"exam_result\.json.*ExamResult\.scores\[0\].*again"):
+        report.write(run)
+    with pytest.raises(InputError, match=rf"{right} right of {n} \(base, held_out\)"):
+        ExamScore(row="held_out", contestant="base", right=right, n=n)
+
+
+@pytest.mark.parametrize("documents", [5, "pumps", {"id": "pumps"}, [7], None])
+def test_documents_in_another_form_are_passed_over(run, documents):
+    receipt = json.loads((run / "run.json").read_bytes())
+    (run / "run.json").write_text(json.dumps({**receipt, "documents": documents}))
+    assert f"{run.name}: text2expert report" == written(run).one("title").text
+
+
+def test_an_exam_of_nobody_is_a_page_too(run):
+    rewrite(run, contestants=())
+    assert "Use both." == written(run).one("h1").text
+
+
+def test_a_log_of_a_training_that_diverged_is_named(run):
+    with open(run / "expert" / "training_log.jsonl", "a") as file:
+        file.write('{"step": 201, "loss": NaN}\n')
+    with pytest.raises(RecordError, match=r"training_log\.jsonl, line 201: .*NaN"):
+        report.write(run)
+
+
+def test_a_plot_that_fails_is_named_and_the_page_is_whole(drawn_run, monkeypatch):
+    from text2expert.report import plots
+
+    def fail(*_, **__):
+        raise OverflowError("too wide a scale")
+
+    monkeypatch.setattr(plots, "loss", fail)
+    page = written(drawn_run)
+    assert "Not drawn: loss of each training step" in page.text
+    assert "OverflowError: too wide a scale" in page.text
+    assert not page.all(id="plot-loss")
+    assert page.all(id="plot-accuracy")
+
+
+def test_a_report_at_the_end_of_a_run_fails_nothing_else(run, capsys):
+    assert report.attempt(run) == run / "report.html"
+    (run / "exam_result.json").write_text("{")
+    assert report.attempt(run) is None
+    said = " ".join(capsys.readouterr().err.split())
+    assert "report.html was not written (RunFolderError: " in said
+    assert f"`text2expert report {run}` tries again" in said
 
 
 def test_a_damaged_line_is_named(run):

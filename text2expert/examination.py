@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from text2expert import files
-from text2expert.errors import InputError
+from text2expert._progress import say
+from text2expert.errors import InputError, Text2ExpertError
 from text2expert.records import (
     Answer,
     Chunk,
@@ -82,6 +83,11 @@ async def make(
         json.dumps([embedded, seed, configuration], sort_keys=True, default=str),
     )
     if not folder.fresh(EXAM, made_from):
+        if added := folder.notes(EXAM).get("added"):
+            say(
+                f"{folder / EXAM} is made anew, without the {len(added):,} questions that were added to it after training: "
+                "give them as exam= (--exam) to have them in it"
+            )
         exam = await examiner.amake(
             split,
             records,
@@ -95,10 +101,41 @@ async def make(
     return kept(folder)
 
 
-def keep(exam: "Exam", folder: RunFolder, made_from: str) -> None:
-    """Write the exam, with what is known of how it was made."""
+def keep(exam: "Exam", folder: RunFolder, made_from: str, *, since: Mapping[str, Any] | None = None) -> None:
+    """Write the exam, with what is known of how it was made.
+
+    Args:
+        exam: The exam.
+        folder: Of the run.
+        made_from: What decided it.
+        since: What is noted of how the exam was frozen and what was added to it since; None: this freezes it.
+    """
     write_jsonl(folder / EXAM, exam.questions)
-    folder.record(EXAM, made_from, dropped=[to_dict(each) for each in exam.dropped], notes=list(exam.notes))
+    folder.record(
+        EXAM,
+        made_from,
+        dropped=[to_dict(each) for each in exam.dropped],
+        notes=list(exam.notes),
+        **(since or {"frozen": _digests(exam.questions), "frozen_sha256": exam.sha256}),
+    )
+
+
+def _digests(questions: "Iterable[ExamQuestion]") -> dict[str, str]:
+    """Question id -> digest of it and its key."""
+    return {each.id: digest(to_line(each))[:16] for each in questions}
+
+
+def _changed(exam: "Exam", folder: RunFolder) -> list[str]:
+    """A note, where questions or keys of *exam* are not those that were frozen before training, or added since."""
+    noted = folder.notes(EXAM)
+    if "frozen" not in noted:  # of a version that did not note them
+        return ["The exam was changed after training."] if folder.edited(EXAM) else []
+    known, now = {**noted["frozen"], **noted.get("added", {})}, _digests(exam.questions)
+    differ = sum(known.get(id_) != now.get(id_) for id_ in {*known, *now})
+    if not differ:
+        return []
+    note = f"The exam was changed after training: {differ:,} questions or keys differ from those that were frozen"
+    return [f"{note} (SHA-256 {noted['frozen_sha256'][:12]}...), so its figures prove less."]
 
 
 def kept(folder: RunFolder) -> "Exam":
@@ -111,6 +148,13 @@ def kept(folder: RunFolder) -> "Exam":
         dropped=tuple(from_dict(each, Dropped) for each in noted.get("dropped", ())),
         notes=tuple(noted.get("notes", ())),
     )
+
+
+def fitting(own: Sequence[ExamQuestion], ids: set[str]) -> tuple[tuple[ExamQuestion, ...], tuple[str, ...]]:
+    """The user's questions that are about the documents *ids*, and a note on what is left out."""
+    mine = tuple(question for question in own if question.document in {"", *ids})
+    notes = (f"{len(own) - len(mine):,} of your exam's {len(own):,} questions are about other documents: not asked.",)
+    return mine, notes if len(mine) < len(own) else ()
 
 
 def chunks_of(folder: RunFolder) -> list[Chunk]:
@@ -184,8 +228,28 @@ async def conclude(
         money=money(folder),
         toy=toy,
     )
+    result = attrs.evolve(result, frozen_sha256=sitting.exam.sha256)
+    _say_dropped(folder, result)
     write(folder, given, result, made_from)
     return result
+
+
+def _say_dropped(folder: RunFolder, result: "ExamResult") -> None:
+    """A line where somebody who was asked, or who judged, when this run was examined again is not in *result*."""
+    from text2expert.examiner import ExamResult
+
+    try:
+        before = from_dict(read_json(folder / EXAM_RESULT), ExamResult)
+    except Text2ExpertError:  # there was none, or it is damaged: it is written anew
+        return
+    gone = [name for name in before.contestants if name not in result.contestants]
+    if before.judge is not None and result.judge is None:
+        gone.append(f"the judge {before.judge.model}")
+    if gone:
+        say(
+            f"The exam is made anew, without {', '.join(gone)}: examine the run again with them; "
+            "what was paid for is not paid for twice"
+        )
 
 
 def _stored(folder: RunFolder) -> "list[GivenAnswer]":
@@ -195,18 +259,22 @@ def _stored(folder: RunFolder) -> "list[GivenAnswer]":
 
 
 async def again(
-    examiner: "Examiner", folder: RunFolder, own: Sequence[ExamQuestion], receipt: Mapping[str, Any]
+    examiner: "Examiner",
+    folder: RunFolder,
+    own: Sequence[ExamQuestion],
+    receipt: Mapping[str, Any],
+    *,
+    notes: Iterable[str] = (),
 ) -> "ExamResult":
     """Examine a finished run once more: *own* questions, and the contestants of *examiner*, are added to its exam.
 
-    What is stored is graded anew. New questions are put to base and expert on this machine.
+    What is stored is graded anew. New questions are put to base and expert on this machine. *notes* go into the result.
 
     Raises:
         RunnerError: They cannot be asked here.
-        Text2ExpertError: As the judge and other contestants do.
+        Text2ExpertError: A file of the run is damaged.
     """
     from text2expert.examiner import ExamResult, extended, graded, regraded, retimed, sort, united
-    from text2expert.examiner.results import LOOKUP
 
     before, records, toy = kept(folder), list(read_jsonl(folder / GOLD, GoldRecord)), is_toy(receipt)
     exam = extended(before, own, records)
@@ -216,26 +284,81 @@ async def again(
     if not stored:  # a run of a version that did not keep them
         stored = graded(exam, sort(sitting.asked, stage_answers(folder)))
     answered = {each.question for each in stored}
-    looked_up = {each.question for each in stored if each.contestant == LOOKUP}
     asked = [each for each in sitting.asked if each.question not in answered]
     answers = sort(asked, await _ask_here(asked, folder))
-    unread = [question for question in exam.questions if question.id not in looked_up]
-    here, failed_here = await examiner.aanswer_here(unread, records, sitting.retriever)
+    here, failed_here = await examiner.aanswer_here(_unread(sitting, stored), records, sitting.retriever)
+    # Who says the same of the same passages as before has answered before, with the seconds of then.
+    known = {(each.contestant, each.question, each.text, each.passages) for each in stored}
+    here = {
+        name: {id_: each for id_, each in found.items() if (name, id_, each.text, each.sources) not in known}
+        for name, found in here.items()
+    }
     mine, failed = await examiner.aanswer_own(exam.questions, sitting.retriever)
     given, result = await examiner.aconclude(
         exam,
         united(exam, regraded(exam, stored), retimed(graded(exam, {**answers, **here, **mine}), stored)),
         chunks=sitting.chunks,
         share_taught=receipt.get("share_taught"),
-        notes=[*receipt.get("notes", ()), *failed_here, *failed],
+        notes=[
+            *_changed(before, folder),
+            *receipt.get("notes", ()),
+            *notes,
+            *_other_k(examiner, stored, receipt),
+            *failed_here,
+            *failed,
+        ],
         judge=told.judge,
         models=[name for name in receipt.get("models", {}).values() if isinstance(name, str)],
         money=money(folder),
         toy=toy,
     )
-    keep(exam, folder, digest("extended", exam.sha256))
+    noted, old = folder.notes(EXAM), {each.id for each in before.questions}
+    frozen = noted.get("frozen_sha256") or told.frozen_sha256 or told.exam_sha256
+    since = {
+        **({"frozen": noted["frozen"]} if "frozen" in noted else {}),
+        "frozen_sha256": frozen,
+        "added": {**noted.get("added", {}), **_digests(each for each in exam.questions if each.id not in old)},
+    }
+    result = attrs.evolve(result, frozen_sha256=frozen)
+    keep(exam, folder, digest("extended", exam.sha256), since=since)
     write(folder, given, result, digest("extended", exam.sha256))
     return result
+
+
+def _unread(sitting: Sitting, stored: "Iterable[GivenAnswer]") -> list[ExamQuestion]:
+    """The questions that were not looked up yet, or of which a reader was shown other passages than it is now."""
+    from text2expert.examiner.results import LOOKUP, READER
+
+    shown: dict[str, dict[str, tuple[str, ...]]] = {LOOKUP: {}, READER: {}}
+    for each in stored:
+        if each.contestant in shown:
+            shown[each.contestant][each.question] = each.passages
+    find = None if sitting.retriever is None else sitting.retriever.find
+    return [
+        each
+        for each in sitting.exam.questions
+        if each.row != "general"
+        and (
+            each.id not in shown[LOOKUP]
+            or (find is not None and shown[READER].get(each.id) != tuple(chunk.id for chunk in find(each.question)))
+        )
+    ]
+
+
+def _other_k(examiner: "Examiner", stored: "Iterable[GivenAnswer]", receipt: Mapping[str, Any]) -> list[str]:
+    """A note, where readers keep the answers that they gave with another number of passages."""
+    from text2expert.examiner.results import ORACLE, READER
+
+    old = receipt.get("settings", {}).get("examiner", {}).get("k")
+    names = dict.fromkeys(
+        each.contestant
+        for each in stored
+        if each.passages and each.contestant not in {READER, ORACLE, *examiner.contestants}
+    )
+    if not names or old in (None, examiner.k):
+        return []
+    note = f"k={examiner.k} holds for what was asked this time and for {READER}"
+    return [f"{note}; {', '.join(names)} keep the answers that they gave before, in the run with k={old}."]
 
 
 def receipt_after(folder: RunFolder, receipt: Mapping[str, Any], result: "ExamResult") -> dict[str, Any]:
@@ -246,6 +369,7 @@ def receipt_after(folder: RunFolder, receipt: Mapping[str, Any], result: "ExamRe
     return {
         **receipt,
         **spent(),
+        "exam_frozen_sha256": result.frozen_sha256,
         "counts": {**receipt["counts"], "questions": Counter(each.row for each in kept(folder).questions)},
         "files": {name: sha256 for name in names if (sha256 := folder.sha256(name))},
         "closing": "\n".join([*lines[:place], *verdict_lines(result), *lines[place:]]),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from text2expert import documents, files
 from text2expert._progress import say
+from text2expert.examination import fitting
 from text2expert.receipt import Made
 from text2expert.records import Document, ExamQuestion, GoldRecord, digest, to_line, write_jsonl
 from text2expert.runfolder import CHUNKS, GOLD, PAIRS, REJECTED, REWRITES, SOURCE, VERDICTS, RunFolder
@@ -68,13 +69,6 @@ def _free_name(path: Path) -> Path:
         number += 1
         free = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return free
-
-
-def fitting(own: Sequence[ExamQuestion], ids: set[str]) -> tuple[tuple[ExamQuestion, ...], tuple[str, ...]]:
-    """The user's questions that are about the documents *ids*, and a note on what is left out."""
-    mine = tuple(question for question in own if question.document in {"", *ids})
-    notes = (f"{len(own) - len(mine):,} of your exam's {len(own):,} questions are about other documents: not asked.",)
-    return mine, notes if len(mine) < len(own) else ()
 
 
 def dataset_name(gold: Path) -> str:

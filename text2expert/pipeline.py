@@ -19,7 +19,7 @@ import text2expert
 from text2expert import _arguments, _sync, documents, examination, files
 from text2expert._progress import bar, say
 from text2expert.errors import InputError, NothingTaughtError
-from text2expert.materials import adopt, by_hand, dataset_name, fitting, keep_sources, texts_of, write_gold
+from text2expert.materials import adopt, by_hand, dataset_name, keep_sources, texts_of, write_gold
 from text2expert.plan import Plan, Preview
 from text2expert.receipt import Made, models_of, notes_of, receipt, settings, teaching
 from text2expert.records import (
@@ -326,7 +326,7 @@ class Pipeline:
             seconds = time.monotonic() - started
             said = receipt(self, made, result, folder, version=text2expert.__version__, seconds=seconds)
             files.write_json(folder / RECEIPT, said)
-            report.write(folder.path)
+            report.attempt(folder.path)
         run = Run.load(folder.path)
         say(f"\n{run}")
         return run
@@ -401,7 +401,7 @@ class Pipeline:
         records = golden.load(folder / GOLD)
         # What was added to the training set by hand is no unseen question any more.
         fair = reseat(gold.exam, records) if folder.edited(GOLD) else gold.exam
-        own, left_out = fitting(own_questions, {document.id for document in inputs})
+        own, left_out = examination.fitting(own_questions, {document.id for document in inputs})
         sources = tuple(folder / SOURCE / f"{document.id}.txt" for document in inputs)
         return Made(
             documents=tuple(inputs),

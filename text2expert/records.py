@@ -504,7 +504,7 @@ def from_dict(value: Any, cls: type[R]) -> R:
 
 
 def _reason(error: BaseException, kind: type | None) -> str:
-    return str(error) if isinstance(error, TypeError) else cattrs.v.format_exception(error, kind)
+    return str(error) if isinstance(error, TypeError | InputError) else cattrs.v.format_exception(error, kind)
 
 
 def to_line(record: Any) -> str:

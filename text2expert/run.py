@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from text2expert import _sync, files
-from text2expert.errors import MissingExtraError, RunFolderError
+from text2expert.errors import InputError, MissingExtraError, RunFolderError
 from text2expert.records import from_dict, read_json_lines
 from text2expert.runfolder import EXAM, EXAM_ANSWERS, EXAM_RESULT, GOLD, RECEIPT, REJECTED, RunFolder, read_json
 
@@ -89,7 +89,7 @@ class Run:
             contestants: More of them, as in `text2expert.Examiner`; one of a name that is there replaces it.
             judge: An LLM judge, or its name, as in `text2expert.Examiner`.
             budget: US dollars that examining may ever cost in this run folder; None: no limit.
-            k: Passages that a reader is shown; None: as in the run.
+            k: Passages that a reader is shown; None: as in the run. Models that answered before keep their answers.
             usd_per_hour: As in `text2expert.Examiner`, as are the next two.
             questions_per_month: How much will be asked.
             updates_per_year: How often the text changes.
@@ -99,7 +99,9 @@ class Run:
             RunFolderError: The run has no expert, its folder cannot be written, or is in use.
             RunnerError: New questions cannot be put to the expert here.
             AuthenticationFailed: A key is missing.
-            BudgetExhausted: The budget is spent; what was answered is kept and not paid for again.
+
+        What a contestant or the judge fails at, a spent budget too, is noted in the result instead; what was answered is kept
+        and not paid for again.
         """
         return _sync.run(
             self.aexamine(
@@ -124,7 +126,7 @@ class Run:
         **settings: Any,
     ) -> "ExamResult":
         """`examine` for async code: same arguments, same result, same errors."""
-        from text2expert import examination, ledger
+        from text2expert import examination, ledger, report
         from text2expert.examiner import Examiner, load_exam
 
         self._check_trained()
@@ -133,15 +135,22 @@ class Run:
         given = {name: before[name] for name in remembered if before.get(name) is not None}
         given |= {name: value for name, value in settings.items() if value is not None}
         examiner = Examiner(contestants=contestants or {}, judge=judge, **given)
-        own = load_exam(exam, documents=self._documents()) if exam is not None else []
+        own, ids = (load_exam(exam) if exam is not None else []), self._documents()
+        left_out: tuple[str, ...] = ()
+        if own and ids is not None:
+            mine, left_out = examination.fitting(own, ids)
+            if not mine:
+                msg = f"{exam} asks nothing about this run's documents ({', '.join(sorted(ids))}): 'doc' in its lines must name one of them, or be left out"
+                raise InputError(msg)
+            own = [*mine]
         examiner.check()
         folder = RunFolder.existing(self.folder)
         with folder.locked(), ledger.Ledger(folder.path) as book, ledger.budget("", _cap(book, budget)):
-            result = await examination.again(examiner, folder, own, self.receipt)
+            result = await examination.again(examiner, folder, own, self.receipt, notes=left_out)
             files.write_json(folder / RECEIPT, examination.receipt_after(folder, self.receipt, result))
             self.__dict__.pop("receipt", None)
             self.__dict__["exam"] = result
-            self._report()
+            report.attempt(self.folder)
         return result
 
     def _documents(self) -> set[str] | None:
@@ -155,19 +164,17 @@ class Run:
             )
             raise RunFolderError(msg)
 
-    def _report(self) -> Path:
-        from text2expert import report
-
-        return report.write(self.folder)
-
     def report(self) -> Path:
         """Write ``report.html`` anew: verdict, table, plots and every answer on one page; its path.
 
         Raises:
             RunFolderError: The folder is in use, or a file in it is damaged.
+            RecordError: A line of a file in it is damaged; the message names file and line.
         """
+        from text2expert import report
+
         with RunFolder.existing(self.folder).locked():
-            return self._report()
+            return report.write(self.folder)
 
     def plot(self) -> Any:
         """Who is right on how much of what was not trained on, as a figure; a notebook shows it.

@@ -7,14 +7,15 @@ after it          answers ──▶ grades ──▶ statistics, money ──▶
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 import attrs
 
 from text2expert import _arguments, ledger
 from text2expert.errors import InputError, ProviderError
 from text2expert.examiner import concluding, making
-from text2expert.examiner.asking import ask_all
+from text2expert.examiner.asking import ask_all, made
+from text2expert.examiner.case import source_tokens
 from text2expert.examiner.concluding import Money, graded, regraded, retimed, united
 from text2expert.examiner.contestants import (
     Contestant,
@@ -24,7 +25,7 @@ from text2expert.examiner.contestants import (
     PassageReader,
     Retriever,
 )
-from text2expert.examiner.estimating import CHARACTERS_PER_TOKEN, estimates
+from text2expert.examiner.estimating import estimates
 from text2expert.examiner.grading import grade, refuses
 from text2expert.examiner.judging import Judge
 from text2expert.examiner.making import Asked, Exam, extended, sort
@@ -238,7 +239,7 @@ class Examiner:
         general = making.general() if self.general and not embedded else []
         if embedded:
             split = [question for question in split if question.row != "general"]
-        return making.freeze([split, own, written, vain, general], records)
+        return making.freeze([split, making.hand_written(own), written, vain, general], records)
 
     def ask(self, exam: Exam, retriever: Retriever | None, *, embedded: bool) -> list[Asked]:
         """What base and expert are asked where they are trained; see `text2expert.examiner.making.ask`."""
@@ -263,15 +264,7 @@ class Examiner:
         self, questions: Sequence[ExamQuestion], retriever: Retriever | None
     ) -> tuple[dict[str, dict[str, Answer]], list[str]]:
         """The answers of `contestants`, and what failed."""
-        given: dict[str, Contestant] = {}
-        for name, each in self.contestants.items():
-            if hasattr(each, "aanswer") and not isinstance(each, type):
-                given[name] = cast("Contestant", each)
-            elif retriever is not None:
-                given[name] = each(retriever)
-        lost = [
-            f"{name} reads passages, and there are none: not asked." for name in self.contestants if name not in given
-        ]
+        given, lost = made(self.contestants, retriever)
         with ledger.budget(SCOPE, None):
             answers, failed = await ask_all(given, questions)
         return answers, [*lost, *failed]
@@ -308,11 +301,12 @@ class Examiner:
             try:
                 with ledger.budget(SCOPE, None):
                     answers, judge = await self.judge.areport(exam.questions, answers, apart_from=others)
-            except ProviderError as error:
-                # What was asked and answered is there; who judges it may come later.
-                said.append(
-                    f"The judge {self.judge.name} did not judge ({error!s:.200}); examine the run again for it."
+            except Exception as error:  # noqa: BLE001 - whatever somebody's own provider raises
+                # What was asked and answered is there, and was perhaps paid for: it is kept; who judges it may come later.
+                reason = (
+                    f"{error!s:.200}" if isinstance(error, ProviderError) else f"{type(error).__name__}: {error!s:.200}"
                 )
+                said.append(f"The judge {self.judge.name} did not judge ({reason}); examine the run again for it.")
             else:
                 said += self.judge.warnings(others)
         result = concluding.conclude(
@@ -334,7 +328,7 @@ class Examiner:
                 exam=exam.questions,
                 answers=answers,
                 chunks=chunks,
-                n_tokens=round(sum(chunk.char_count for chunk in chunks) / CHARACTERS_PER_TOKEN) or None,
+                n_tokens=source_tokens(chunks) or None,
                 updates_per_year=self.updates_per_year,
                 questions_per_month=self.questions_per_month,
                 toy=toy,

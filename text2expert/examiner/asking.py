@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, cast
 
 import attrs
 
 from text2expert._progress import bar
 from text2expert._tasks import as_done
 from text2expert.errors import AuthenticationFailed, BudgetExhausted, LedgerError, OutOfBalance
-from text2expert.examiner.contestants import Contestant
-from text2expert.records import Answer, ExamQuestion
+from text2expert.examiner.contestants import Contestant, ModelContestant, Retriever
+from text2expert.records import Answer, ExamQuestion, from_dict, to_line
 
 ALONE = 30
 """Questions that a contestant is asked one by one: what somebody waits who asks one is not seen in a crowd."""
@@ -19,8 +20,45 @@ ALONE = 30
 WINDOW = 32
 """Questions under way at a time after that; an `LLM` has its own limit too."""
 
+ANSWER_S = 300.0
+"""Seconds without any answer of a contestant after which those under way are given up. Models by name have limits of their
+own, which may be a day long where they are asked in batches."""
+
+GIVEN_UP = 3
+"""Answers given up after which a contestant is taken to hang, and is asked nothing more."""
+
 _HOPELESS = (AuthenticationFailed, BudgetExhausted, OutOfBalance, LedgerError)
 """What the next question will not change."""
+
+
+def made(
+    contestants: Mapping[str, Contestant | Callable[[Retriever], Contestant]], retriever: Retriever | None
+) -> tuple[dict[str, Contestant], list[str]]:
+    """The contestants by name, those that are made of *retriever* too; and a note for each that is not to be had."""
+    given: dict[str, Contestant] = {}
+    lost: list[str] = []
+    for name, each in contestants.items():
+        if hasattr(each, "aanswer") and not isinstance(each, type):
+            given[name] = cast("Contestant", each)
+        elif retriever is None:
+            lost.append(f"{name} reads passages, and there are none: not asked.")
+        else:
+            try:
+                given[name] = _able(cast("Callable[[Retriever], Contestant]", each)(retriever))
+            except Exception as error:  # noqa: BLE001 - whatever somebody's own code raises
+                lost.append(f"{name} could not be made and is left out ({_why(error)}).")
+    return given, lost
+
+
+def _able(contestant: Contestant) -> Contestant:
+    if not callable(getattr(contestant, "aanswer", None)):
+        msg = f"what was made has no method 'aanswer': {contestant!r:.80}"
+        raise TypeError(msg)
+    return contestant
+
+
+def _why(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error!s:.200}".removesuffix(": ")
 
 
 async def ask_all(
@@ -50,8 +88,10 @@ class _Turn:
         self._contestant = contestant
         self._shown = shown
         self._failed = 0
-        self._why: Exception | None = None
+        self._given_up = 0
+        self._why = ""
         self._hopeless = False
+        self._waits: set[asyncio.Timeout] = set()
 
     async def ask(self, questions: Sequence[ExamQuestion]) -> None:
         alone = questions[:: -(-len(questions) // ALONE)]
@@ -66,19 +106,55 @@ class _Turn:
     async def _one(self, question: ExamQuestion, *, timed: bool) -> None:
         if not self._hopeless:
             try:
-                answer = await self._contestant.aanswer(question)
+                async with self._patience() as patience:
+                    answer = _checked(await self._contestant.aanswer(question))
+            except asyncio.CancelledError as error:
+                if (task := asyncio.current_task()) is None or task.cancelling():
+                    raise  # the exam itself is cancelled, and not something within the contestant
+                self._lose(error)
             except Exception as error:  # noqa: BLE001 - whatever somebody's own contestant raises
-                self._failed += 1
-                self._why = self._why or error
-                self._hopeless = isinstance(error, _HOPELESS)
+                self._lose(error, gave_up=patience.expired())
             else:
                 self.answers[question.id] = answer if timed else attrs.evolve(answer, seconds=None)
         self._shown.update()
 
+    @contextlib.asynccontextmanager
+    async def _patience(self) -> AsyncIterator[asyncio.Timeout]:
+        """The time for one answer; an answer to any other question shows that the contestant is alive, and renews it."""
+        limit = None if isinstance(self._contestant, ModelContestant) else ANSWER_S
+        async with asyncio.timeout(limit) as patience:
+            self._waits.add(patience)
+            try:
+                yield patience
+            finally:
+                self._waits.discard(patience)
+        if limit is not None:
+            for each in self._waits:
+                if not each.expired():
+                    each.reschedule(asyncio.get_running_loop().time() + limit)
+
+    def _lose(self, error: BaseException, *, gave_up: bool = False) -> None:
+        self._failed += 1
+        self._given_up += gave_up
+        self._why = self._why or (f"no answer within {ANSWER_S:g} seconds" if gave_up else _why(error))
+        self._hopeless = self._hopeless or isinstance(error, _HOPELESS) or self._given_up >= GIVEN_UP
+
     def notes(self) -> list[str]:
-        if not self._why:
+        if not self._failed:
             return []
-        why = f"{type(self._why).__name__}: {self._why!s:.200}"
-        return [
-            f"{self.name} failed at {self._failed:,} questions{'' if self.answers else ' and is left out'} ({why})."
-        ]
+        left = "" if self.answers else " and is left out"
+        more = ", and was asked no more" if self._hopeless and self.answers else ""
+        return [f"{self.name} failed at {self._failed:,} questions{left} ({self._why}){more}."]
+
+
+def _checked(answer: object) -> Answer:
+    """*answer* if it is one that can be graded and written down, each field of the type it should have.
+
+    Raises:
+        TypeError: It is no `Answer`.
+        InputError: A field of it is of a wrong type, or a number is infinite or none.
+    """
+    if not isinstance(answer, Answer):
+        msg = f"aanswer must give an Answer, it gave {answer!r:.80}"
+        raise TypeError(msg)
+    return from_dict(json.loads(to_line(answer)), Answer)

@@ -64,9 +64,14 @@ def freeze(
     return Exam(questions=tuple(kept), dropped=dropped, notes=(*notes, *said))
 
 
+def hand_written(own: Iterable[ExamQuestion]) -> list[ExamQuestion]:
+    """A user's *own* questions, whatever row a run gave them: ``taught`` would let in what is trained on."""
+    return [attrs.evolve(each, row="hand_written") for each in own]
+
+
 def extended(exam: Exam, own: Sequence[ExamQuestion], records: Sequence[GoldRecord]) -> Exam:
     """*exam* with a user's *own* questions that it does not have, and that training (*records*) does not either."""
-    more = freeze([exam.questions, own], records)
+    more = freeze([exam.questions, hand_written(own)], records)
     counts: Counter[Literal["same_text", "jaccard", "eight_grams"]] = Counter()
     for each in (*exam.dropped, *more.dropped):
         counts[each.reason] += each.n

@@ -6,6 +6,7 @@ from typing import Literal
 
 import attrs
 
+from text2expert.errors import InputError
 from text2expert.examiner.grading import Grade as Grade  # noqa: PLC0414 - whoever reads results gets it here
 from text2expert.records import ROW_TITLES, ExamRowName, wilson
 
@@ -161,12 +162,21 @@ class JudgeReport:
 
 @attrs.frozen(kw_only=True)
 class ExamScore:
-    """How many of the ``n`` questions of a row a contestant answered right."""
+    """How many of the ``n`` questions of a row a contestant answered right.
+
+    Raises:
+        InputError: ``n`` is 0, or less than ``right``: no share comes of it.
+    """
 
     row: ExamRowName
     contestant: str
     right: int
     n: int
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= self.right <= self.n or self.n < 1:
+            msg = f"{self.right} right of {self.n} ({self.contestant}, {self.row}): there must be a question, and no more right than asked"
+            raise InputError(msg)
 
     @property
     def share(self) -> float:
@@ -184,6 +194,7 @@ class ExamResult:
     """The exam table: every contestant on every row, and the share of the document that was taught (0 to 1)."""
 
     exam_sha256: str
+    """Of the questions that were asked."""
     contestants: tuple[str, ...]
     scores: tuple[ExamScore, ...]
     share_taught: float | None
@@ -197,6 +208,8 @@ class ExamResult:
     economics: Economics | None = None
     judge: JudgeReport | None = None
     recommendation: Recommendation | None = None
+    frozen_sha256: str | None = None
+    """Of the exam as it was frozen before training; another one than `exam_sha256` where questions were added or changed."""
 
     def score(self, row: ExamRowName, contestant: str) -> ExamScore | None:
         """A cell of the table; None where the exam has no such question."""

@@ -7,11 +7,12 @@ extra; without it the page says so where they would stand.
 from pathlib import Path
 
 from text2expert import files
+from text2expert._progress import say
 from text2expert.report.findings import read
 from text2expert.report.page import page
 from text2expert.runfolder import REPORT
 
-__all__ = ["write"]
+__all__ = ["attempt", "write"]
 
 
 def write(folder: Path | str) -> Path:
@@ -26,3 +27,14 @@ def write(folder: Path | str) -> Path:
     path = Path(folder) / REPORT
     files.write_text(path, page(read(folder)))
     return path
+
+
+def attempt(folder: Path | str) -> Path | None:
+    """`write` at the end of work that is done, and perhaps was paid for: what fails is said, and fails nothing else."""
+    try:
+        return write(folder)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run is none the worse for it
+        say(
+            f"{REPORT} was not written ({type(error).__name__}: {error}); all else is there, `text2expert report {folder}` tries again"
+        )
+        return None

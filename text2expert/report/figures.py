@@ -80,19 +80,21 @@ def _figure(name: str, caption: str, words: str, draw: Callable[[float], "Plot"]
     """
     try:
         plots = _plots()
+        drawn = [
+            Html(plots.svg(draw(width), prefix=f"{name}-{class_}-", class_=class_))
+            for class_, width in (("wide", plots.WIDE), ("narrow", plots.NARROW))
+        ]
     except MissingExtraError as missing:
-        return tag(
-            "p",
-            f"Not drawn: {caption[0].lower()}{caption[1:]} {str(missing)[0].upper()}{str(missing)[1:]}",
-            class_="note",
-        )
-    drawn = [
-        Html(plots.svg(draw(width), prefix=f"{name}-{class_}-", class_=class_))
-        for class_, width in (("wide", plots.WIDE), ("narrow", plots.NARROW))
-    ]
+        return _not_drawn(caption, f"{str(missing)[0].upper()}{str(missing)[1:]}")
+    except Exception as error:  # noqa: BLE001 - matplotlib's, on numbers that nobody foresaw: its table stands all the same
+        return _not_drawn(caption, f"{type(error).__name__}: {error!s:.200}")
     return tag(
         "figure",
         tag("div", *drawn, role="img", aria_label=f"{caption} {words}"),
         tag("figcaption", caption),
         id=f"plot-{name}",
     )
+
+
+def _not_drawn(caption: str, why: str) -> Html:
+    return tag("p", f"Not drawn: {caption[0].lower()}{caption[1:]} {why}", class_="note")

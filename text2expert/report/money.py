@@ -1,7 +1,7 @@
 """What answers take in time and money, what the expert cost to make, and when that is paid back."""
 
 from text2expert.examiner.economics import claims
-from text2expert.examiner.results import ContestantCost, Economics, ExamResult
+from text2expert.examiner.results import NO_PRICE, ContestantCost, Economics, ExamResult
 from text2expert.report import figures
 from text2expert.report.findings import NEED_EXPERT, Findings, costs_by_volume, rounded
 from text2expert.report.markup import Child, Html, bullets, joined, said, table, tag
@@ -28,7 +28,7 @@ def money(found: Findings) -> Html:
 
 def _making(economics: Economics) -> Html:
     lines: list[Child] = []
-    if economics.making_usd is not None:
+    if economics.making_usd is not None and not any(NO_PRICE in note for note in economics.notes):
         lines.append(f"Making the expert (teaching, judging, training) cost {dollars(economics.making_usd)}. ")
     if economics.break_even is not None and economics.against:
         lines += [

@@ -66,8 +66,7 @@ def page(found: Findings) -> str:
 
 def document_title(found: Findings) -> str:
     """What the run is about: the titles of its documents, or the folder's name."""
-    documents = [each for each in found.receipt.get("documents") or () if isinstance(each, dict)]
-    titles = [str(each.get("title") or each.get("id") or "") for each in documents]
+    titles = [str(each.get("title") or each.get("id") or "") for each in receipt.documents(found.receipt)]
     if not titles:
         return found.name
     return ", ".join(titles) if len(titles) <= 3 else f"{titles[0]} and {len(titles) - 1} more"

@@ -47,17 +47,22 @@ def receipt(found: Findings) -> Html:
     )  # fmt: skip
 
 
+def documents(receipt: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What *receipt* says of the documents, as far as it says it in its own form."""
+    found = receipt.get("documents")
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+
+
 def _documents(receipt: Mapping[str, Any]) -> Iterator[tuple[str, Child]]:
-    for document in receipt.get("documents") or ():
-        if isinstance(document, Mapping):
-            size = document.get("n_chars")
-            yield (
-                str(document.get("title", "")),
-                joined(
-                    f"{size:,} characters" if isinstance(size, int) else "",
-                    tag("small", "SHA-256 ", tag("code", str(document.get("text_sha256", "")))),
-                ),
-            )
+    for document in documents(receipt):
+        size = document.get("n_chars")
+        yield (
+            str(document.get("title", "")),
+            joined(
+                f"{size:,} characters" if isinstance(size, int) else "",
+                tag("small", "SHA-256 ", tag("code", str(document.get("text_sha256", "")))),
+            ),
+        )
     if dataset := _dict(receipt, "dataset"):
         yield (_value(dataset.get("path", "a golden dataset")), tag("code", str(dataset.get("sha256", ""))))
 

@@ -256,7 +256,9 @@ def _of(right: int, n: int) -> Child:
 
 
 def _groups(result: ExamResult, by: str) -> Html:
-    groups: list[Group] = [group for group in result.groups if group.by == by and group.n]
+    groups: list[Group] = [
+        group for group in result.groups if group.by == by and group.n and group.contestant in result.contestants
+    ]
     if not groups:
         return Html()
     title, why = GROUPS[by]
