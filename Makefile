@@ -3,6 +3,8 @@
 #   make demo     the sample handbook becomes an expert; prints the exam table (under 5 minutes on 2 cores)
 #   make test     the test suite
 #   make check    format, lint, types, floors
+#   make wheel    wheel and sdist, built into dist/ and used as a stranger would
+#   make coverage the test suite, and which lines it runs
 #   make proof    what takes longer: three seeds, the whole sample, the tables of docs/proof.md
 #
 # On an ordinary machine pip picks the CUDA build of torch, several gigabytes. For the small CPU build:
@@ -13,7 +15,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check format proof clean
+.PHONY: demo test check wheel coverage format proof clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "text2expert needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -37,7 +39,15 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	cd text2expert/recipes && MYPYPATH=. $(abspath $(BIN))/mypy --config-file ../../pyproject.toml --explicit-package-bases *.py
+	$(BIN)/pyright -p tests/typing --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+wheel: $(INSTALLED)
+	$(BIN)/python tests/wheel.py
+
+# Longer than `make test`: what runs in other processes (recipes, experts, commands) is counted as well.
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov
 
 # Half an hour and more; what it prints goes into docs/proof.md and docs/benchmarks.md.
 proof: $(INSTALLED)
@@ -66,4 +76,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(VENV)-* expert_model_* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* dist .coverage* expert_model_* .pytest_cache .mypy_cache .ruff_cache .hypothesis
