@@ -100,6 +100,10 @@ class Document:
     text_sha256: str
     """Of the source text, encoded as UTF-8."""
     n_chars: int
+    converted_by: str = ""
+    """Libraries and versions that made the text of a PDF, DOCX or HTML file; empty where the file is the text."""
+    file_sha256: str = ""
+    """Of the bytes of a file that was converted."""
 
     @classmethod
     def from_text(cls, text: str, *, id: str = "text", title: str | None = None) -> "Document":  # noqa: A002 - the record's own field name

@@ -80,7 +80,7 @@ class Comparison:
 class Group:
     """How many of a group's ``n`` questions a contestant answered right."""
 
-    by: Literal["section", "difficulty", "hops", "unknown_to_base"]
+    by: Literal["document", "section", "difficulty", "hops", "unknown_to_base"]
     name: str
     contestant: str
     right: int
