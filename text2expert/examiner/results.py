@@ -190,6 +190,10 @@ class JudgeReport:
     judge_wrong_only: int
     probes: tuple[Probe, ...] = ()
     usd: float = 0.0
+    unjudged: int = 0
+    """Answers that were put to it, or would have been, and have no grade of it."""
+    why: str = ""
+    """Why the first of them has none."""
 
 
 @attrs.frozen(kw_only=True)

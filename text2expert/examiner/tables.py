@@ -193,10 +193,16 @@ def _number(value: float | None, width: int, digits: int = 2) -> str:
 def _judged(judge: JudgeReport | None) -> Iterator[str]:
     if judge is None:
         return
+    if not judge.judged:
+        yield ""
+        yield textwrap.fill(f"The judge, {judge.model}, gave no grade that can be used.", WIDTH)
+        return
     said = (
         f"The judge, {judge.model}, agrees with the grades on {judge.agree:,} of {judge.judged:,} answers; it alone finds "
         f"{judge.judge_right_only:,} right and {judge.judge_wrong_only:,} wrong."
     )
+    if judge.unjudged:
+        said += f" {counted(judge.unjudged, 'answer')} {'has' if judge.unjudged == 1 else 'have'} no grade of it: {judge.why}."
     if judge.probes:
         said += f" Put to the test, it graded {', '.join(f'{_PROBES[each.name]} {each.passed} of {each.asked}' for each in judge.probes)}."
     yield ""
