@@ -159,7 +159,7 @@ class Recommendation:
     next: tuple[str, ...] = ()
     """What to do next."""
     failed: tuple[str, ...] = ()
-    """Ids of the chunks of which the expert still fails questions, those most failed first."""
+    """Ids of the chunks of which the expert gets half of the unseen questions wrong, or more; most wrong answers first."""
 
 
 @attrs.frozen(kw_only=True)
@@ -352,7 +352,9 @@ class ExamResult:
     def _html_scores(self) -> str:
         found = {name: one for name in self.contestants if (one := self.of_unseen(name))}
         rows = (
-            [(f"<strong>{ALL_UNSEEN}</strong>", {name: (one.right, one.n) for name, one in found.items()})] if found else []
+            [(f"<strong>{ALL_UNSEEN}</strong>", {name: (one.right, one.n) for name, one in found.items()})]
+            if found
+            else []
         )
         rows += [(_text(title), cells) for title, cells in self.by_row(self.contestants).items()]
         lines = [
