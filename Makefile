@@ -3,6 +3,7 @@
 #   make demo     the sample handbook becomes an expert; prints the exam table (under 5 minutes on 2 cores)
 #   make test     the test suite
 #   make check    format, lint, types, floors
+#   make docs     the documentation, into docs/_build/html
 #   make proof    what takes longer: three seeds, the whole sample, the tables of docs/proof.md
 #
 # On an ordinary machine pip picks the CUDA build of torch, several gigabytes. For the small CPU build:
@@ -13,12 +14,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check format proof clean
+.PHONY: demo test check docs format proof clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "text2expert needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,vast,report,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,vast,report,docs,dev]"
 	@touch $@
 
 demo: $(INSTALLED)
@@ -38,6 +39,10 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	cd text2expert/recipes && MYPYPATH=. $(abspath $(BIN))/mypy --config-file ../../pyproject.toml --explicit-package-bases *.py
 	$(BIN)/lint-imports
+
+# Every warning is an error: a link or an anchor that leads nowhere, a name in a docstring that nobody has.
+docs: $(INSTALLED)
+	$(BIN)/python -m sphinx -W -n --keep-going -q -b html docs docs/_build/html
 
 # Half an hour and more; what it prints goes into docs/proof.md and docs/benchmarks.md.
 proof: $(INSTALLED)
@@ -66,4 +71,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(VENV)-* expert_model_* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* docs/_build expert_model_* .pytest_cache .mypy_cache .ruff_cache .hypothesis
