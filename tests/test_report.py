@@ -26,10 +26,11 @@ import text2expert
 from text2expert import report
 from text2expert.errors import InputError, MissingExtraError, RecordError, RunFolderError
 from text2expert.examiner.recommendation import recommend
-from text2expert.examiner.results import UNSEEN_ROWS, ExamScore, GivenAnswer, Recommendation
+from text2expert.examiner.results import ExamScore, GivenAnswer, Recommendation
 from text2expert.examiner.statistics import Places, is_unseen
 from text2expert.records import (
     ROW_TITLES,
+    UNSEEN_ROWS,
     Chunk,
     ExamQuestion,
     GoldRecord,
@@ -378,12 +379,10 @@ def test_a_passage_of_which_nothing_is_taught_is_failed_too_and_the_map_says_why
 
 def test_verdict_and_map_fail_the_same_passages(run):
     """One number on one page, and the same passages in the next steps as in the map."""
-    result = reports.examined(run, skill={**reports.SKILL, "expert": 0.3})
+    exam = list(read_jsonl(run / "exam.jsonl", ExamQuestion))
+    result = reports.examined(run, exam=exam, skill={**reports.SKILL, "expert": 0.3})
     page = written(run)
-    exam, answers = (
-        list(read_jsonl(run / name, kind))
-        for name, kind in (("exam.jsonl", ExamQuestion), ("exam_answers.jsonl", GivenAnswer))
-    )
+    answers = list(read_jsonl(run / "exam_answers.jsonl", GivenAnswer))
     chunks = list(read_jsonl(run / "chunks.jsonl", Chunk))
     advice = recommend(result, exam=exam, answers=answers, chunks=chunks)
     failed = {chunks[int(cell.attributes["href"][2:]) - 1].id for cell in page.one("div", "map").all("a", "failed")}

@@ -9,7 +9,7 @@ import attrs
 from text2expert.errors import InputError, MissingExtraError
 from text2expert.examiner.grading import Grade as Grade  # noqa: PLC0414 - whoever reads results gets it here
 from text2expert.legible import percent, visible
-from text2expert.records import ROW_TITLES, ExamRowName, wilson
+from text2expert.records import ROW_TITLES, UNSEEN_ROWS, ExamRowName, wilson
 
 if TYPE_CHECKING:
     from text2expert.plots import Plot
@@ -20,9 +20,6 @@ LOOKUP, READER = "lookup", "RAG, no model"
 
 NEED_EXPERT = (EXPERT, EXPERT_RAG)
 """Contestants that would not be there without the expert, and pay for its making."""
-
-UNSEEN_ROWS: tuple[ExamRowName, ...] = ("held_out", "new_template", "written_apart", "across", "hand_written")
-"""Rows that ask for what is taught in other words than it was taught in."""
 
 ALL_UNSEEN = "all unseen questions"
 """Title of the row over all of them."""

@@ -17,7 +17,6 @@ from text2expert.examiner.results import (
     ORACLE,
     RAG,
     READER,
-    UNSEEN_ROWS,
     Comparison,
     ExamScore,
     GivenAnswer,
@@ -26,7 +25,7 @@ from text2expert.examiner.results import (
     Refusals,
     Unseen,
 )
-from text2expert.records import ROW_TITLES, Chunk, ExamQuestion, ExamRowName, Span, digest
+from text2expert.records import ROW_TITLES, UNSEEN_ROWS, Chunk, ExamQuestion, ExamRowName, Span, digest
 
 ALL: Literal["all"] = "all"
 """The row of a `Comparison` over all questions that `is_unseen`."""
