@@ -9,7 +9,7 @@ import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from text2expert.errors import InputError
 from text2expert.examiner.results import (
@@ -17,7 +17,6 @@ from text2expert.examiner.results import (
     ORACLE,
     RAG,
     READER,
-    UNSEEN_ROWS,
     Comparison,
     ExamScore,
     GivenAnswer,
@@ -26,7 +25,7 @@ from text2expert.examiner.results import (
     Refusals,
     Unseen,
 )
-from text2expert.records import ROW_TITLES, Chunk, ExamQuestion, ExamRowName, Span, digest
+from text2expert.records import ROW_TITLES, UNSEEN_ROWS, Chunk, ExamQuestion, ExamRowName, Span, digest
 
 ALL: Literal["all"] = "all"
 """The row of a `Comparison` over all questions that `is_unseen`."""
@@ -307,6 +306,37 @@ class Places:
         several = question.row == "across" or question.kind.casefold() in _MULTIHOP
         least = 2 if several else 0
         return max(len(self.chunks(question)), least) or None
+
+
+class Asked(NamedTuple):
+    """How a contestant did on the unseen questions about one passage, by their ids."""
+
+    asked: frozenset[str]
+    right: frozenset[str]
+
+    @property
+    def failed(self) -> bool:
+        """Half of the answers, or more, are not right; the one meaning of a failed passage, on the page and in the verdict."""
+        return bool(self.asked) and 2 * len(self.right) <= len(self.asked)
+
+
+def by_passage(exam: Iterable[ExamQuestion], mine: Mapping[str, Grade], places: Places) -> dict[str, Asked]:
+    """Chunk id -> how one contestant did on the unseen questions whose evidence stands in it; others are left out.
+
+    Args:
+        exam: The questions.
+        mine: Question id -> grade.
+        places: Of the run's chunks.
+    """
+    asked: dict[str, set[str]] = defaultdict(set)
+    for question in exam:
+        if is_unseen(question) and question.id in mine:
+            for chunk in places.chunks(question):
+                asked[chunk.id].add(question.id)
+    return {
+        name: Asked(frozenset(ids), frozenset(each for each in ids if mine[each] == "right"))
+        for name, ids in asked.items()
+    }
 
 
 def groups(

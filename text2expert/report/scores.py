@@ -105,8 +105,9 @@ def _failed(chunks: Sequence[str], passage: Mapping[str, Html]) -> Html:
         return Html()
     left = len(shown) - MOST_FAILED
     return tag(
-        "p", "Passages still failed, those most failed first: ", *_commas(shown[:MOST_FAILED]),
-        f" and {left} more." if left > 0 else ".",
+        "p", f"{len(shown):,} passages still failed (half of the unseen questions about them wrong, or more), most wrong answers "
+        "first: " if len(shown) > 1 else "1 passage still failed (half of the unseen questions about it wrong, or more): ",
+        *_commas(shown[:MOST_FAILED]), f" and {left:,} more." if left > 0 else ".",
     )  # fmt: skip
 
 
