@@ -61,6 +61,7 @@ def examined(folder, *, exam=None, skill=SKILL, **changes):
         exam_sha256=digest(*map(to_line, exam)),
         contestants=names,
         scores=statistics.scores(exam, answers),
+        unseen=statistics.unseen(exam, answers),
         share_taught=0.5,
         notes=("A note on how to read the table.",),
         dropped=(Dropped(reason="jaccard", n=3), Dropped(reason="same_text", n=1)),

@@ -106,9 +106,9 @@ def test_a_notebook_shows_table_verdict_and_costs_and_trusts_no_text():
         recommendation=Recommendation(use="rag", headline="<i>No</i>", because=("<b>",)),
     )  # fmt: skip
     html = result._repr_html_()
-    general = html.split("<td>general knowledge</td>")[1].split("</tr>")[0]
+    general = html.split(">general knowledge</th>")[1].split("</tr>")[0]
     assert general.count("<td") == 8
-    assert general.split("<td></td>")[0].count("71 %") == 2
+    assert general.split(">–</td>")[0].count("71\u00a0%") == 2
     assert "&lt;i&gt;No&lt;/i&gt;" in html
     assert "0.2100" in html
     assert not {tag for tag in ("<i>", "<b><", "<script>") if tag in html}

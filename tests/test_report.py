@@ -22,9 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pumps import PUMPS, gold_only
 
+import text2expert
 from text2expert import report
 from text2expert.errors import InputError, MissingExtraError, RecordError, RunFolderError
-from text2expert.examiner.results import ExamScore, GivenAnswer, Recommendation
+from text2expert.examiner.recommendation import recommend
+from text2expert.examiner.results import UNSEEN_ROWS, ExamScore, GivenAnswer, Recommendation
 from text2expert.examiner.statistics import Places, is_unseen
 from text2expert.records import (
     ROW_TITLES,
@@ -168,6 +170,39 @@ def test_unseen_answers_are_counted_from_the_answers(page, whole):
     for name in reports.SKILL:
         mine = [each.grade == "right" for each in answers if each.contestant == name and is_unseen(exam[each.question])]
         assert f"{sum(mine)} of {len(mine)}" == shown[name]
+
+
+def test_page_plot_notebook_and_verdict_count_the_same_questions(run):
+    """A hand-written exam asks for what the document does not say, too: that is no unseen question of it anywhere."""
+    exam = list(read_jsonl(run / "exam.jsonl", ExamQuestion))
+    own = [attrs.evolve(each, row="hand_written", id=f"own_{each.id}") for each in exam[:8] + exam[-6:]]
+    result = reports.examined(run, exam=[*exam, *own])
+    chunks, answers = (
+        list(read_jsonl(run / "chunks.jsonl", Chunk)),
+        list(read_jsonl(run / "exam_answers.jsonl", GivenAnswer)),
+    )
+    said = recommend(result, exam=[*exam, *own], answers=answers, chunks=chunks).because[0]
+    drawn = {
+        label.get_text(): line.get_xdata()[0]
+        for label, line in zip(result.plot().axes[0].get_yticklabels(), result.plot().axes[0].lines[1::2], strict=True)
+    }
+    notebook = result._repr_html_()
+    shown = {cells[0]: cells[2] for cells in table(written(run), "Right answers to unseen questions").rows}
+    for name in reports.SKILL:
+        mine = [
+            each.grade == "right"
+            for each in answers
+            if each.contestant == name
+            and any(each.question == other.id and is_unseen(other) for other in [*exam, *own])
+        ]
+        assert f"{sum(mine)} of {len(mine)}" == shown[name]
+        assert 100 * sum(mine) / len(mine) == drawn[name]
+        assert f'title="{sum(mine)} of {len(mine)}"' in notebook
+        if name == "expert":
+            assert f"of {len(mine)} questions" in said
+        paired = [each.n for each in result.comparisons if (each.row, each.one, each.other) == ("all", "expert", name)]
+        assert set(paired) <= {len(mine)}
+    assert sum(each.n for each in result.scores if each.contestant == "expert" and each.row in UNSEEN_ROWS) > len(mine)
 
 
 def test_every_question_is_there_with_every_answer_and_its_grade(page, whole):
@@ -525,17 +560,15 @@ def test_the_exam_of_an_earlier_expert_is_not_shown(run):
 
 
 def test_without_matplotlib_the_page_says_what_to_install(drawn_run, monkeypatch):
-    for name in [
-        name for name in sys.modules if name.partition(".")[0] == "matplotlib" or name == "text2expert.report.plots"
-    ]:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib" or name == "text2expert.plots"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delattr(report, "plots", raising=False)
+    monkeypatch.delattr(text2expert, "plots", raising=False)
     page = written(drawn_run)
     assert not page.all("svg")
     assert 4 == page.text.count('pip install "text2expert[report]"')
     with pytest.raises(MissingExtraError, match=r"text2expert\[report\]"):
-        from text2expert.report import plots  # noqa: F401
+        from text2expert import plots  # noqa: F401
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -582,7 +615,7 @@ def test_a_log_of_a_training_that_diverged_is_named(run):
 
 
 def test_a_plot_that_fails_is_named_and_the_page_is_whole(drawn_run, monkeypatch):
-    from text2expert.report import plots
+    from text2expert import plots
 
     def fail(*_, **__):
         raise OverflowError("too wide a scale")

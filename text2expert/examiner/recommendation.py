@@ -30,6 +30,7 @@ from text2expert.examiner.results import (
     EXPERT_RAG,
     LOOKUP,
     ORACLE,
+    UNSEEN_ROWS,
     Comparison,
     ExamResult,
     GivenAnswer,
@@ -252,7 +253,7 @@ def _because(case: Case) -> Iterator[str]:
     if both := case.share(EXPERT_RAG):
         compared = case.compared(EXPERT_RAG, case.reader)
         yield f"The expert with RAG was right on {both.whole}. {_beside(compared, 'the expert with RAG', 'RAG')}".rstrip()
-    rows = (*statistics.UNSEEN_ROWS, "never_asked")
+    rows = (*UNSEEN_ROWS, "never_asked")
     kinds = [f"{ROW_TITLES[row]} {_both(case, row)}" for row in ROW_TITLES if row in rows and case.row(EXPERT, row).n]
     if len(kinds) > 1:
         yield f"By kind of question: {', '.join(kinds)}."

@@ -17,20 +17,19 @@ from text2expert.examiner.results import (
     ORACLE,
     RAG,
     READER,
+    UNSEEN_ROWS,
     Comparison,
     ExamScore,
     GivenAnswer,
     Grade,
     Group,
     Refusals,
+    Unseen,
 )
 from text2expert.records import ROW_TITLES, Chunk, ExamQuestion, ExamRowName, Span, digest
 
 ALL: Literal["all"] = "all"
 """The row of a `Comparison` over all questions that `is_unseen`."""
-
-UNSEEN_ROWS: tuple[ExamRowName, ...] = ("held_out", "new_template", "written_apart", "across", "hand_written")
-"""Rows that ask for what is taught in other words than it was taught in."""
 
 ANSWERED = 0.95
 """Share of the unseen questions that the expert answered. Who answered fewer, for want of money or by choice, is measured by
@@ -108,6 +107,12 @@ def unseen_share(exam: Iterable[ExamQuestion], mine: Mapping[str, Grade]) -> tup
     """How many of the questions that `is_unseen` one contestant got right, and how many it answered."""
     asked = [mine[question.id] for question in exam if is_unseen(question) and question.id in mine]
     return asked.count("right"), len(asked)
+
+
+def unseen(exam: Sequence[ExamQuestion], answers: Iterable[GivenAnswer]) -> tuple[Unseen, ...]:
+    """`unseen_share` of every contestant that answered an unseen question."""
+    shares = {name: unseen_share(exam, mine) for name, mine in grades(exam, answers).items()}
+    return tuple(Unseen(contestant=name, right=right, n=n) for name, (right, n) in shares.items() if n)
 
 
 def best_reader(exam: Sequence[ExamQuestion], answers: Sequence[GivenAnswer]) -> str | None:

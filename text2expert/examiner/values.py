@@ -4,7 +4,7 @@ import re
 
 from text2expert.evidence.quantities import Bound, Quantity, Unit, same_quantity
 
-__all__ = ["ROUGHLY", "TOLERANCE", "WARMTH_K", "is_beyond", "kind_of", "near", "parts_at", "same"]
+__all__ = ["ROUGHLY", "TOLERANCE", "WARMTH_K", "gainsays", "is_beyond", "kind_of", "near", "parts_at", "same"]
 
 ROUGHLY = 0.05
 """How far a number in another unit may be off that stands beside the right one."""
@@ -46,8 +46,14 @@ _ROUNDED: dict[str, tuple[str, float]] = {
 _WARMTH = {"celsius": (1.0, 273.15), "fahrenheit": (5 / 9, 459.67 * 5 / 9), "kelvin": (1.0, 0.0)}
 
 
+_OUTSIDE = re.compile(r"above|over|beyond|exceed(?:s|ed|ing)?|below|under|outside|[<>]|in excess of|short of")
+"""Comparators without a "than" that leave out the value too."""
+
+
 def is_beyond(quantity: Quantity) -> bool:
     """Whether the value itself is left out: "less than 6" is not 6, where no limit is asked for."""
+    if _OUTSIDE.fullmatch(quantity.comparator):
+        return True
     return quantity.comparator.endswith(" than") and not quantity.comparator.startswith(("no ", "not "))
 
 
@@ -79,6 +85,19 @@ def near(one: Quantity, other: Quantity) -> bool:
         return False
     (kind, value), (other_kind, other_value) = _converted(one, one.unit), _converted(other, other.unit)
     return kind == other_kind and abs(value - other_value) <= ROUGHLY * max(abs(value), abs(other_value))
+
+
+def gainsays(said: Quantity, asked: Quantity) -> bool:
+    """Whether a yes to *asked* that goes on with *said* is no yes to it: "within 90 minutes" of "within 30 minutes?".
+
+    "Up to 45 minutes" is a yes to 30 minutes.
+    """
+    if not kind_of(said) or kind_of(said) != kind_of(asked) or said.unit is None or asked.unit is None:
+        return False
+    if asked.bound or not said.bound:
+        return not same(said, asked)
+    told, limit = _converted(asked, asked.unit)[1], _converted(said, said.unit)[1]
+    return told > limit if said.bound == "low" else told < limit
 
 
 def _warmth(quantity: Quantity, unit: Unit) -> float:

@@ -8,8 +8,9 @@ import attrs
 
 from text2expert.examiner.results import EXPERT
 from text2expert.examiner.statistics import Places, is_unseen
+from text2expert.legible import percent
 from text2expert.records import Chunk, GoldRecord, Span
-from text2expert.report.findings import Findings, percent
+from text2expert.report.findings import Findings
 from text2expert.report.markup import Html, joined, said, tag
 from text2expert.report.passages import MOST_TEXT, Passages, marked, title
 

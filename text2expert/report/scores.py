@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from text2expert.examiner.economics import usd_text
 from text2expert.examiner.results import EXPERT, Comparison, ExamResult, Group, JudgeReport, Recommendation
 from text2expert.examiner.statistics import GREEDY_NOTE
+from text2expert.legible import percent
 from text2expert.records import ROW_TITLES
 from text2expert.report import figures
-from text2expert.report.findings import Findings, Share, percent
+from text2expert.report.findings import Findings, Share
 from text2expert.report.markup import Child, Html, bullets, joined, more, said, table, tag
 
 VERDICTS = {
@@ -135,7 +136,7 @@ def scores(found: Findings) -> Html:
     return joined(
         tag("p", "Unseen questions ask for what the document says, in words that the expert was not trained on."),
         _overall(result, shares),
-        figures.accuracy(result, shares),
+        figures.accuracy(shares),
         tag("aside", *(said(_prose(note), "p") for note in notes)) if notes else None,
         tag("h3", "By kind of question"),
         _matrix(result),
