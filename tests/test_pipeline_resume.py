@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 
+import psutil
 import pytest
 from pumps import PUMPS, QUICK, derived_bytes, gold_only
 
@@ -189,6 +190,12 @@ def test_killed_and_killed_again_it_goes_on_where_it_was(finished, pumps, tmp_pa
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
+def _recipes(out):
+    """The commands of the processes that work in *out*."""
+    found = psutil.process_iter(["cwd", "cmdline"])
+    return [" ".join(each.info["cmdline"]) for each in found if each.info["cwd"] == str(out)]
+
+
 def test_ctrl_c_ends_the_training_process_too(finished, pumps, tmp_path):
     """Of a run that has its base already."""
     out = tmp_path / "run"
@@ -197,10 +204,10 @@ def test_ctrl_c_ends_the_training_process_too(finished, pumps, tmp_path):
     progress.unlink()
     process = _start(pumps, out)
     _wait_for(progress, process)
+    assert ["lora.py" in each for each in _recipes(out)] == [True]
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(timeout=30) != 0
-    recipes = subprocess.run(["pgrep", "-f", f"{out}"], capture_output=True, text=True, check=False)
-    assert recipes.stdout == ""
+    assert _recipes(out) == []
 
 
 def test_a_second_process_on_the_same_folder_is_told_who_is_there(pumps, tmp_path):
