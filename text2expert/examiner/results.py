@@ -285,7 +285,7 @@ class ExamResult:
         return Unseen(contestant=contestant, right=sum(score.right for score in scores), n=n) if n else None
 
     def plot(self, what: Literal["accuracy", "rows", "cost"] = "accuracy") -> "Plot":
-        """The exam as a figure, which a notebook shows and `savefig` writes to a file.
+        """The exam as a figure, which a notebook shows and ``savefig`` writes to a file.
 
         Args:
             what: ``accuracy``: who is right on how much of the unseen questions. ``rows``: the same by kind of question.
