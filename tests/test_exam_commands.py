@@ -1,6 +1,8 @@
 """A run's exam in a terminal and a notebook: the table, the verdict, and the commands that show and ask."""
 
+import re
 import shutil
+import textwrap
 
 import attrs
 import pytest
@@ -20,7 +22,7 @@ from text2expert.examiner.results import (
     Probe,
     Recommendation,
 )
-from text2expert.records import ROW_TITLES
+from text2expert.records import ROW_TITLES, Chunk, read_jsonl
 
 
 @pytest.fixture
@@ -140,7 +142,16 @@ def test_exam_takes_ones_own_questions(run, tmp_path):
 def test_ask_says_how_sure_it_is_and_keeps_the_answer_apart(finished):
     result = call("ask", finished.folder, "How often are the bearings greased?")
     assert len(result.stdout.splitlines()) == 1
-    assert "% sure" in result.stderr
+    assert re.search(
+        r"\(confidence 0\.\d\d; of the exam's answers about as sure, \d+ of \d+ were right; ", result.stderr
+    )
+    passages = list(read_jsonl(finished.folder / "chunks.jsonl", Chunk))
+    quoted = [line.strip() for line in result.stderr.splitlines() if line.startswith("    ")]
+    assert quoted
+    assert all(any(line in " ".join(each.text.split()) for each in passages) for line in quoted)
+    assert not any(line in {" ".join(each.text.split()) for each in passages} for line in quoted)
+    whole = call("ask", finished.folder, "--verbose", "How often are the bearings greased?").stderr
+    assert any(textwrap.indent(each.text, "    ") in whole for each in passages)
     withheld = call("ask", finished.folder, "--min-confidence", "1", input="How often are the bearings greased?\n")
     assert result.stdout != withheld.stdout
     assert "withheld: " in withheld.stderr

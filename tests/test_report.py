@@ -26,10 +26,11 @@ import text2expert
 from text2expert import report
 from text2expert.errors import InputError, MissingExtraError, RecordError, RunFolderError
 from text2expert.examiner.recommendation import recommend
-from text2expert.examiner.results import UNSEEN_ROWS, ExamScore, GivenAnswer, Recommendation
+from text2expert.examiner.results import ExamScore, GivenAnswer, Recommendation
 from text2expert.examiner.statistics import Places, is_unseen
 from text2expert.records import (
     ROW_TITLES,
+    UNSEEN_ROWS,
     Chunk,
     ExamQuestion,
     GoldRecord,
@@ -357,7 +358,43 @@ def test_a_passage_is_what_became_of_it():
     assert ["passed", "failed", "verified", "taught", "dropped", "unasked", "verified"] == [
         fates[f"c{number}"].state for number in range(7)
     ]
-    assert ({"half", "wrong"}, {"half"}) == (fates["c1"].asked, fates["c1"].right)
+    assert ({"half", "wrong"}, {"half"}) == fates["c1"].exam
+
+
+def test_a_passage_of_which_nothing_is_taught_is_failed_too_and_the_map_says_why():
+    found = findings.Findings(
+        name="run", receipt={}, chunks=tuple(map(chunk, range(2))), gold=(gold(span(0, 50)),),
+        exam=(question("a", span(10, 20)), question("b", span(110, 120), row="hand_written")),
+        answers={each: {"expert": GivenAnswer(question=each, contestant="expert", text="", grade="wrong")} for each in "ab"},
+    )  # fmt: skip
+    listed = passages.Passages(found.chunks)
+    fates = coverage.fates(found, listed)
+    assert ["failed", "failed"] == [each.state for each in fates.values()]
+    legend = pages.read(coverage.coverage(found, fates, listed, {})).one("ul", "legend").text
+    assert (
+        "failed 2the expert got half of the unseen questions about it wrong, or more; of 1 of them nothing is taught"
+        in legend
+    )
+
+
+def test_verdict_and_map_fail_the_same_passages(run):
+    """One number on one page, and the same passages in the next steps as in the map."""
+    exam = list(read_jsonl(run / "exam.jsonl", ExamQuestion))
+    result = reports.examined(run, exam=exam, skill={**reports.SKILL, "expert": 0.3})
+    page = written(run)
+    answers = list(read_jsonl(run / "exam_answers.jsonl", GivenAnswer))
+    chunks = list(read_jsonl(run / "chunks.jsonl", Chunk))
+    advice = recommend(result, exam=exam, answers=answers, chunks=chunks)
+    failed = {chunks[int(cell.attributes["href"][2:]) - 1].id for cell in page.one("div", "map").all("a", "failed")}
+    assert len(failed) > 1
+    assert failed == set(advice.failed) == set(result.recommendation.failed)
+    assert any(each.startswith(f"Look at the {len(failed)} passages") for each in advice.next)
+    assert (
+        f"{len(failed)} passages still failed (half of the unseen questions about them wrong, or more)"
+        in page.one("header").text
+    )
+    (legend,) = [item for item in page.one("ul", "legend").all("li") if item.all("i", "failed")]
+    assert legend.one("strong").text == str(len(failed))
 
 
 def test_the_map_has_a_cell_for_each_passage_and_counts_them(page, whole):

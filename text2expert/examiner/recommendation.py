@@ -30,13 +30,12 @@ from text2expert.examiner.results import (
     EXPERT_RAG,
     LOOKUP,
     ORACLE,
-    UNSEEN_ROWS,
     Comparison,
     ExamResult,
     GivenAnswer,
     Recommendation,
 )
-from text2expert.records import ROW_TITLES, Chunk, ExamQuestion, ExamRowName
+from text2expert.records import ROW_TITLES, UNSEEN_ROWS, Chunk, ExamQuestion, ExamRowName
 
 GOOD = 0.7
 """Share of unseen questions. Who is wrong on nearly every third is relied on by nobody."""

@@ -9,7 +9,7 @@ import attrs
 from text2expert.errors import InputError, MissingExtraError
 from text2expert.examiner.grading import Grade as Grade  # noqa: PLC0414 - whoever reads results gets it here
 from text2expert.legible import percent, visible
-from text2expert.records import ROW_TITLES, ExamRowName, wilson
+from text2expert.records import ROW_TITLES, UNSEEN_ROWS, ExamRowName, wilson
 
 if TYPE_CHECKING:
     from text2expert.plots import Plot
@@ -20,9 +20,6 @@ LOOKUP, READER = "lookup", "RAG, no model"
 
 NEED_EXPERT = (EXPERT, EXPERT_RAG)
 """Contestants that would not be there without the expert, and pay for its making."""
-
-UNSEEN_ROWS: tuple[ExamRowName, ...] = ("held_out", "new_template", "written_apart", "across", "hand_written")
-"""Rows that ask for what is taught in other words than it was taught in."""
 
 ALL_UNSEEN = "all unseen questions"
 """Title of the row over all of them."""
@@ -80,7 +77,7 @@ class Comparison:
 class Group:
     """How many of a group's ``n`` questions a contestant answered right."""
 
-    by: Literal["section", "difficulty", "hops", "unknown_to_base"]
+    by: Literal["document", "section", "difficulty", "hops", "unknown_to_base"]
     name: str
     contestant: str
     right: int
@@ -159,7 +156,7 @@ class Recommendation:
     next: tuple[str, ...] = ()
     """What to do next."""
     failed: tuple[str, ...] = ()
-    """Ids of the chunks of which the expert still fails questions, those most failed first."""
+    """Ids of the chunks of which the expert gets half of the unseen questions wrong, or more; most wrong answers first."""
 
 
 @attrs.frozen(kw_only=True)
@@ -190,6 +187,10 @@ class JudgeReport:
     judge_wrong_only: int
     probes: tuple[Probe, ...] = ()
     usd: float = 0.0
+    unjudged: int = 0
+    """Answers that were put to it, or would have been, and have no grade of it."""
+    why: str = ""
+    """Why the first of them has none."""
 
 
 @attrs.frozen(kw_only=True)
@@ -352,7 +353,9 @@ class ExamResult:
     def _html_scores(self) -> str:
         found = {name: one for name in self.contestants if (one := self.of_unseen(name))}
         rows = (
-            [(f"<strong>{ALL_UNSEEN}</strong>", {name: (one.right, one.n) for name, one in found.items()})] if found else []
+            [(f"<strong>{ALL_UNSEEN}</strong>", {name: (one.right, one.n) for name, one in found.items()})]
+            if found
+            else []
         )
         rows += [(_text(title), cells) for title, cells in self.by_row(self.contestants).items()]
         lines = [

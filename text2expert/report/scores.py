@@ -33,6 +33,7 @@ DROPPED = {
 }
 GROUPS = {
     "unknown_to_base": ("By what the base knew", f"What the base knew before training proves nothing. {GREEDY_NOTE}"),
+    "document": ("By document", ""),
     "section": ("By section", ""),
     "difficulty": ("By difficulty", ""),
     "hops": ("By the number of passages that an answer needs", ""),
@@ -104,8 +105,9 @@ def _failed(chunks: Sequence[str], passage: Mapping[str, Html]) -> Html:
         return Html()
     left = len(shown) - MOST_FAILED
     return tag(
-        "p", "Passages still failed, those most failed first: ", *_commas(shown[:MOST_FAILED]),
-        f" and {left} more." if left > 0 else ".",
+        "p", f"{len(shown):,} passages still failed (half of the unseen questions about them wrong, or more), most wrong answers "
+        "first: " if len(shown) > 1 else "1 passage still failed (half of the unseen questions about it wrong, or more): ",
+        *_commas(shown[:MOST_FAILED]), f" and {left:,} more." if left > 0 else ".",
     )  # fmt: skip
 
 
@@ -272,8 +274,8 @@ def _groups(result: ExamResult, by: str) -> Html:
         most = max(share.n for share in shown if share)
         rows.append([said(name), *(_cell(share, most) if share else "–" for share in shown), f"{most:,}"])
     made = table(f"Right answers {title[0].lower()}{title[1:]}", ["", *map(named, asked), "Questions"], rows)
-    if by == "unknown_to_base":
-        return joined(tag("h3", title), tag("p", why), made)
+    if by in ("unknown_to_base", "document"):
+        return joined(tag("h3", title), tag("p", why) if why else None, made)
     return more(title, made)
 
 
