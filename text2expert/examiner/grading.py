@@ -23,16 +23,9 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
-from text2expert.evidence.quantities import (
-    CLOCK,
-    MONTHS,
-    SPANS,
-    Bound,
-    Quantity,
-    quantities,
-    unit_of,
-)
+from text2expert.evidence.quantities import Bound, Quantity, quantities
 from text2expert.evidence.tokens import tokens
+from text2expert.evidence.units import CLOCK, MONTHS, SPANS, unit_of
 from text2expert.evidence.wording import stem, word_set
 from text2expert.examiner.choices import is_one_of_several, says_yes_and_no
 from text2expert.examiner.figures import LABELS, NEGATIONS, Figure, figures_of

@@ -6,8 +6,9 @@ that a text tells something (state, mention, information) counts anywhere, any o
 
 import re
 
-from text2expert.evidence.quantities import ORDINAL, quantities, same_quantity
+from text2expert.evidence.quantities import quantities, same_quantity
 from text2expert.evidence.tokens import tokens
+from text2expert.evidence.units import ORDINAL
 
 _TEXT = (
     r"(?:texts?|documents?|handbook|manual|protocols?|polic(?:y|ies)|procedures?|passages?|sources?|context|guide(?:lines?)?|"

@@ -3,7 +3,8 @@
 import calendar
 import re
 
-from text2expert.evidence.quantities import WORD_VALUES, unit_of
+from text2expert.evidence.quantities import WORD_VALUES
+from text2expert.evidence.units import unit_of
 
 _MONTHS = {name.lower(): name for name in calendar.month_name if name}
 _MONTHS |= {
@@ -64,7 +65,7 @@ _DAYTIME = re.compile(
 )
 _MINUS = re.compile(r"(?<![\w%°)])(?<!\d )minus\s+(?=\d)", re.IGNORECASE)
 _KILONEWTONS = re.compile(r"(?<=\d)\s?kN\b")
-"""Told from knots by nothing but its capital."""
+"""Told from knots by nothing but its capital, which a comparison of words does not see."""
 _QUARTER = re.compile(r"\ba\s+quarter\s+of\s+an?\s+(?=[^\W\d_])", re.IGNORECASE)
 _IS = re.compile(r"\b(it|that|there|he|she|here|what|where|who)['’]s\b", re.IGNORECASE)
 _MARKS = re.compile(r"^[ \t]*(?:\(?\d{1,2}[.)]|[-*•])[ \t]+", re.MULTILINE)

@@ -2,7 +2,8 @@
 
 import re
 
-from text2expert.evidence.quantities import Bound, Quantity, Unit, same_quantity
+from text2expert.evidence.quantities import Bound, Quantity, same_quantity
+from text2expert.evidence.units import Unit
 
 __all__ = [
     "ROUGHLY",
