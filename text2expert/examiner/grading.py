@@ -54,7 +54,7 @@ LONGEST_ANSWER = 40
 _ARTICLES = frozenset(("a", "an", "the"))
 _CONTRACTION = re.compile(r"n['’]t\b", re.IGNORECASE)
 _REJECTIONS = re.compile(
-    r"\b(?:rather than|instead of|as opposed to|other than|apart from|except(?: for)?|excluding|unlike|but not"
+    r"\b(?:(?:any|every|all|anything|everything|anyone|everyone|anybody|everybody)\b[\w ]{0,30} but|rather than|instead of|as opposed to|other than|apart from|except(?: for)?|excluding|unlike|but not"
     r"|(?:it|they|he|she|this|that|there|we|you) used? to(?: \w+)?|used? to be|former(?:ly)?|no longer(?: \w+)?"
     r"|(?:wrong|incorrect|false|mistaken|mistake|error) to \w+(?: that)?(?: (?:it|they|this|that) (?:is|are))?)$"
 )
@@ -238,7 +238,7 @@ class _Key:
             return True
         forms = {_form(code) for code in self.codes}
         asked = {_squeezed(code) for code in _CODE.findall(self.asked)}
-        said = {_squeezed(code) for code in _CODE.findall(answer)}
+        said = {_squeezed(code[0]) for code in _CODE.finditer(answer) if not _rejected(answer[: code.start()])}
         return any(_form(code) in forms and code not in self.codes | asked for code in said)
 
     def _is_rival(self, other: Figure) -> bool:
@@ -356,7 +356,7 @@ class _Key:
             return False
         if right.label and said.label and right.label != said.label:
             return False
-        if said.counted and not said.counted & self.words:
+        if said.counted and not said.counted & self.words and not 0 < other.value < 1:  # "a two-thirds majority"
             return False
         return one.unit is None or one.unit in self.units
 

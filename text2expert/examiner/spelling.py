@@ -24,7 +24,11 @@ _ISO = re.compile(r"(?<![\w-])(?P<year>\d{4})-(?P<number>0[1-9]|1[0-2])-(?P<day>
 _DOTTED = re.compile(
     r"(?<![\w.])(?P<day>0?[1-9]|[12]\d|3[01])\.\s?(?P<number>0?[1-9]|1[0-2])\.\s?(?P<year>\d{4})(?!\d)"
 )
-_SLASHED = re.compile(r"(?<![\w/])(?P<one>0?[1-9]|[12]\d|3[01])/(?P<two>0?[1-9]|[12]\d|3[01])/(?P<year>\d{4})(?![\w/])")
+_SLASHED = re.compile(
+    r"(?<![\w/])(?P<one>0?[1-9]|[12]\d|3[01])/(?P<two>0?[1-9]|[12]\d|3[01])/(?P<year>\d{4}|\d\d)(?![\w/])"
+)
+
+_MONTH_END = re.compile(rf"\b(?:the\s+)?(?:end|last\s+day)\s+of\s+{_MONTH}\s+(?P<year>\d{{4}})\b", re.IGNORECASE)
 
 _PART = r"(?:\s+(?:in\s+the\s+(?P<part>morning|afternoon|evening)|(?P<half>[ap])\.?m\b\.?))?"
 _HOUR = rf"(?P<hour>1[0-2]|[1-9]|{'|'.join(word for word, value in WORD_VALUES.items() if 1 <= value <= 12 and value.is_integer() and word.isalpha() and word not in {'once', 'twice', 'thrice', 'dozen', 'double', 'triple'})})"
@@ -40,7 +44,7 @@ _SCALED = re.compile(r"(?<![\w.,])(?P<number>\d+(?:[.,]\d+)*)\s?(?P<scale>thousa
 _COINS = re.compile(r"(?P<coin>[£$€¥]\s?)(?P<number>\d+(?:\.\d+)?)\s?(?P<scale>k|m|bn)\b", re.IGNORECASE)
 _SCALES = {"thousand": 10**3, "k": 10**3, "million": 10**6, "m": 10**6, "billion": 10**9, "bn": 10**9}
 _PER = re.compile(
-    r"(?P<unit>\b[^\W\d_]+)\s+(?:an?|every|each|for\s+every|for\s+each)\s+(?P<below>second|minute|hour|day|week|month|year|kg|kilogram|kilogramme|gram|"
+    r"(?P<unit>\b[^\W\d_]+)\s+(?:an?|(?:(?:on|in|to|for)\s+)?(?:every|each))\s+(?P<below>square\s+met(?:re|er)|cubic\s+met(?:re|er)|second|minute|hour|day|week|month|year|kg|kilogram|kilogramme|gram|"
     r"litre|liter|metre|meter)\b",
     re.IGNORECASE,
 )
@@ -79,6 +83,7 @@ def plain(text: str) -> str:
         (_ISO, _numbered),
         (_DOTTED, _numbered),
         (_SLASHED, _slashed),
+        (_MONTH_END, _ended),
         (_DAY_MONTH, _dated),
         (_MONTH_DAY, _dated),
         (_SPOKEN, _spoken),
@@ -117,7 +122,8 @@ def _slashed(found: "re.Match[str]") -> str:
     if (one > 12) == (two > 12) and one != two:
         return found[0]
     day, month = (one, two) if one > 12 else (two, one)
-    return f"{day} {calendar.month_name[month]} {found['year']}"
+    year = found["year"] if len(found["year"]) == 4 else f"20{found['year']}"
+    return f"{day} {calendar.month_name[month]} {year}"
 
 
 def _dated(found: "re.Match[str]") -> str:
@@ -127,6 +133,13 @@ def _dated(found: "re.Match[str]") -> str:
         return found[0]  # "second may be", "may 2"
     day = int(found["day"]) if found["day"] else _ORDINALS.index(word) + 1
     return f"{day} {month}" + (f" {found['year']}" if found["year"] else "")
+
+
+def _ended(found: "re.Match[str]") -> str:
+    """The last day of a month of a year."""
+    month = _MONTHS[found["month"].lower()]
+    last = calendar.monthrange(int(found["year"]), [*calendar.month_name].index(month))[1] if int(found["year"]) else 0
+    return f"{last} {month} {found['year']}" if last else found[0]
 
 
 def _spoken(found: "re.Match[str]") -> str:
