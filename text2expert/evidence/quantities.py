@@ -61,9 +61,17 @@ WORD_VALUES: dict[str, float] = {
     "three quarters": 0.75, "three-quarters": 0.75, "one half": 0.5, "one quarter": 0.25,
 }  # fmt: skip
 WORD_VALUES |= {
-    f"{_ONES[i]}{joint}{part}": i / n
-    for part, n in (("fifths", 5), ("sixths", 6), ("eighths", 8), ("tenths", 10), ("quarters", 4), ("thirds", 3))
-    for i in range(2, n)
+    f"{_ONES[i]}{joint}{part}{'s' if i > 1 else ''}": i / n
+    for part, n in (
+        ("fifth", 5),
+        ("sixth", 6),
+        ("eighth", 8),
+        ("tenth", 10),
+        ("quarter", 4),
+        ("fourth", 4),
+        ("third", 3),
+    )
+    for i in range(1, n)
     for joint in "- "
 }
 _ORDINALS = {
@@ -402,6 +410,11 @@ def _around(text: str, start: int, stop: int) -> tuple[Bound, str, None, bool, s
         if match["relation"].lower() == "before":
             relation = "before"
     return bound, relation, None, False, phrase
+
+
+def is_turned(quantity: Quantity) -> bool:
+    """Whether a denial turns its comparator round: "not faster than 10" leaves 10 in."""
+    return quantity.comparator in _BOUNDS and bool(quantity.bound) and _BOUNDS[quantity.comparator] != quantity.bound
 
 
 def under_denial(bound: Bound, comparator: str) -> Bound:

@@ -66,6 +66,14 @@ _LIMITS = re.compile(
 """A "no" or "not" that sets a limit and denies nothing."""
 _POLAR = word_set("is are was were may can could must should shall will would do does did has have need am")
 _FORBIDDEN = word_set("forbidden prohibited banned excluded disallowed impermissible impossible refused barred")
+_NO_MATTER = re.compile(r"\s*no (?:problems?|doubt|worr(?:y|ies)|objections?|issues?|question)\b", re.IGNORECASE)
+"""A "no" that says yes."""
+_OF_COURSE = re.compile(
+    r"\s*(?:(?:certainly|of course|definitely|absolutely|surely|sure|indeed|naturally|clearly)\b(?P<not>,? not\b)?"
+    r"|(?P<never>not at all|by no means|under no circumstances|on no account|never|in no case)\b)\s*(?=[,.;:!]|$)",
+    re.IGNORECASE,
+)
+"""What stands for a yes or, with a "not", for a no."""
 _POINTED = re.compile(r"(?<![\w.,])([01]?\d|2[0-3])\.([0-5]\d)(?![\w.,]?\d)")
 """A time of day as it is written where a time is asked for: 7.30."""
 _CHOICE = re.compile(
@@ -80,6 +88,7 @@ _CODE = re.compile(r"\b(?:[A-Za-z]{1,6}[-/]?|[A-Z]{1,6} )\d+(?:[-/.]\d+)*(?:[-/ 
 """A name of letters, then digits: a form, a part, a room."""
 
 _ASKED_LOW = re.compile(
+    r"\b(?:may|must|can|should|shall)\b[^?]{0,40}\bnot (?:exceed|be exceeded|be passed)\b|"
     r"\b(?:at or (?:under|below)|under|below|no more than|not more than|not exceed(?:ing)?|within|less than|fewer than|up to)\s+(?:(?:what|which|how)\b|\w+ (?:figure|value|number)\b)"
     r"|\b(?:at most|maximum|greatest|largest|longest|highest|the most|no later than|until when|by when|deadline)\b|\bhow (?:many|much|long|far|fast|high|deep|heavy)\b[^?]*\bmay\b|\bhow (?:soon|fast|quickly) must\b",
     re.IGNORECASE,
@@ -192,8 +201,14 @@ class _Key:
         if not self.right_verdict:
             return ""
         said = _plain(answer)
+        if matter := _NO_MATTER.match(answer):
+            return "no" if _denies(answer[matter.end() :]) else "yes"
         if said[0] in {"yes", "no"}:
             return said[0]
+        if self.polar and (opened := _OF_COURSE.match(answer)):
+            return "no" if opened["not"] or opened["never"] else "yes"
+        if self.polar and len(said) <= 6 and _FORBIDDEN & {*said} and not _denies(answer):
+            return "no"
         if not self.polar or _denies(self.asked):
             return ""
         first = _plain(re.split(r"[:;.!?](?!\d)", answer.strip(), maxsplit=1)[0])
@@ -367,7 +382,7 @@ class _Key:
         if order and other.relation and order != other.relation:
             return False
         often, bound = self._recurs(right), one.bound or self._bound(one)
-        if often and said.manner != "every" and (other.bound or said.manner == "for"):
+        if often and said.manner != "every" and (other.bound or other.relation or said.manner == "for"):
             return False
         if said.manner == "every" and not often and (bound or asks_how_long(self.asked)):
             return False

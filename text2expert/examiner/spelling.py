@@ -62,9 +62,12 @@ _WATER = re.compile(r"\b(?P<unit>cm|mm)s?\s+(?:of\s+)?(?P<what>water|H2O|mercury
 _ONE = re.compile(r"^\s*an?\s+(?=(?:second|minute|hour|day|week|fortnight|month|quarter|year)\b)", re.IGNORECASE)
 _PAST = re.compile(rf"\b(?P<when>past|last|next|following|coming)\s+(?={_SPANS}\b)", re.IGNORECASE)
 _SHARE = re.compile(r"(?<![\w./])(?P<over>\d{1,2})/(?P<under>[1-9]\d?)\s+(?:of\s+)?(?:an?|one)\s+(?P<unit>[^\W\d_]+)")
-_EVERY = re.compile(rf"\bevery\s+(?P<word>other|{'|'.join(_ORDINALS[1:])})\s+(?P<unit>{_SPANS})\b", re.IGNORECASE)
+_EVERY = re.compile(
+    rf"\bevery\s+(?:(?P<number>\d+)(?:st|nd|rd|th)|(?P<word>other|{'|'.join(_ORDINALS[1:])}))\s+(?P<unit>{_SPANS})\b",
+    re.IGNORECASE,
+)
 _DAYTIME = re.compile(
-    r"(?<![\w.,:])(?P<hours>1[0-2]|[1-9])(?P<minutes>:[0-5]\d)?\s+(?P<when>at\s+night|in\s+the\s+(?:morning|afternoon|evening))\b",
+    rf"(?<![\w.,:]){_HOUR}\b(?P<minutes>:[0-5]\d)?\s+(?P<when>at\s+night|in\s+the\s+(?:morning|afternoon|evening))\b",
     re.IGNORECASE,
 )
 _MINUS = re.compile(r"(?<![\w%°)])(?<!\d )minus\s+(?=\d)", re.IGNORECASE)
@@ -155,11 +158,15 @@ def _spoken(found: "re.Match[str]") -> str:
 
 
 def _daytime(found: "re.Match[str]") -> str:
-    late = "morning" not in found["when"].lower() and found["hours"] != "12"
-    return f"{found['hours']}{found['minutes'] or ''} {'pm' if late else 'am'}"
+    hours = found["hour"].lower()
+    hours = hours if hours.isdigit() else f"{int(WORD_VALUES[hours])}"
+    late = "morning" not in found["when"].lower() and hours != "12"
+    return f"{hours}{found['minutes'] or ''} {'pm' if late else 'am'}"
 
 
 def _every(found: "re.Match[str]") -> str:
+    if found["number"]:
+        return f"every {found['number']} {found['unit']}s"
     word = found["word"].lower()
     return f"every {2 if word == 'other' else _ORDINALS.index(word) + 1} {found['unit']}s"
 
