@@ -1,6 +1,7 @@
 """What came of an exam: every answer, and what is counted and concluded from them."""
 
 import html
+import textwrap
 from collections.abc import Iterable
 from typing import Literal
 
@@ -8,11 +9,15 @@ import attrs
 
 from text2expert.errors import InputError
 from text2expert.examiner.grading import Grade as Grade  # noqa: PLC0414 - whoever reads results gets it here
+from text2expert.examiner.grid import WIDTH, grid
 from text2expert.records import ROW_TITLES, ExamRowName, wilson
 
 BASE, EXPERT, RAG, ORACLE, EXPERT_RAG = "base", "expert", "base + RAG", "base + right passage", "expert + RAG"
 LOOKUP, READER = "lookup", "RAG, no model"
 """Names of the contestants that every exam may have; other names are a user's own."""
+
+COLUMNS = (BASE, EXPERT, RAG, ORACLE, EXPERT_RAG, LOOKUP, READER)
+"""Their order; contestants of other names follow in theirs."""
 
 
 NO_PRICE = "no price for this computer's time"
@@ -193,7 +198,7 @@ class ExamScore:
         return wilson(self.right, self.n)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class ExamResult:
     """The exam table: every contestant on every row, and the share of the document that was taught (0 to 1)."""
 
@@ -216,8 +221,41 @@ class ExamResult:
     """Of the exam as it was frozen before training; another one than `exam_sha256` where questions were added or changed."""
 
     def score(self, row: ExamRowName, contestant: str) -> ExamScore | None:
-        """A cell of the table; None where the exam has no such question."""
+        """A cell of the table; None where *contestant* was asked nothing of that row, or the exam has no such question.
+
+        Raises:
+            InputError: There is no such row, or no such contestant in this exam.
+        """
+        for what, name, known in (("row", row, ROW_TITLES), ("contestant", contestant, self.contestants)):
+            if name not in known:
+                msg = f"{what}={name!r}: this exam has no such {what}; it has {', '.join(map(repr, known)) or 'none'}"
+                raise InputError(msg)
+        return self._score(row, contestant)
+
+    def _score(self, row: ExamRowName, contestant: str) -> ExamScore | None:
         return next((each for each in self.scores if (each.row, each.contestant) == (row, contestant)), None)
+
+    @property
+    def short_names(self) -> dict[str, str]:
+        """What each contestant is called in a table: of a server's model the part after the ``#``, unless two are."""
+        bare = {name: _bare(name) for name in self.contestants}
+        taken = [*bare.values(), *(name for name in COLUMNS if name not in bare)]
+        return {name: short if taken.count(short) == 1 else name for name, short in bare.items()}
+
+    def lines(self, width: int = WIDTH) -> list[str]:
+        """The table of all rows and contestants, as lines of a terminal that is so many columns wide."""
+        rows = {
+            title: {name: score for name in self.contestants if (score := self._score(row, name))}
+            for row, title in ROW_TITLES.items()
+        }
+        return grid(self.short_names, rows, width=width)
+
+    def __str__(self) -> str:
+        """Verdict and table; a run shows costs and notes too."""
+        headline = [] if self.recommendation is None else [textwrap.fill(self.recommendation.headline, WIDTH), ""]
+        return "\n".join([*headline, *self.lines()])
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         """Verdict and table in a notebook; intervals show on hover."""
@@ -228,11 +266,11 @@ class ExamResult:
             lines.append(f"<details><summary>Why, and what to do next</summary>{_bullets(points)}</details>")
         lines += [
             "<table><tr><th></th>",
-            *(f"<th>{html.escape(name)}</th>" for name in self.contestants),
+            *(f"<th>{html.escape(name)}</th>" for name in self.short_names.values()),
             "<th>n</th></tr>",
         ]
         for row, title in ROW_TITLES.items():
-            cells = [self.score(row, name) for name in self.contestants]
+            cells = [self._score(row, name) for name in self.contestants]
             if asked := [score.n for score in cells if score is not None]:
                 shown = "".join(map(_html_cell, cells))
                 lines.append(f"<tr><td>{title}</td>{shown}<td>{max(asked)}</td></tr>")
@@ -241,6 +279,12 @@ class ExamResult:
             lines.append(_html_costs(self.economics))
         lines += [f"<p>{html.escape(note)}</p>" for note in self.notes]
         return "".join(lines)
+
+
+def _bare(name: str) -> str:
+    """``http://host/v1#model + RAG`` is ``model + RAG``."""
+    _, mark, model = name.partition("#")
+    return model if mark and name.startswith(("http://", "https://")) and model.partition(" + ")[0].strip() else name
 
 
 def _bullets(points: Iterable[str]) -> str:
