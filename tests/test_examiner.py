@@ -398,7 +398,8 @@ def test_the_table_shows_every_row_contestant_interval_and_note():
         "expert": {question.id: question.answer if question.row == "taught" else "" for question in exam},
     }
     text = table(Examiner().result(exam, answers, share_taught=0.472, notes=[examiner.TOY_NOTE]))
-    head, _, taught, held_out, never_asked, *rest = text.splitlines()
+    head, _, unseen, taught, held_out, never_asked, *rest = text.splitlines()
+    assert "all unseen questions 0 [0-7] 0 [0-7] 50" == " ".join(unseen.split())
     assert ["base", "expert", "n"] == head.split()[-3:]
     assert "taught wordings 0 [0-4] 100 [96-100] 100" == " ".join(taught.split())
     assert "held-out wordings 0 [0-7] 0 [0-7] 50" == " ".join(held_out.split())
@@ -413,7 +414,7 @@ def test_a_result_shows_itself_in_a_notebook_without_trusting_names():
     exam = exam_of(taught=100)
     result = Examiner().result(exam, {"<b>": {question.id: question.answer for question in exam}}, notes=["<i>"])
     html = result._repr_html_()
-    assert '<td title="100 of 100; 95 % interval 96 to 100 %">100 %</td>' in html
+    assert '<span title="100 of 100">100\u00a0%</span> <small>96–100</small>' in html
     assert "<b>" not in html
     assert "<i>" not in html
 

@@ -45,10 +45,38 @@ def table(result: ExamResult) -> str:
 
 
 def _grid(result: ExamResult, width: int) -> list[str]:
-    lines = result.lines(width)
+    *lines, blank, legend = result.lines(width)
     if result.share_taught is not None:
-        lines[-1] += f" Taught: {100 * result.share_taught:.0f} % of the text."
-    return [*lines[:-1], textwrap.fill(lines[-1], width)]
+        legend += f" Taught: {100 * result.share_taught:.0f} % of the text."
+    return [*lines, *_by_document(result), blank, textwrap.fill(legend, width)]
+
+
+def _by_document(result: ExamResult) -> Iterator[str]:
+    """A line for each of several documents: the unseen questions about it."""
+    groups = {(group.name, group.contestant): group for group in result.groups if group.by == "document"}
+    names = dict.fromkeys(name for name, _ in groups)
+    if not names:
+        return
+    title = "Unseen questions by document"
+    parts = {name: textwrap.wrap(shown, 9, break_long_words=True) for name, shown in result.short_names.items()}
+    widths = {name: max(4, *map(len, broken)) for name, broken in parts.items()}
+    left = max(len(title), *map(len, names))
+    height = max(map(len, parts.values()))
+    yield ""
+    for place in range(-height, 0):
+        shown = [
+            f"{parts[name][place] if len(parts[name]) >= -place else '':>{width}}" for name, width in widths.items()
+        ]
+        yield "  ".join(
+            [f"{title if place == -1 else '':<{left}}", *shown, f"{'n' if place == -1 else '':>5}"]
+        ).rstrip()
+    for document in names:
+        mine = {name: groups[document, name] for name in widths if (document, name) in groups}
+        cells = [
+            f"{f'{100 * mine[name].right / mine[name].n:.0f}' if name in mine else '':>{width}}"
+            for name, width in widths.items()
+        ]
+        yield "  ".join([f"{document:<{left}}", *cells, f"{max(each.n for each in mine.values()):>5,}"])
 
 
 def _notes(result: ExamResult, width: int) -> list[str]:
