@@ -315,14 +315,16 @@ class ExamResult:
     def of_unseen(self, contestant: str) -> Unseen | None:
         """What *contestant* got right of all unseen questions; None where it was asked none.
 
-        Of a result that was stored without these counts, the sum of its rows, in which a hand-written question that the
-        document does not answer counts among the others.
+        Of a result that was stored without these counts, its rows without the questions that the document does not answer.
         """
         if self.unseen:
             return next((each for each in self.unseen if each.contestant == contestant), None)
         scores = [score for row in UNSEEN_ROWS if (score := self._score(row, contestant))]
-        n = sum(score.n for score in scores)
-        return Unseen(contestant=contestant, right=sum(score.right for score in scores), n=n) if n else None
+        silent = next((each for each in self.refusals if each.contestant == contestant), None)
+        made = self._score("unanswerable", contestant)  # the others are in a hand-written exam
+        n = sum(each.n for each in scores) - (silent.unanswerable - (made.n if made else 0) if silent else 0)
+        right = sum(each.right for each in scores) - (silent.right - (made.right if made else 0) if silent else 0)
+        return Unseen(contestant=contestant, right=right, n=n) if n > 0 else None
 
     def plot(self, what: Literal["accuracy", "rows", "cost"] = "accuracy") -> "Plot":
         """The exam as a figure, which a notebook shows and its ``savefig`` writes to a file.
