@@ -35,10 +35,13 @@ COLD = bool(os.environ.get("COLD"))
 """``COLD=1`` has every recipe run in an interpreter of its own, as ``make coverage`` needs it; it takes longer."""
 
 LONG = (
-    "kill", "vast_chaos", "vast", "several_processes", "pipeline_resume", "ssh", "pipeline", "examination", "merge",
+    "kill", "vast_chaos", "vast", "several_processes", "pipeline", "pipeline_resume", "ssh", "examination", "merge",
     "expert_sources", "training_loop", "training", "batches", "exam_commands", "expert", "replay", "llamafactory", "money",
 )  # fmt: skip
-"""The files that take longest come first, so that the processes that share them end together."""
+"""The files that take longest come first, so that the processes that share them end together.
+
+But ``pipeline_resume`` comes after ``pipeline``: it runs again what `finished` made.
+"""
 
 
 def pytest_configure(config):
