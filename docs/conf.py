@@ -67,7 +67,7 @@ napoleon_use_rtype = False
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(collections|pathlib|typing|decimal|datetime|asyncio|os|io|types|aiohttp|attrs?|numpy|click|abc)(\..*)?",
+        r"(matplotlib|collections|pathlib|typing|decimal|datetime|asyncio|os|io|types|aiohttp|attrs?|numpy|click|abc)(\..*)?",
     )
 ]
 
