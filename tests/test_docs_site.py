@@ -117,14 +117,6 @@ def test_what_a_newcomer_copies_is_there(page):
         assert pin in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
 
 
-def test_every_link_of_the_readme_leads_somewhere():
-    text = (ROOT / "README.md").read_text("utf-8")
-    for path, anchor in re.findall(r"\]\(([^)#:]+)(?:#([\w-]+))?\)", text):
-        assert (ROOT / path).is_file(), path
-        titles = re.findall(r"^#+ (.*)$", (ROOT / path).read_text("utf-8"), re.MULTILINE)
-        assert not anchor or anchor in {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in titles}
-
-
 def test_the_offline_quickstart_runs_block_after_block(tmp_path, monkeypatch, capsys):
     """As it stands, but for the training: the run stops before it, and the expert says what it is told."""
     monkeypatch.chdir(tmp_path)
