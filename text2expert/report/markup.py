@@ -1,11 +1,9 @@
 """HTML that is escaped by construction: what is not `Html` is text, wherever it came from."""
 
 import html
-import re
 from collections.abc import Iterable
 
-_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff\ufffe\uffff]")
-"""What a page must not hold, or what makes text read otherwise than it is written; each is shown by its number."""
+from text2expert.legible import visible
 
 _VOID = frozenset({"input", "meta", "link", "br", "hr", "path", "rect", "col"})
 
@@ -23,15 +21,6 @@ Child = str | Iterable["Child"] | None
 def text(value: str) -> Html:
     """*value* as text of a page, or as the value of an attribute in double quotes."""
     return Html(html.escape(visible(value)))
-
-
-def visible(value: str) -> str:
-    """*value* with what cannot be seen, or would turn what can, shown by its number."""
-    return _UNSEEN.sub(_numbered, value)
-
-
-def _numbered(match: re.Match[str]) -> str:
-    return f"[U+{ord(match[0]):04X}]"
 
 
 def joined(*children: Child) -> Html:
@@ -68,14 +57,14 @@ def said(value: str, name: str = "span", **attributes: str | int | bool | None) 
     return tag(name, value, dir="auto", **attributes)
 
 
-def table(caption: str, head: Iterable[Child], rows: Iterable[Iterable[Child]], *, wide: bool = True) -> Html:
+def table(caption: str, head: Iterable[Child], rows: Iterable[Iterable[Child]], *, words: bool = False) -> Html:
     """A table with a header row; the first cell of each row is its header.
 
     Args:
         caption: Says what it shows, also to those who do not see it.
         head: Names of the columns.
         rows: Cells.
-        wide: Whether it may be wider than a phone, and then scrolls in its box.
+        words: Whether its cells hold words, which may be broken over lines, and not figures alone.
     """
     body = [
         tag(
@@ -86,12 +75,13 @@ def table(caption: str, head: Iterable[Child], rows: Iterable[Iterable[Child]], 
     ]
     made = tag(
         "table",
-        tag("caption", caption),
+        tag("caption", tag("span", caption)),
         tag("thead", tag("tr", *(tag("th", name, scope="col") for name in head))),
         tag("tbody", *body),
     )
     # A box that scrolls must be reachable by the keyboard, and then it needs a name.
-    return tag("div", made, class_="scroll", tabindex=0, role="group", aria_label=caption) if wide else made
+    class_ = "scroll words" if words else "scroll"
+    return tag("div", made, class_=class_, tabindex=0, role="group", aria_label=caption)
 
 
 def bullets(items: Iterable[Child]) -> Html:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from text2expert.examiner.economics import usd_text
 from text2expert.examiner.results import EXPERT, Comparison, ExamResult, Group, JudgeReport, Recommendation
 from text2expert.examiner.statistics import GREEDY_NOTE
+from text2expert.legible import at, percent
 from text2expert.records import ROW_TITLES
 from text2expert.report import figures
-from text2expert.report.findings import Findings, Share, percent
+from text2expert.report.findings import Findings, Share
 from text2expert.report.markup import Child, Html, bullets, joined, more, said, table, tag
 
 VERDICTS = {
@@ -32,6 +33,7 @@ DROPPED = {
 }
 GROUPS = {
     "unknown_to_base": ("By what the base knew", f"What the base knew before training proves nothing. {GREEDY_NOTE}"),
+    "document": ("By document", ""),
     "section": ("By section", ""),
     "difficulty": ("By difficulty", ""),
     "hops": ("By the number of passages that an answer needs", ""),
@@ -103,8 +105,9 @@ def _failed(chunks: Sequence[str], passage: Mapping[str, Html]) -> Html:
         return Html()
     left = len(shown) - MOST_FAILED
     return tag(
-        "p", "Passages still failed, those most failed first: ", *_commas(shown[:MOST_FAILED]),
-        f" and {left} more." if left > 0 else ".",
+        "p", f"{len(shown):,} passages still failed (half of the unseen questions about them wrong, or more), most wrong answers "
+        "first: " if len(shown) > 1 else "1 passage still failed (half of the unseen questions about it wrong, or more): ",
+        *_commas(shown[:MOST_FAILED]), f" and {left:,} more." if left > 0 else ".",
     )  # fmt: skip
 
 
@@ -135,12 +138,12 @@ def scores(found: Findings) -> Html:
     return joined(
         tag("p", "Unseen questions ask for what the document says, in words that the expert was not trained on."),
         _overall(result, shares),
-        figures.accuracy(result, shares),
+        figures.accuracy(shares),
         tag("aside", *(said(_prose(note), "p") for note in notes)) if notes else None,
         tag("h3", "By kind of question"),
         _matrix(result),
         figures.rows(result),
-        _comparisons(result.comparisons),
+        _comparisons(result),
         _refusals(result),
         *(_groups(result, by) for by in GROUPS),
         _judge(result.judge),
@@ -189,9 +192,11 @@ def _cell(share: Share, asked: int | None = None) -> Html:
     return joined(share.percent, tag("small", f"{of}{share.between}"))
 
 
-def _comparisons(comparisons: Sequence[Comparison]) -> Html:
-    if not comparisons:
+def _comparisons(result: ExamResult) -> Html:
+    if not result.comparisons:
         return Html()
+    order = {name: place for place, name in enumerate(result.contestants)}
+    comparisons = sorted(result.comparisons, key=lambda each: (order.get(each.one, 0), order.get(each.other, 0)))
     first = [each for each in comparisons if each.row == "all"]
     rest = [each for each in comparisons if each.row != "all"]
     return joined(
@@ -212,19 +217,19 @@ def _compared(caption: str, comparisons: Iterable[Comparison]) -> Html:
             [
                 joined(named(each.one), " against ", named(each.other), of),
                 joined(signed(each.difference), tag("small", f"{signed(low)} to {signed(high)}")),
+                "<\u00a00.001" if each.p < 0.001 else f"{each.p:.3f}",
                 f"{each.only_one:,}",
                 f"{each.only_other:,}",
                 f"{each.n:,}",
-                "< 0.001" if each.p < 0.001 else f"{each.p:.3f}",
             ]
         )
     head = [
         "One against the other",
         "Difference, points",
+        "p",
         "Only the one right",
         "Only the other right",
         "Questions",
-        "p",
     ]
     return table(caption, head, rows)
 
@@ -242,8 +247,9 @@ def _refusals(result: ExamResult) -> Html:
             _of(each.right, each.unanswerable),
             _of(each.wrong, each.answerable),
         ]
+        for name in result.contestants
         for each in result.refusals
-        if each.unanswerable or each.answerable
+        if each.contestant == name and (each.unanswerable or each.answerable)
     ]
     if not rows:
         return Html()
@@ -271,8 +277,8 @@ def _groups(result: ExamResult, by: str) -> Html:
         most = max(share.n for share in shown if share)
         rows.append([said(name), *(_cell(share, most) if share else "–" for share in shown), f"{most:,}"])
     made = table(f"Right answers {title[0].lower()}{title[1:]}", ["", *map(named, asked), "Questions"], rows)
-    if by == "unknown_to_base":
-        return joined(tag("h3", title), tag("p", why), made)
+    if by in ("unknown_to_base", "document"):
+        return joined(tag("h3", title), tag("p", why) if why else None, made)
     return more(title, made)
 
 
@@ -302,7 +308,10 @@ def _dropped(result: ExamResult) -> Html:
 
 
 def named(contestant: str) -> Html:
-    """A contestant's name; the expert's stands out."""
+    """A contestant's name; the expert's stands out, and a model at an address is called by its own name, above its host's."""
+    model, host = at(contestant)
+    if host:
+        return tag("span", said(model), tag("small", said(host)), class_="at", title=contestant)
     return said(contestant, "strong" if contestant == EXPERT else "span")
 
 
