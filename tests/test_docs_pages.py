@@ -56,7 +56,7 @@ PAGES = sorted(
     ]
 )
 
-READ = {"steps/training.md", "steps/exam.md", "guide.md", "money.md", "when_not.md", "runners.md"}
+READ = {"steps/training.md", "steps/exam.md", "guide.md", "when_not.md", "runners.md"}
 """Pages whose code trains or asks a model that is paid: its names and arguments are looked up, and it is not run."""
 
 
