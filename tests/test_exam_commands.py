@@ -1,6 +1,8 @@
 """A run's exam in a terminal and a notebook: the table, the verdict, and the commands that show and ask."""
 
+import re
 import shutil
+import textwrap
 
 import attrs
 import pytest
@@ -20,7 +22,7 @@ from text2expert.examiner.results import (
     Probe,
     Recommendation,
 )
-from text2expert.records import ROW_TITLES
+from text2expert.records import ROW_TITLES, Chunk, read_jsonl
 
 
 @pytest.fixture
@@ -106,9 +108,9 @@ def test_a_notebook_shows_table_verdict_and_costs_and_trusts_no_text():
         recommendation=Recommendation(use="rag", headline="<i>No</i>", because=("<b>",)),
     )  # fmt: skip
     html = result._repr_html_()
-    general = html.split("<td>general knowledge</td>")[1].split("</tr>")[0]
+    general = html.split(">general knowledge</th>")[1].split("</tr>")[0]
     assert general.count("<td") == 8
-    assert general.split("<td></td>")[0].count("71 %") == 2
+    assert general.split(">–</td>")[0].count("71\u00a0%") == 2
     assert "&lt;i&gt;No&lt;/i&gt;" in html
     assert "0.2100" in html
     assert not {tag for tag in ("<i>", "<b><", "<script>") if tag in html}
@@ -140,7 +142,16 @@ def test_exam_takes_ones_own_questions(run, tmp_path):
 def test_ask_says_how_sure_it_is_and_keeps_the_answer_apart(finished):
     result = call("ask", finished.folder, "How often are the bearings greased?")
     assert len(result.stdout.splitlines()) == 1
-    assert "% sure" in result.stderr
+    assert re.search(
+        r"\(confidence 0\.\d\d; of the exam's answers about as sure, \d+ of \d+ were right; ", result.stderr
+    )
+    passages = list(read_jsonl(finished.folder / "chunks.jsonl", Chunk))
+    quoted = [line.strip() for line in result.stderr.splitlines() if line.startswith("    ")]
+    assert quoted
+    assert all(any(line in " ".join(each.text.split()) for each in passages) for line in quoted)
+    assert not any(line in {" ".join(each.text.split()) for each in passages} for line in quoted)
+    whole = call("ask", finished.folder, "--verbose", "How often are the bearings greased?").stderr
+    assert any(textwrap.indent(each.text, "    ") in whole for each in passages)
     withheld = call("ask", finished.folder, "--min-confidence", "1", input="How often are the bearings greased?\n")
     assert result.stdout != withheld.stdout
     assert "withheld: " in withheld.stderr

@@ -396,7 +396,7 @@ def test_a_result_shows_itself_in_a_notebook_without_trusting_names():
     exam = exam_of(taught=100)
     result = Examiner().result(exam, {"<b>": {question.id: question.answer for question in exam}}, notes=["<i>"])
     html = result._repr_html_()
-    assert '<td title="100 of 100; 95 % interval 96 to 100 %">100 %</td>' in html
+    assert '<span title="100 of 100">100\u00a0%</span> <small>96–100</small>' in html
     assert "<b>" not in html
     assert "<i>" not in html
 

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import textwrap
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from text2expert.run import Run
 
 _FOLDER = click.argument("folder", type=click.Path(path_type=Path))
-_SHOWN = 160
-"""Characters of a passage that are shown under an answer."""
+_SHOWN = 400
+"""Characters of a sentence or table row that are shown under an answer."""
 
 
 @click.command()
@@ -108,17 +109,21 @@ def report(folder: Path, *, shown: bool) -> None:
 @click.option(
     "--min-confidence", type=float, metavar="SHARE", help="Answers less sure than this (0 to 1) are withheld."
 )
-def ask(folder: Path, questions: tuple[str, ...], min_confidence: float | None) -> None:
+@click.option("--verbose", "-v", is_flag=True, help="Show the whole passages that support an answer.")
+def ask(folder: Path, questions: tuple[str, ...], min_confidence: float | None, *, verbose: bool) -> None:
     """Ask the expert in FOLDER; without a question, lines from standard input (Ctrl-D ends).
 
-    Answers go to standard output; how sure they are and what supports them, to standard error.
+    Answers go to standard output; how sure they are, and the sentences of the text that support them, to standard error.
+
+    The confidence is the geometric mean of the probabilities of the answer's tokens, 0 to 1. It is no chance to be right: beside
+    it stands how many of the exam's answers about as sure were right, where the run has an exam.
     """
     from text2expert.expert import Expert
 
     with Expert.load(folder, min_confidence) as expert:
         if questions:
             for answer in expert.ask_many(questions):
-                _say(expert, answer)
+                _say(expert, answer, whole=verbose)
             return
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(errors="surrogateescape")  # what is not UTF-8 is refused by the expert, by name
@@ -131,22 +136,32 @@ def ask(folder: Path, questions: tuple[str, ...], min_confidence: float | None) 
             if not question:
                 continue
             try:
-                _say(expert, expert.ask(question))
+                _say(expert, expert.ask(question), whole=verbose)
             except InputError as error:
                 if not talks:
                     raise
                 click.echo(f"text2expert: {error}", err=True)  # a chat goes on
 
 
-def _say(expert: "Expert", answer: "Answer") -> None:
+def _say(expert: "Expert", answer: "Answer", *, whole: bool) -> None:
     click.echo(answer.text)
-    facts = [f"{100 * (answer.confidence or 0):.0f} % sure", f"{answer.seconds or 0:.2f} s"]
+    facts = [f"confidence {answer.confidence or 0:.2f}", *filter(None, [answer.worth]), f"{answer.seconds or 0:.2f} s"]
     if answer.withheld:
         facts.append(f"withheld: {answer.withheld}")
     if answer.supported is False:
         facts.append("UNSUPPORTED: a number of it stands in no passage")
     click.secho(f"  ({'; '.join(facts)})", dim=True, err=True)
     for chunk in expert.passages(answer):
-        words = " ".join(chunk.text.split())
-        shown = f"{words[:_SHOWN]}..." if len(words) > _SHOWN else words
-        click.secho(f"  {chunk.id}, {' > '.join(chunk.headings) or chunk.document}: {shown}", dim=True, err=True)
+        click.secho(f"  {chunk.id}, {' > '.join(chunk.headings) or chunk.document}:", dim=True, err=True)
+        if whole:
+            click.secho(textwrap.indent(chunk.text, "    "), dim=True, err=True)
+            continue
+        inside = [
+            each
+            for each in answer.evidence
+            if each.document == chunk.document and chunk.start <= each.start < chunk.end
+        ]
+        for each in inside:
+            click.secho(
+                textwrap.indent(textwrap.shorten(each.text, _SHOWN, placeholder=" …"), "    "), dim=True, err=True
+            )

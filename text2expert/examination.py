@@ -432,6 +432,7 @@ async def _ask_here(asked: "Sequence[Asked]", folder: RunFolder) -> "dict[str, d
 def estimates(examiner: "Examiner", folder: Path) -> "dict[str, Estimate]":
     """What the models of *examiner* would take to examine the run in *folder*."""
     from text2expert import examiner as exams
+    from text2expert.examiner.judging import NOT_JUDGED
 
     here = RunFolder.existing(folder)
     chunks = chunks_of(here)
@@ -441,7 +442,7 @@ def estimates(examiner: "Examiner", folder: Path) -> "dict[str, Estimate]":
         questions=len(kept(here).questions),
         chunks=len(chunks),
         characters=sum(chunk.char_count for chunk in chunks),
-        contestants=len([name for name in columns if name not in examiner.contestants]),
+        contestants=len([name for name in columns if name not in {*examiner.contestants, *NOT_JUDGED}]),
     )
 
 

@@ -295,10 +295,14 @@ class Pipeline:
         dataset: Dataset | None = None
         if source is not None:
             inputs, place = await self._inputs(source, out)
+            named = {document.id for document in inputs}
         else:
             assert gold is not None
             dataset = await asyncio.to_thread(golden.open_dataset, gold, seed=self.seed)
             place = Path(out) if out is not None else Path(_folder_name([dataset_name(Path(gold))]))
+            named = {record.document for record in dataset.records} - {""}
+        if fine_tune and isinstance(self.trainer, Trainer):
+            self.trainer.check_documents(named)
         if gold is not None and place.resolve() in (Path(gold).resolve(), Path(gold).resolve().parent):
             msg = (
                 f"{gold} lies in the run folder {place} itself: run on its text again, without gold= (--gold), and the "
@@ -335,6 +339,8 @@ class Pipeline:
         from text2expert import planning
 
         inputs, place = await self._inputs(source, out)
+        if isinstance(self.trainer, Trainer):
+            self.trainer.check_documents({document.id for document in inputs})
         return await planning.plan(self, inputs, place)
 
     async def _inputs(self, source: Source, out: str | Path | None) -> tuple[list[Document], Path]:

@@ -5,12 +5,12 @@ import html
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from text2expert import _sync, files
-from text2expert.errors import InputError, MissingExtraError, RunFolderError
+from text2expert.errors import InputError, RunFolderError
 from text2expert.records import from_dict, read_json_lines
 from text2expert.runfolder import EXAM, EXAM_ANSWERS, EXAM_RESULT, GOLD, RECEIPT, REJECTED, RunFolder, read_json
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from text2expert.expert import Expert
     from text2expert.ledger import Ledger
     from text2expert.llm import LLM
+    from text2expert.plots import Plot
 
 
 @attrs.frozen(slots=False)
@@ -176,20 +177,17 @@ class Run:
         with RunFolder.existing(self.folder).locked():
             return report.write(self.folder)
 
-    def plot(self) -> Any:
-        """Who is right on how much of what was not trained on, as a figure; a notebook shows it.
+    def plot(self, what: Literal["accuracy", "rows", "cost"] = "accuracy") -> "Plot":
+        """The exam as a figure, as `ExamResult.plot` draws it.
 
         Raises:
             RunFolderError: The run has no expert.
+            InputError: There is no such plot, or nothing to draw in it.
             MissingExtraError: matplotlib is not installed.
         """
         self._check_trained()
         assert self.exam is not None
-        try:
-            from text2expert.report import plots
-        except ImportError as error:
-            raise MissingExtraError('a plot needs matplotlib: pip install "text2expert[report]"') from error
-        return plots.accuracy(self.exam)
+        return self.exam.plot(what)
 
     @property
     def answers(self) -> Any:

@@ -300,7 +300,7 @@ class Examiner:
             others = [*models, *(llm.name for llm in (self.closed | self.reading).values())]
             try:
                 with ledger.budget(SCOPE, None):
-                    answers, judge = await self.judge.areport(exam.questions, answers, apart_from=others)
+                    told, report = await self.judge.areport(exam.questions, answers, apart_from=others, before=judge)
             except Exception as error:  # noqa: BLE001 - whatever somebody's own provider raises
                 # What was asked and answered is there, and was perhaps paid for: it is kept; who judges it may come later.
                 reason = (
@@ -308,6 +308,10 @@ class Examiner:
                 )
                 said.append(f"The judge {self.judge.name} did not judge ({reason}); examine the run again for it.")
             else:
+                if report.judged:
+                    answers, judge = told, report
+                elif report.unjudged:
+                    said.append(f"The judge {self.judge.name} did not judge ({report.why}), and was asked no more.")
                 said += self.judge.warnings(others)
         result = concluding.conclude(
             exam,

@@ -109,6 +109,7 @@ def conclude(
         exam_sha256=exam.sha256,
         contestants=contestants,
         scores=statistics.scores(exam.questions, given),
+        unseen=statistics.unseen(exam.questions, given),
         share_taught=share_taught,
         notes=tuple(dict.fromkeys(chain(notes, exam.notes, _clusters(exam.questions), _missing(exam, given), known))),
         dropped=exam.dropped,

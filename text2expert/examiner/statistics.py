@@ -9,7 +9,7 @@ import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from text2expert.errors import InputError
 from text2expert.examiner.results import (
@@ -23,14 +23,12 @@ from text2expert.examiner.results import (
     Grade,
     Group,
     Refusals,
+    Unseen,
 )
-from text2expert.records import ROW_TITLES, Chunk, ExamQuestion, ExamRowName, Span, digest
+from text2expert.records import ROW_TITLES, UNSEEN_ROWS, Chunk, ExamQuestion, ExamRowName, Span, digest
 
 ALL: Literal["all"] = "all"
 """The row of a `Comparison` over all questions that `is_unseen`."""
-
-UNSEEN_ROWS: tuple[ExamRowName, ...] = ("held_out", "new_template", "written_apart", "across", "hand_written")
-"""Rows that ask for what is taught in other words than it was taught in."""
 
 ANSWERED = 0.95
 """Share of the unseen questions that the expert answered. Who answered fewer, for want of money or by choice, is measured by
@@ -108,6 +106,12 @@ def unseen_share(exam: Iterable[ExamQuestion], mine: Mapping[str, Grade]) -> tup
     """How many of the questions that `is_unseen` one contestant got right, and how many it answered."""
     asked = [mine[question.id] for question in exam if is_unseen(question) and question.id in mine]
     return asked.count("right"), len(asked)
+
+
+def unseen(exam: Sequence[ExamQuestion], answers: Iterable[GivenAnswer]) -> tuple[Unseen, ...]:
+    """`unseen_share` of every contestant that answered an unseen question."""
+    shares = {name: unseen_share(exam, mine) for name, mine in grades(exam, answers).items()}
+    return tuple(Unseen(contestant=name, right=right, n=n) for name, (right, n) in shares.items() if n)
 
 
 def best_reader(exam: Sequence[ExamQuestion], answers: Sequence[GivenAnswer]) -> str | None:
@@ -304,11 +308,43 @@ class Places:
         return max(len(self.chunks(question)), least) or None
 
 
+class Asked(NamedTuple):
+    """How a contestant did on the unseen questions about one passage, by their ids."""
+
+    asked: frozenset[str]
+    right: frozenset[str]
+
+    @property
+    def failed(self) -> bool:
+        """Half of the answers, or more, are not right; the one meaning of a failed passage, on the page and in the verdict."""
+        return bool(self.asked) and 2 * len(self.right) <= len(self.asked)
+
+
+def by_passage(exam: Iterable[ExamQuestion], mine: Mapping[str, Grade], places: Places) -> dict[str, Asked]:
+    """Chunk id -> how one contestant did on the unseen questions whose evidence stands in it; others are left out.
+
+    Args:
+        exam: The questions.
+        mine: Question id -> grade.
+        places: Of the run's chunks.
+    """
+    asked: dict[str, set[str]] = defaultdict(set)
+    for question in exam:
+        if is_unseen(question) and question.id in mine:
+            for chunk in places.chunks(question):
+                asked[chunk.id].add(question.id)
+    return {
+        name: Asked(frozenset(ids), frozenset(each for each in ids if mine[each] == "right"))
+        for name, ids in asked.items()
+    }
+
+
 def groups(
     exam: Sequence[ExamQuestion], answers: Iterable[GivenAnswer], chunks: Iterable[Chunk], *, base: str = "base"
 ) -> tuple[Group, ...]:
-    """Every contestant by section, difficulty, number of hops, and by what the base knew, of the questions that `is_unseen`.
+    """Every contestant by document, section, difficulty, number of hops, and by what the base knew, of the questions that `is_unseen`.
 
+    - ``document``: only where there are several; a question that needs more than one counts in each of them.
     - A question of several sections counts in each of them; one whose evidence no chunk has, in none.
     - ``difficulty``: as it was given (``easy``, ``medium``, ``hard``), questions without one in no group.
     - ``hops``: ``1``, ``2`` or ``3+`` passages that the answer needs.
@@ -334,7 +370,8 @@ def groups(
                 if not (by == "unknown_to_base" and contestant == base):
                     asked[by, name, contestant] += 1
                     right[by, name, contestant] += mine[question.id] == "right"
-    orders: dict[Literal["section", "difficulty", "hops", "unknown_to_base"], list[str]] = {
+    orders: dict[Literal["document", "section", "difficulty", "hops", "unknown_to_base"], list[str]] = {
+        "document": _documents(asked),
         "section": places.sections,
         "difficulty": _ordered(asked, "difficulty", ("easy", "medium", "hard")),
         "hops": ["1", "2", "3+"],
@@ -351,7 +388,9 @@ def groups(
 
 def _memberships(question: ExamQuestion, places: Places, base: Mapping[str, Grade]) -> list[tuple[str, str]]:
     """The groups that *question* is in: what they are by, and their names."""
-    found = [("section", name) for name in dict.fromkeys(map(places.section, places.chunks(question)))]
+    documents = {span.document for span in question.evidence if span.document} or {question.document} - {""}
+    found = [("document", name) for name in sorted(documents)]
+    found += [("section", name) for name in dict.fromkeys(map(places.section, places.chunks(question)))]
     if question.difficulty:
         found.append(("difficulty", question.difficulty))
     if hops := places.hops(question):
@@ -359,6 +398,12 @@ def _memberships(question: ExamQuestion, places: Places, base: Mapping[str, Grad
     if question.id in base:
         found.append(("unknown_to_base", KNOWN if base[question.id] == "right" else UNKNOWN))
     return found
+
+
+def _documents(asked: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Documents by name; of one alone there is nothing to compare."""
+    names = _ordered(asked, "document", ())
+    return names if len(names) > 1 else []
 
 
 def _ordered(asked: Iterable[tuple[str, str, str]], by: str, first: Sequence[str]) -> list[str]:

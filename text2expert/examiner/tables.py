@@ -33,7 +33,35 @@ def table(result: ExamResult) -> str:
     if result.share_taught is not None:
         legend += f" Taught: {100 * result.share_taught:.0f} % of the text."
     notes = [*result.notes, *_dropped(result)]
-    return "\n".join([*lines, "", legend, *(textwrap.fill(note, width) for note in notes)])
+    return "\n".join([*lines, *_by_document(result), "", legend, *(textwrap.fill(note, width) for note in notes)])
+
+
+def _by_document(result: ExamResult) -> Iterator[str]:
+    """A line for each of several documents: the unseen questions about it."""
+    groups = {(group.name, group.contestant): group for group in result.groups if group.by == "document"}
+    names = dict.fromkeys(name for name, _ in groups)
+    if not names:
+        return
+    title = "Unseen questions by document"
+    parts = {name: textwrap.wrap(name, 9, break_long_words=True) for name in result.contestants}
+    widths = {name: max(4, *map(len, broken)) for name, broken in parts.items()}
+    left = max(len(title), *map(len, names))
+    height = max(map(len, parts.values()))
+    yield ""
+    for place in range(-height, 0):
+        shown = [
+            f"{parts[name][place] if len(parts[name]) >= -place else '':>{width}}" for name, width in widths.items()
+        ]
+        yield "  ".join(
+            [f"{title if place == -1 else '':<{left}}", *shown, f"{'n' if place == -1 else '':>5}"]
+        ).rstrip()
+    for document in names:
+        mine = {name: groups[document, name] for name in widths if (document, name) in groups}
+        cells = [
+            f"{f'{100 * mine[name].right / mine[name].n:.0f}' if name in mine else '':>{width}}"
+            for name, width in widths.items()
+        ]
+        yield "  ".join([f"{document:<{left}}", *cells, f"{max(each.n for each in mine.values()):>5,}"])
 
 
 def _whole(result: ExamResult) -> list[str]:
@@ -165,10 +193,16 @@ def _number(value: float | None, width: int, digits: int = 2) -> str:
 def _judged(judge: JudgeReport | None) -> Iterator[str]:
     if judge is None:
         return
+    if not judge.judged:
+        yield ""
+        yield textwrap.fill(f"The judge, {judge.model}, gave no grade that can be used.", WIDTH)
+        return
     said = (
         f"The judge, {judge.model}, agrees with the grades on {judge.agree:,} of {judge.judged:,} answers; it alone finds "
         f"{judge.judge_right_only:,} right and {judge.judge_wrong_only:,} wrong."
     )
+    if judge.unjudged:
+        said += f" {counted(judge.unjudged, 'answer')} {'has' if judge.unjudged == 1 else 'have'} no grade of it: {judge.why}."
     if judge.probes:
         said += f" Put to the test, it graded {', '.join(f'{_PROBES[each.name]} {each.passed} of {each.asked}' for each in judge.probes)}."
     yield ""
