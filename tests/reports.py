@@ -56,11 +56,15 @@ def examined(folder, *, exam=None, skill=SKILL, **changes):
     answers = [given(question, name, skill[name], chunks) for name in skill for question in exam]
     write_jsonl(folder / "exam_answers.jsonl", answers)
     names = tuple(skill)
+    by_passage = statistics.by_passage(
+        exam, statistics.grades(exam, answers).get("expert", {}), statistics.Places(chunks)
+    )
     pairs = [("expert", name) for name in names if name != "expert"]
     result = ExamResult(
         exam_sha256=digest(*map(to_line, exam)),
         contestants=names,
         scores=statistics.scores(exam, answers),
+        unseen=statistics.unseen(exam, answers),
         share_taught=0.5,
         notes=("A note on how to read the table.",),
         dropped=(Dropped(reason="jaccard", n=3), Dropped(reason="same_text", n=1)),
@@ -77,7 +81,7 @@ def examined(folder, *, exam=None, skill=SKILL, **changes):
             headline="Use both: the expert answers from memory almost as well as retrieval does, and the two together are best.",
             because=("It knows 70 % of what it was not asked in training; retrieval reaches 75 %.",),
             next=("Write more wordings for the passages that it still fails.",),
-            failed=tuple(chunk.id for chunk in chunks[3:8]),
+            failed=tuple(name for name, each in by_passage.items() if each.failed),
         ),
     )  # fmt: skip
     result = attrs.evolve(result, **changes)

@@ -398,7 +398,8 @@ def test_the_passages_that_are_still_failed_are_named_most_failed_first():
     ]
     found = judged({"expert": {"q0", "q1", "q2", "q6"}}, exam, chunks=chunks)
     assert ("chunk_000001", "chunk_000002") == found.failed
-    assert "(2, the most failed first: chunk_000001, chunk_000002)" in one_step(found, "Look at the passages")
+    step = one_step(found, "Look at the 2 passages that are still failed")
+    assert "most wrong answers first: chunk_000001, chunk_000002)" in step
 
 
 def test_an_expert_that_knows_no_more_than_a_lookup_is_told_so():

@@ -22,12 +22,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pumps import PUMPS, gold_only
 
+import text2expert
 from text2expert import report
 from text2expert.errors import InputError, MissingExtraError, RecordError, RunFolderError
+from text2expert.examiner.recommendation import recommend
 from text2expert.examiner.results import ExamScore, GivenAnswer, Recommendation
 from text2expert.examiner.statistics import Places, is_unseen
 from text2expert.records import (
     ROW_TITLES,
+    UNSEEN_ROWS,
     Chunk,
     ExamQuestion,
     GoldRecord,
@@ -168,6 +171,39 @@ def test_unseen_answers_are_counted_from_the_answers(page, whole):
     for name in reports.SKILL:
         mine = [each.grade == "right" for each in answers if each.contestant == name and is_unseen(exam[each.question])]
         assert f"{sum(mine)} of {len(mine)}" == shown[name]
+
+
+def test_page_plot_notebook_and_verdict_count_the_same_questions(run):
+    """A hand-written exam asks for what the document does not say, too: that is no unseen question of it anywhere."""
+    exam = list(read_jsonl(run / "exam.jsonl", ExamQuestion))
+    own = [attrs.evolve(each, row="hand_written", id=f"own_{each.id}") for each in exam[:8] + exam[-6:]]
+    result = reports.examined(run, exam=[*exam, *own])
+    chunks, answers = (
+        list(read_jsonl(run / "chunks.jsonl", Chunk)),
+        list(read_jsonl(run / "exam_answers.jsonl", GivenAnswer)),
+    )
+    said = recommend(result, exam=[*exam, *own], answers=answers, chunks=chunks).because[0]
+    drawn = {
+        label.get_text(): line.get_xdata()[0]
+        for label, line in zip(result.plot().axes[0].get_yticklabels(), result.plot().axes[0].lines[1::2], strict=True)
+    }
+    notebook = result._repr_html_()
+    shown = {cells[0]: cells[2] for cells in table(written(run), "Right answers to unseen questions").rows}
+    for name in reports.SKILL:
+        mine = [
+            each.grade == "right"
+            for each in answers
+            if each.contestant == name
+            and any(each.question == other.id and is_unseen(other) for other in [*exam, *own])
+        ]
+        assert f"{sum(mine)} of {len(mine)}" == shown[name]
+        assert 100 * sum(mine) / len(mine) == drawn[name]
+        assert f'title="{sum(mine)} of {len(mine)}"' in notebook
+        if name == "expert":
+            assert f"of {len(mine)} questions" in said
+        paired = [each.n for each in result.comparisons if (each.row, each.one, each.other) == ("all", "expert", name)]
+        assert set(paired) <= {len(mine)}
+    assert sum(each.n for each in result.scores if each.contestant == "expert" and each.row in UNSEEN_ROWS) > len(mine)
 
 
 def test_every_question_is_there_with_every_answer_and_its_grade(page, whole):
@@ -322,7 +358,43 @@ def test_a_passage_is_what_became_of_it():
     assert ["passed", "failed", "verified", "taught", "dropped", "unasked", "verified"] == [
         fates[f"c{number}"].state for number in range(7)
     ]
-    assert ({"half", "wrong"}, {"half"}) == (fates["c1"].asked, fates["c1"].right)
+    assert ({"half", "wrong"}, {"half"}) == fates["c1"].exam
+
+
+def test_a_passage_of_which_nothing_is_taught_is_failed_too_and_the_map_says_why():
+    found = findings.Findings(
+        name="run", receipt={}, chunks=tuple(map(chunk, range(2))), gold=(gold(span(0, 50)),),
+        exam=(question("a", span(10, 20)), question("b", span(110, 120), row="hand_written")),
+        answers={each: {"expert": GivenAnswer(question=each, contestant="expert", text="", grade="wrong")} for each in "ab"},
+    )  # fmt: skip
+    listed = passages.Passages(found.chunks)
+    fates = coverage.fates(found, listed)
+    assert ["failed", "failed"] == [each.state for each in fates.values()]
+    legend = pages.read(coverage.coverage(found, fates, listed, {})).one("ul", "legend").text
+    assert (
+        "failed 2the expert got half of the unseen questions about it wrong, or more; of 1 of them nothing is taught"
+        in legend
+    )
+
+
+def test_verdict_and_map_fail_the_same_passages(run):
+    """One number on one page, and the same passages in the next steps as in the map."""
+    exam = list(read_jsonl(run / "exam.jsonl", ExamQuestion))
+    result = reports.examined(run, exam=exam, skill={**reports.SKILL, "expert": 0.3})
+    page = written(run)
+    answers = list(read_jsonl(run / "exam_answers.jsonl", GivenAnswer))
+    chunks = list(read_jsonl(run / "chunks.jsonl", Chunk))
+    advice = recommend(result, exam=exam, answers=answers, chunks=chunks)
+    failed = {chunks[int(cell.attributes["href"][2:]) - 1].id for cell in page.one("div", "map").all("a", "failed")}
+    assert len(failed) > 1
+    assert failed == set(advice.failed) == set(result.recommendation.failed)
+    assert any(each.startswith(f"Look at the {len(failed)} passages") for each in advice.next)
+    assert (
+        f"{len(failed)} passages still failed (half of the unseen questions about them wrong, or more)"
+        in page.one("header").text
+    )
+    (legend,) = [item for item in page.one("ul", "legend").all("li") if item.all("i", "failed")]
+    assert legend.one("strong").text == str(len(failed))
 
 
 def test_the_map_has_a_cell_for_each_passage_and_counts_them(page, whole):
@@ -525,17 +597,15 @@ def test_the_exam_of_an_earlier_expert_is_not_shown(run):
 
 
 def test_without_matplotlib_the_page_says_what_to_install(drawn_run, monkeypatch):
-    for name in [
-        name for name in sys.modules if name.partition(".")[0] == "matplotlib" or name == "text2expert.report.plots"
-    ]:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib" or name == "text2expert.plots"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delattr(report, "plots", raising=False)
+    monkeypatch.delattr(text2expert, "plots", raising=False)
     page = written(drawn_run)
     assert not page.all("svg")
     assert 4 == page.text.count('pip install "text2expert[report]"')
     with pytest.raises(MissingExtraError, match=r"text2expert\[report\]"):
-        from text2expert.report import plots  # noqa: F401
+        from text2expert import plots  # noqa: F401
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -582,7 +652,7 @@ def test_a_log_of_a_training_that_diverged_is_named(run):
 
 
 def test_a_plot_that_fails_is_named_and_the_page_is_whole(drawn_run, monkeypatch):
-    from text2expert.report import plots
+    from text2expert import plots
 
     def fail(*_, **__):
         raise OverflowError("too wide a scale")

@@ -3,13 +3,14 @@
 import re
 from pathlib import Path
 
+import attrs
 import pages
 import pytest
 import reports
 
-from text2expert import report
+from text2expert import legible, plots, report
+from text2expert.errors import InputError
 from text2expert.examiner.results import ContestantCost, Economics, ExamResult, ExamScore
-from text2expert.report import findings, plots
 
 
 def test_the_palette_of_figures_and_of_the_page_is_one():
@@ -28,7 +29,7 @@ def exam_of(**right):
 
 def test_accuracy_draws_each_share_with_its_interval():
     result = exam_of(base=3, expert=30)
-    lines = plots.accuracy(result).axes[0].lines
+    lines = result.plot().axes[0].lines
     drawn = [tuple(line.get_xdata()) for line in lines]
     expected = []
     for score in result.scores:
@@ -39,9 +40,9 @@ def test_accuracy_draws_each_share_with_its_interval():
 
 def test_cost_meets_where_the_expert_has_paid_for_itself():
     money = reports.economics(("expert", "base + RAG"))
-    (axes,) = plots.cost(money).axes
+    (axes,) = attrs.evolve(exam_of(), economics=money).plot("cost").axes
     lines = [line for line in axes.lines if len(line.get_xdata()) > 2]
-    costs = [findings.costs_by_volume(money)[name] for name in ("expert", "base + RAG")]
+    costs = [money.by_volume[name] for name in ("expert", "base + RAG")]
     for line, (fixed, each) in zip(lines, costs, strict=True):
         volumes, dollars = line.get_data()
         assert [fixed + each * volume for volume in volumes] == list(dollars)
@@ -55,8 +56,9 @@ def test_nothing_is_drawn_of_one_cost_alone():
     one = Economics(
         costs=(ContestantCost(contestant="expert", usd_per_1000=1.0), ContestantCost(contestant="base")), making_usd=1.0
     )
-    with pytest.raises(ValueError, match="nothing to compare"):
-        plots.cost(one)
+    for money in (one, None):
+        with pytest.raises(InputError, match="nothing to compare"):
+            attrs.evolve(exam_of(), economics=money).plot("cost")
 
 
 @pytest.mark.parametrize(
@@ -66,20 +68,20 @@ def test_a_contestant_may_be_called_anything(name):
     """Not a formula, nothing hidden, no warning for letters that a font lacks."""
     shown = name.replace("\u202e", "[U+202E]").replace("\x00", "[U+0000]").replace("\n", " ")
     result = exam_of(expert=3, **{name: 4})
-    money = reports.economics(("expert", name))
-    for plot in (plots.accuracy(result), plots.rows(result, ["expert", name]), plots.cost(money)):
+    result = attrs.evolve(result, economics=reports.economics(("expert", name)))
+    for plot in (result.plot(), result.plot("rows"), result.plot("cost")):
         drawn = pages.read(plots.svg(plot, prefix="a-")).all("text")
         assert any(each.text[:8] == shown[:8] for each in drawn)
 
 
 def test_an_svg_has_no_style_of_its_own():
-    drawn = plots.svg(plots.accuracy(exam_of(base=1, expert=2)), prefix="one-")
+    drawn = plots.svg(exam_of(base=1, expert=2).plot(), prefix="one-")
     assert not re.search("style|font-family|#[0-9a-f]{6}|xlink|<metadata", drawn)
     assert all(each.startswith("one-") for each in re.findall(r'id="(.*?)"', drawn))
 
 
 def test_a_figure_shows_itself_in_a_notebook():
-    assert "<svg" in plots.accuracy(exam_of(base=1, expert=2))._repr_svg_()
+    assert "<svg" in exam_of(base=1, expert=2).plot()._repr_svg_()
 
 
 def test_loss_is_drawn_with_and_without_validation():
@@ -89,3 +91,35 @@ def test_loss_is_drawn_with_and_without_validation():
     assert (2000, True) == (line.get_xdata()[-1], len(line.get_xdata()) <= 500)
     _, lower = plots.loss([*log, {"step": 2001, "loss": 0.1, "validation": 0.5}]).axes
     assert [50] == list(lower.lines[0].get_ydata())
+
+
+MODELS = [f"http://gpu-server-7.wards.example.org:8000/v1#{name}" for name in ("Qwen2.5-7B-Instruct", "Qwen2.5-14B")]
+
+
+def test_models_of_one_address_stay_apart_beside_a_plot():
+    """A label that is cut at its end would be the same for both."""
+    result = exam_of(**dict.fromkeys(MODELS, 4))
+    for plot in (result.plot(), result.plot("rows")):
+        shown = [each.text for each in pages.read(plots.svg(plot, prefix="a-")).all("text")]
+        labels = [text for text in shown if "Qwen" in text]
+        assert 2 == len({*labels})
+        assert all(len(label) <= plots.LABEL for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("expert", "expert"),
+        (MODELS[0], "Qwen2.5-7B-Instru…org:8000"),
+        ("http://localhost:8000/v1#qwen", "qwen @ localhost:8000"),
+        ("http://[bad/v1#qwen-and-a-long-name", "http://[bad/v1#qw…ong-name"),
+        ("a reader of thirty characters B", "a reader of thirt…acters B"),
+    ],
+)
+def test_a_long_name_keeps_what_tells_it_from_others(name, shown):
+    assert legible.short(name, 26) == shown
+
+
+def test_a_plot_that_there_is_not_is_named():
+    with pytest.raises(InputError, match="what='loss': there is a plot of 'accuracy', 'rows' or 'cost'"):
+        exam_of(expert=3).plot("loss")

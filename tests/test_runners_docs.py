@@ -1,4 +1,4 @@
-"""The page on runners: its runner of one's own runs as it stands."""
+"""The pages on runners: the runner of one's own runs as it stands."""
 
 import ast
 import asyncio
@@ -17,8 +17,12 @@ from text2expert.runners import local
 from text2expert.runners.vast import offers
 from text2expert.trainer import CLOUD_BASE
 
-PAGE = Path(__file__).parent.parent / "docs" / "runners.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+DOCS = Path(__file__).parent.parent / "docs"
+BLOCKS = [
+    block
+    for page in ("runners.md", "writing/runner.md")
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / page).read_text("utf-8"), re.DOTALL)
+]
 
 SRUN = """#!/bin/sh
 echo "$@" >> "$SRUN_CALLS"
@@ -31,7 +35,7 @@ exec "$@"
 
 @pytest.fixture
 def names(tmp_path, monkeypatch):
-    """What the page's last block defines, with a stand-in for srun and recipes that need no torch."""
+    """What the last block defines, with a stand-in for srun and recipes that need no torch."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "srun").write_text(SRUN)
     (tmp_path / "bin" / "srun").chmod(0o755)
@@ -39,7 +43,7 @@ def names(tmp_path, monkeypatch):
     monkeypatch.setenv("SRUN_CALLS", str(tmp_path / "calls"))
     monkeypatch.setattr(local, "RECIPES", boxes.RECIPES)
     found: dict[str, object] = {}
-    exec(compile(BLOCKS[-1], "runners.md", "exec"), found)
+    exec(compile(BLOCKS[-1], "runner.md", "exec"), found)
     return found
 
 
@@ -77,7 +81,7 @@ def test_a_trainer_takes_it_and_a_plan_names_it(names, pumps):
     assert ("the cluster",) == plan.hosts
 
 
-RENTING = (PAGE.parent / "renting.md").read_text("utf-8")
+RENTING = (DOCS / "renting.md").read_text("utf-8")
 
 JOBS = {"900 pairs, one wording each": (900, 1), "1,000 questions in three wordings": (1000, 3)}
 JOBS["2,000 questions in three wordings"] = (2000, 3)

@@ -20,7 +20,8 @@ from typing import IO, Any, Self
 import attrs
 
 from text2expert import files
-from text2expert._progress import bar
+from text2expert._progress import bar, say
+from text2expert.confidence import ExamConfidences
 from text2expert.errors import InputError, RunFolderError, RunnerError
 from text2expert.records import (
     Answer,
@@ -93,6 +94,7 @@ class Expert:
         self.min_confidence = _checked(min_confidence)
         """Answers that are less sure are withheld; None: none is."""
         self._passages = Passages(adapter.absolute().parent / CHUNKS) if adapter is not None else None
+        self._exam = ExamConfidences(adapter.absolute().parent) if adapter is not None else None
         self._guard = threading.Lock()
         self._child: _Child | None = None
 
@@ -125,14 +127,18 @@ class Expert:
             ) from error
         check_installed()
         base = _find_base(adapter, recorded, _base_sha256(adapter))
+        if not os.path.isabs(base):
+            # Somebody else's adapter names what it likes: whoever loads it sees that before anything is fetched.
+            say(f"The base of this expert is {base}, which is fetched from the Hugging Face hub where it is not here.")
         return cls(adapter, base, config.get("revision"), min_confidence=min_confidence)
 
     def ask(self, question: str, min_confidence: float | None = None) -> Answer:
         """The answer to *question*, with the passages of the run that support it, looked up after the fact.
 
-        ``Answer.sources`` are their ids and `passages` gives their texts; ``Answer.supported`` is False where a number
-        of the answer stands in none of them. That is no proof that an answer is right. Without ``chunks.jsonl`` beside
-        the expert, and for a merged model, there are none.
+        ``Answer.evidence`` are the sentences that do, ``Answer.sources`` the ids of their passages, and `passages` gives the
+        texts of these; ``Answer.supported`` is False where a number of the answer stands in none of them. That is no proof
+        that an answer is right. Without ``chunks.jsonl`` beside the expert, and for a merged model, there are none.
+        ``Answer.as_sure`` says how many of the exam's answers that were about as sure were right.
 
         Args:
             question: The question.
@@ -143,7 +149,7 @@ class Expert:
             InputError: *question* is not a text, is empty, or is longer than the model can read; or *min_confidence* is
                 no number from 0 to 1.
             RunnerError: The model cannot be loaded, or its process ended.
-            RecordError: ``chunks.jsonl`` beside the expert is damaged.
+            RecordError: ``chunks.jsonl``, ``exam.jsonl`` or ``exam_answers.jsonl`` beside the expert is damaged.
         """
         return self.ask_many([question], min_confidence)[0]
 
@@ -247,14 +253,18 @@ class Expert:
     def _judged(self, questions: Sequence[str], answers: Sequence[Answer], least: float) -> list[Answer]:
         """*answers* with what supports them, those less sure than *least* withheld."""
         judged = []
-        for question, answer in zip(questions, answers, strict=True):
+        for question, given in zip(questions, answers, strict=True):
+            peers = self._exam.like(given.confidence or 0.0) if self._exam is not None else None
+            answer = attrs.evolve(given, as_sure=peers and (peers.right, peers.n))
             if (answer.confidence or 0.0) < least:
                 judged.append(attrs.evolve(answer, text=UNKNOWN, withheld=answer.text))
             elif self._passages is None:
                 judged.append(answer)
             else:
-                sources, supported = self._passages.support(question, answer.text)
-                judged.append(attrs.evolve(answer, sources=sources, supported=supported))
+                found = self._passages.support(question, answer.text)
+                judged.append(
+                    attrs.evolve(answer, sources=found.sources, supported=found.supported, evidence=found.evidence)
+                )
         return judged
 
     def _command(self) -> list[str]:

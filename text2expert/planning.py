@@ -289,8 +289,8 @@ def exam_plans(steps: Steps, chunks: int, characters: int, items: int) -> tuple[
     )
 
 
-READING, SHOWN_NO_PASSAGES = 7, 4
-"""Contestants of every exam, and of that of a toy."""
+READING, SHOWN_NO_PASSAGES = 6, 3
+"""Contestants of every exam that a judge grades, and of that of a toy."""
 
 
 def _examined(steps: Steps, items: int) -> int:

@@ -93,6 +93,7 @@ class Document:
     """A source text and where it came from. ``text`` is never written to JSON; None: read it from ``path``."""
 
     id: str
+    """Names it in every record that comes of it; by default the stem of its file."""
     path: str | None = None
     title: str
     encoding: str
@@ -134,8 +135,11 @@ class Span:
     """A quote with its place: ``source[start:end] == text``."""
 
     document: str
+    """`Document.id`."""
     start: int
+    """Offset of its first character in the source text, from 0."""
     end: int
+    """Offset behind its last character."""
     text: str
 
 
@@ -154,7 +158,9 @@ class Chunk:
     start: int
     end: int
     char_count: int
+    """Characters of ``text``."""
     headings: tuple[str, ...] = ()
+    """Those that it stands under, from the top down."""
     context: str = ""
 
 
@@ -168,10 +174,12 @@ class QAPair:
     short_answer: str = ""
     """The canonical answer: the shortest span that answers the question."""
     reasoning: str = ""
+    """Why the text says so, in the teacher's words."""
     difficulty: Difficulty = "medium"
     sources: tuple[str, ...]
     """Ids of the chunks that the question was written from."""
     evidence: tuple[Span, ...] = ()
+    """The quotes that the answer rests on."""
     item: str = ""
     """Equal for the wordings of one question. A teacher gives a digest of content, never an id or a position."""
     fact: str = ""
@@ -187,9 +195,13 @@ class Verdict:
 
     qa_id: str
     grounded: bool
+    """The text says it."""
     no_hallucination: bool
+    """Nothing is added to what the text says."""
     complete: bool
+    """Nothing is missing that the question asks for."""
     reason: str = ""
+    """Why not, where one of the three is False."""
     by: str = ""
     control: Literal["", "bad", "good"] = ""
     """Set where the pair was planted to measure the verifier itself: known to be bad, or good. No such pair is gold."""
@@ -220,6 +232,7 @@ class GoldRecord:
     document: str = ""
     evidence: tuple[Span, ...] = ()
     status: Status = "unverified"
+    """Who approved it: a model, the check of evidence, or nobody."""
 
 
 @attrs.frozen(kw_only=True)
@@ -279,8 +292,10 @@ class Adapter:
 
     path: str
     base_model: str
+    """A name on the hub, or a folder."""
     base_revision: str | None = None
     gold_sha256: str
+    """Of the golden dataset's file."""
 
 
 @attrs.frozen(kw_only=True)
@@ -294,6 +309,8 @@ class Answer:
     """That it took; None where that was not measured. An expert always tells it."""
     sources: tuple[str, ...] = ()
     """Ids of the chunks that support it, found after the fact; or, of a reader, of those that it was shown."""
+    evidence: tuple[Span, ...] = ()
+    """The sentences, list items and table rows of `sources` that do, with what must be read along with them."""
     reasoning: str = ""
     """What it wrote before or after its answer, where it was trained to reason."""
     supported: bool | None = None
@@ -302,24 +319,36 @@ class Answer:
     tokens_out: int | None = None
     withheld: str = ""
     """What it would have said, where its confidence was below the least that was asked for and `text` is a refusal."""
+    as_sure: tuple[int, int] | None = None
+    """Of the unseen questions of the expert's exam, those that it answered about as surely: how many right, of how many.
+    None where there was no exam, or a small one."""
 
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def worth(self) -> str:
+        """`as_sure` in words; empty where it is not known."""
+        return (
+            "of the exam's answers about as sure, {:,} of {:,} were right".format(*self.as_sure) if self.as_sure else ""
+        )
+
     def _repr_html_(self) -> str:
         """The answer in a notebook, with how sure it is and what supports it."""
-        facts = [] if self.confidence is None else [f"{100 * self.confidence:.0f} % sure"]
-        if self.supported is not None:
-            facts.append(
-                "its numbers stand in the text"
-                if self.supported
-                else "<b>unsupported</b>: a number of it stands in no passage"
-            )
-        if self.sources:
-            facts.append(f"see {html.escape(', '.join(self.sources))}")
+        facts = [f"withheld: {html.escape(self.withheld)}"] if self.withheld else []
+        if self.confidence is not None:
+            what = "geometric mean of the probabilities of its tokens; no chance to be right"
+            facts.append(f'<span title="{what}">confidence {self.confidence:.2f}</span>')
+        if self.worth:
+            facts.append(self.worth)
+        if self.supported is False:
+            facts.append("<b>unsupported</b>: a number of it stands in no passage")
         if self.seconds is not None:
             facts.append(f"{self.seconds:.2f} s")
-        return f"<p>{html.escape(self.text)}</p><p><small>{'; '.join(facts)}</small></p>"
+        quotes = "".join(f"<blockquote>{html.escape(each.text)}</blockquote>" for each in self.evidence)
+        if self.sources:
+            quotes = f"<p><small>{html.escape(', '.join(self.sources))}:</small></p>{quotes}"
+        return f'<p style="max-width:50em">{html.escape(self.text)}</p><p><small>{"; ".join(facts)}</small></p>{quotes}'
 
 
 @attrs.frozen(kw_only=True)
@@ -386,6 +415,9 @@ ROW_TITLES: dict[ExamRowName, str] = {
     "general": "general knowledge",
 }
 """How the exam's rows are called on screen, in their order."""
+
+UNSEEN_ROWS: tuple[ExamRowName, ...] = ("held_out", "new_template", "written_apart", "across", "hand_written")
+"""Rows that ask for what is taught in other words than it was taught in."""
 
 
 @attrs.frozen(kw_only=True)

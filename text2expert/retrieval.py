@@ -1,4 +1,4 @@
-"""BM25 over passages (Robertson and Zaragoza, 2009; `bm25s`, Lucene's variant): which passages speak of the same things.
+"""BM25 over passages (Robertson and Zaragoza, 2009; ``bm25s``, Lucene's variant): which passages speak of the same things.
 
 Texts are compared by their terms: stems without function words, and beside each its concept, so that a synonym is found
 and the very word is found sooner. ``benchmarks/retrieval.py`` measures what that is worth.

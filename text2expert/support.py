@@ -1,18 +1,19 @@
-"""Which passages hold up an answer, looked up after it was given: by words, then by its numbers.
+"""Which passages hold up an answer, and which sentences of them, looked up after it was given: by words, then by its numbers.
 
 This says whether the text could have led to the answer, not whether the answer is right: the numbers of another rule in
 the same passage hold up a wrong one.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from text2expert.evidence.quantities import Quantity, quantities, same_quantity
+from text2expert.evidence.statements import Statement, statements
 from text2expert.evidence.tokens import content, tokens
 from text2expert.evidence.wording import LIGHT_STEMS
-from text2expert.records import Chunk, read_jsonl
+from text2expert.records import Chunk, Span, read_jsonl
 from text2expert.retrieval import Index, with_context
 
 SEEN = 5
@@ -30,6 +31,9 @@ class Support(NamedTuple):
     supported: bool | None
     """True: all numbers of the answer stand in `sources`, or most of its words if it has none. False: a number stands in
     none. None: there is nothing to tell it by, as in a bare "no" or an answer in words of its own."""
+    evidence: tuple[Span, ...] = ()
+    """The sentences, list items and table rows of `sources` that hold it up, with the lead-in of an item and the header of a
+    row; in the order of `sources`, then of the text. Empty for a source where headings alone hold it up."""
 
 
 class Passages:
@@ -65,18 +69,21 @@ class Passages:
         found = [every[place] for place in self._index.best(f"{question}\n{answer}", SEEN)]
         asked = quantities(question)
         said = [each for each in quantities(answer) if not any(same_quantity(each, other) for other in asked)]
-        return self._by_numbers(said, found) if said else _by_words(answer, found)
+        words = content(tokens(f"{question}\n{answer}")) - LIGHT_STEMS
+        return self._by_numbers(said, words, found) if said else _by_words(question, answer, found)
 
-    def _by_numbers(self, said: Sequence[Quantity], found: Sequence[Chunk]) -> Support:
+    def _by_numbers(self, said: Sequence[Quantity], words: frozenset[str], found: Sequence[Chunk]) -> Support:
         """The passages that have numbers of the answer that those before them have not."""
         left = list(said)
         sources = []
+        evidence: list[Span] = []
         for chunk in sorted(found, key=lambda chunk: -sum(self._has(chunk, each) for each in said)):
             fresh = [each for each in left if self._has(chunk, each)]
             if fresh:
                 sources.append(chunk.id)
+                evidence += _with_numbers(chunk, fresh, words)
                 left = [each for each in left if each not in fresh]
-        return Support(tuple(sources), not left)
+        return Support(tuple(sources), not left, tuple(evidence))
 
     def _has(self, chunk: Chunk, number: Quantity) -> bool:
         if chunk.id not in self._numbers:
@@ -92,13 +99,71 @@ class Passages:
             return self._read
 
 
-def _by_words(answer: str, found: Sequence[Chunk]) -> Support:
+def _by_words(question: str, answer: str, found: Sequence[Chunk]) -> Support:
     words = content(tokens(answer)) - LIGHT_STEMS
     if not words:
         # A bare "no" rests on the passage that the question is about; "the document does not say" on none.
         bare = answer.split(maxsplit=1)[0].strip(".,;:!").casefold() in ("yes", "no")
-        return Support(tuple(chunk.id for chunk in found[:1]) if bare else (), None)
+        if not (bare and found):
+            return Support((), None)
+        asked = content(tokens(question)) - LIGHT_STEMS
+        return Support((found[0].id,), None, _with_words(found[0], asked, frozenset()))
     for chunk in found:
         if len(words & content(tokens(with_context(chunk)))) >= WORDS * len(words):
-            return Support((chunk.id,), True)
+            asked = content(tokens(question)) - LIGHT_STEMS
+            return Support((chunk.id,), True, _with_words(chunk, words, asked))
     return Support((), None)
+
+
+def _with_numbers(chunk: Chunk, numbers: Iterable[Quantity], words: frozenset[str]) -> tuple[Span, ...]:
+    """For each of *numbers* the statement that has it, and of several the one with most of *words*."""
+    read = statements(chunk.text)
+    chosen = set()
+    for number in numbers:
+        having = [place for place, each in enumerate(read) if _tells(each, number)]
+        if having:
+            chosen.add(max(having, key=lambda place: (len(words & (read[place].stems | read[place].lead)), -place)))
+    return _spans(chunk, read, chosen)
+
+
+def _tells(statement: Statement, number: Quantity) -> bool:
+    return any(same_quantity(number, each.quantity) for each in statement.figures)
+
+
+def _with_words(chunk: Chunk, words: frozenset[str], asked: frozenset[str]) -> tuple[Span, ...]:
+    """The fewest statements, one after the other, that have the share `WORDS` of *words*; of equals, that with most of *asked*."""
+    read = statements(chunk.text)
+    chosen: set[int] = set()
+    left = set(words)
+    while len(left) > (1 - WORDS) * len(words):
+        best = max(range(len(read)), default=None, key=lambda place: (*_shared(read[place], left, asked), -place))
+        if best is None or not left & read[best].stems:
+            break
+        chosen.add(best)
+        left -= read[best].stems
+    return _spans(chunk, read, chosen)
+
+
+def _shared(statement: Statement, words: set[str], asked: frozenset[str]) -> tuple[int, int]:
+    return len(words & statement.stems), len(asked & (statement.stems | statement.lead))
+
+
+def _spans(chunk: Chunk, read: Sequence[Statement], chosen: Iterable[int]) -> tuple[Span, ...]:
+    """The statements at *chosen*, each with its lead-in or the header of its table, as places in the document."""
+    shown = set(chosen)
+    for place in chosen:
+        if read[place].above >= 0:
+            shown.add(read[place].above)
+        if read[place].row:
+            before = place
+            while before > 0 and read[before - 1].row:
+                before -= 1
+            if read[before].header:
+                shown.add(before)
+    spans = []
+    for place in sorted(shown):
+        text = chunk.text[read[place].start : read[place].end]
+        start = chunk.start + read[place].start + len(text) - len(text.lstrip())
+        text = text.strip()
+        spans.append(Span(document=chunk.document, start=start, end=start + len(text), text=text))
+    return tuple(spans)

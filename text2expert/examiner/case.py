@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
@@ -255,16 +254,10 @@ class Case:
 
     @cached_property
     def failed(self) -> tuple[str, ...]:
-        """Ids of the chunks of which the expert failed unseen questions, most first; of equals, the larger share."""
-        mine = self.grades.get(EXPERT, {})
-        wrong: Counter[str] = Counter()
-        asked: Counter[str] = Counter()
-        for question in filter(statistics.is_unseen, self.exam):
-            if question.id in mine:
-                for chunk in self.places.chunks(question):
-                    asked[chunk.id] += 1
-                    wrong[chunk.id] += mine[question.id] != "right"
-        return tuple(sorted(+wrong, key=lambda name: (-wrong[name], asked[name], name)))
+        """Ids of the chunks that the expert failed (`statistics.Asked`), most wrong answers first; of equals, the larger share."""
+        found = statistics.by_passage(self.exam, self.grades.get(EXPERT, {}), self.places)
+        wrong = {name: len(each.asked) - len(each.right) for name, each in found.items() if each.failed}
+        return tuple(sorted(wrong, key=lambda name: (-wrong[name], len(found[name].asked), name)))
 
     @cached_property
     def refusals(self) -> tuple[Share, Share]:

@@ -95,7 +95,7 @@ class Retriever:
         self._index = Index([with_context(chunk) for chunk in self.chunks])
 
     def find(self, question: str) -> tuple[Chunk, ...]:
-        """Up to `k` passages that share most with *question*, best first; none where no word is shared."""
+        """Up to ``k`` passages that share most with *question*, best first; none where no word is shared."""
         return tuple(self.chunks[place] for place in self._index.best(question, self.k))
 
 

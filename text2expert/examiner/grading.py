@@ -5,31 +5,42 @@ What a model put in other words may count as wrong; nothing wrong counts as righ
     spelling   dates, times of day, rates and large numbers in one spelling
     refusing   what says that it does not know
     values     when two values are the same
+    relations  how a value is told: every so often, at least, before
+    figures    the numbers of an answer
+    subjects   a second value that is that of another thing
     choices    what names a thing as one of several
     grading    whether it says the canonical answer
+
+Where it stays biased: an extract that holds a second value of the right one's kind is wrong unless a clause of its own gives
+that to another thing ("books for 14 days and films for 7"). "The hotel is 500 m from the station, the quay 300 m" leaves its
+end to the reader and is wrong, and so are two values that depend on a condition which the question leaves open. So whoever
+quotes sentences, as retrieval without a model does, loses more by it than whoever says one value.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from text2expert.evidence.quantities import (
-    CLOCK,
-    MONTHS,
-    SPANS,
-    Bound,
-    Quantity,
-    quantities,
-    unit_of,
-)
-from text2expert.evidence.tokens import Token, tokens
+from text2expert.evidence.quantities import Bound, Quantity, quantities
+from text2expert.evidence.tokens import tokens
+from text2expert.evidence.units import CLOCK, MONTHS, SPANS, unit_of
 from text2expert.evidence.wording import stem, word_set
 from text2expert.examiner.choices import is_one_of_several, says_yes_and_no
+from text2expert.examiner.figures import LABELS, NEGATIONS, Figure, figures_of
 from text2expert.examiner.refusing import declines, guessed, refuses
+from text2expert.examiner.relations import (
+    asks_how_long,
+    asks_how_often,
+    is_in_time,
+    leaves_open,
+    order_asked,
+    side_of,
+)
 from text2expert.examiner.spelling import plain
-from text2expert.examiner.values import TOLERANCE, is_beyond, kind_of, near, parts_at, same
+from text2expert.examiner.subjects import is_of_another
+from text2expert.examiner.values import TOLERANCE, gainsays, is_beyond, kind_of, near, parts_at, same
 from text2expert.records import ExamQuestion, wording
 
 __all__ = ["LONGEST_ANSWER", "TOLERANCE", "Grade", "grade", "graded", "refuses"]
@@ -41,11 +52,9 @@ LONGEST_ANSWER = 40
 """Words. A longer answer that contains the right one may contain the others too: only a literal match counts."""
 
 _ARTICLES = frozenset(("a", "an", "the"))
-_NEGATIONS = frozenset(("not", "no", "never", "nor", "neither", "cannot", "without"))
 _CONTRACTION = re.compile(r"n['’]t\b", re.IGNORECASE)
-_DENIALS = _NEGATIONS - {"no"}  # "No, 16 cmH2O"
 _REJECTIONS = re.compile(
-    r"\b(?:rather than|instead of|as opposed to|other than|apart from|except(?: for)?|excluding|unlike|but not"
+    r"\b(?:(?:any|every|all|anything|everything|anyone|everyone|anybody|everybody)\b[\w ]{0,30} but|rather than|instead of|as opposed to|other than|apart from|except(?: for)?|excluding|unlike|but not"
     r"|(?:it|they|he|she|this|that|there|we|you) used? to(?: \w+)?|used? to be|former(?:ly)?|no longer(?: \w+)?"
     r"|(?:wrong|incorrect|false|mistaken|mistake|error) to \w+(?: that)?(?: (?:it|they|this|that) (?:is|are))?)$"
 )
@@ -55,34 +64,23 @@ _LIMITS = re.compile(
     r"above|below|over|under|beyond|before|after|until|exceed\w*)\b|\bno matter\b|\bnever (?:\w+ )?(?:exceeds?|above|below|over|under|more|less)\b"
 )
 """A "no" or "not" that sets a limit and denies nothing."""
-_REFERENCES = word_set(
-    "section sections clause clauses appendix annex schedule chapter paragraph article table figure rule entry §"
-)
-_LABELS = _REFERENCES | word_set(
-    "tier channel level grade class type category group zone phase stage step form line platform gate room floor page version "
-    "form ward quay berth pier dock lift hall bay unit model number no nr code day week"
-)
-"""What a number behind it is the name of."""
 _POLAR = word_set("is are was were may can could must should shall will would do does did has have need am")
 _FORBIDDEN = word_set("forbidden prohibited banned excluded disallowed impermissible impossible refused barred")
-_POINTED = re.compile(r"(?<![\w.,])([01]?\d|2[0-3])\.([0-5]\d)(?![\w.,]?\d)")
-"""A time of day as it is written where a time is asked for: 7.30."""
-_BRACKETS = re.compile(r"\((?![^()]*\bor\b)[^()]*\)")
-"""What is said in passing, such as how a number was come by."""
-_SUM = re.compile(
-    r"\d\s?\S{0,12}\s?(?:[-\u2212\u2013+\u00d7*\u00f7=]|\b(?:plus|minus|times|less|divided)\b)\s?\S{0,12}\d",
+_NO_MATTER = re.compile(r"\s*no (?:problems?|doubt|worr(?:y|ies)|objections?|issues?|question)\b", re.IGNORECASE)
+"""A "no" that says yes."""
+_OF_COURSE = re.compile(
+    r"\s*(?:(?:certainly|of course|definitely|absolutely|surely|sure|indeed|naturally|clearly)\b(?P<not>,? not\b)?"
+    r"|(?P<never>not at all|by no means|under no circumstances|on no account|never|in no case)\b)\s*(?=[,.;:!]|$)",
     re.IGNORECASE,
 )
+"""What stands for a yes or, with a "not", for a no."""
+_POINTED = re.compile(r"(?<![\w.,])([01]?\d|2[0-3])\.([0-5]\d)(?![\w.,]?\d)")
+"""A time of day as it is written where a time is asked for: 7.30."""
 _CHOICE = re.compile(
     r"\s*,?\s*(?:\bor\b|/)\s*(?:(?:even|maybe|perhaps|about|else|up to|the)\s+)*[\u00a3$\u20ac]?", re.IGNORECASE
 )
 """What makes a choice of the figures before and behind it."""
 _ENUMERATION = re.compile(r"\s*(?:[,;/&]|,?\s*\band\b)\s*[\u00a3$\u20ac]?", re.IGNORECASE)
-_IN_PASSING = re.compile(
-    r"\b(?:(?:in|since|from|of|until|by|before|after)\s+(?:1[5-9]|20)\d\d|(?:stated|written|said|see|found|defined|described)\s+(?:in|under|at)\s+"
-    r"(?:section|clause|chapter|paragraph|article|table|rule|page|appendix|annex)\s+\d+(?:\.\d+)*|of\s+(?:which|whom|these|those|them)\s+\S{1,20}(?:\s\S{1,20})?)$",
-    re.IGNORECASE,
-)
 _NO_NOUNS = frozenset(map(stem, "later earlier afterwards thereafter otherwise instead respectively alone".split()))  # noqa: SIM905
 """What may stand behind a number that counts nothing."""
 _ACRONYM = re.compile(r"\b[A-Z]{2,}\b")
@@ -90,6 +88,7 @@ _CODE = re.compile(r"\b(?:[A-Za-z]{1,6}[-/]?|[A-Z]{1,6} )\d+(?:[-/.]\d+)*(?:[-/ 
 """A name of letters, then digits: a form, a part, a room."""
 
 _ASKED_LOW = re.compile(
+    r"\b(?:may|must|can|should|shall)\b[^?]{0,40}\bnot (?:exceed|be exceeded|be passed)\b|"
     r"\b(?:at or (?:under|below)|under|below|no more than|not more than|not exceed(?:ing)?|within|less than|fewer than|up to)\s+(?:(?:what|which|how)\b|\w+ (?:figure|value|number)\b)"
     r"|\b(?:at most|maximum|greatest|largest|longest|highest|the most|no later than|until when|by when|deadline)\b|\bhow (?:many|much|long|far|fast|high|deep|heavy)\b[^?]*\bmay\b|\bhow (?:soon|fast|quickly) must\b",
     re.IGNORECASE,
@@ -113,11 +112,14 @@ def grade(question: ExamQuestion, answer: str) -> bool:
     1. A question without an answer is answered right by a refusal with no answer beside it, and by nothing else.
     2. The canonical answer or an alias, word for word (case, punctuation and articles aside), is right.
     3. The question itself, a refusal without an answer beside it, more than 40 words, the other one of yes and no or both, a
-       second value of the same kind, or another name or figure offered right beside the right one: wrong.
-    4. To a question for yes or no, a sentence that affirms or denies what is asked is that yes or no.
+       second value of the same kind that no clause gives to another thing, or another name or figure offered right beside the
+       right one: wrong.
+    4. To a question for yes or no, a sentence that affirms or denies what is asked is that yes or no, unless it goes on with
+       another value than the one asked about.
     5. An answer with figures is right when it has them all, with equal values (to 1 % where another unit rounds them), what
-       they count, in their order where that tells them apart, no opposite comparator, and the canonical answer's other
-       content words (they may stand in the question).
+       they count, in their order where that tells them apart, and the canonical answer's other content words (they may stand
+       in the question). "Every", "at least", "up to", "before" may be left out, but not turned round, and not added where
+       neither another accepted answer, the evidence nor the question tells or leaves open as much.
     6. One without figures is right when the canonical words stand in it one after another, those of a list in any order,
        not denied, and with no alternative beside them.
     """
@@ -140,11 +142,11 @@ def grade(question: ExamQuestion, answer: str) -> bool:
     verdict = key.verdict(answer)
     if verdict and verdict != key.right_verdict:
         return False
-    if verdict and [verdict] in key.plain:
-        return True
     answer = plain(_POINTED.sub(r"\1:\2", answer) if key.is_time else answer)
     answer = key.singles.sub("1 ", answer) if key.singles else answer
-    found = _figures(answer)
+    found = figures_of(answer)
+    if verdict and [verdict] in key.plain:
+        return not key.gainsaid(verdict, found)
     if key.rivals(answer, found) or key.rejects(answer):
         return False
     return any(key.matches(each, answer, found) for each in accepted)
@@ -154,73 +156,6 @@ def _plain(text: str) -> list[str]:
     """The words of *text* without articles, unless there is nothing else ("A" is an answer)."""
     words = wording(_CONTRACTION.sub(" not", plain(text))).split()
     return [word for word in words if word not in _ARTICLES] or words
-
-
-class _Figure(NamedTuple):
-    """A number in an answer."""
-
-    quantity: Quantity
-    label: str
-    """The word before it where it names by numbers, as its stem: "tier" of "tier 3"."""
-    counted: frozenset[str]
-    """Content words right behind it, up to a word without content: what a number without a unit counts."""
-    denied: bool
-    reference: bool
-    """It numbers a section, not the world."""
-    aside: bool
-    """It is said in passing: a year, a place in the text, one "of which", or in brackets, where these hold no list."""
-    place: int
-
-
-def _figures(text: str) -> list[_Figure]:
-    line = tokens(text)
-    aside = _asides(text, line)
-    found = []
-    for place, token in enumerate(line):
-        if token.quantity is None:
-            continue
-        before = line[max(0, place - 2) : place]
-        last = before[-1] if before else None
-        found.append(
-            _Figure(
-                quantity=token.quantity,
-                label=last.stem if last is not None and last.text.lower() in _LABELS else "",
-                counted=_counted(line[place + 1 :]),
-                denied=not token.quantity.bound and any(each.stem in _DENIALS for each in before),
-                reference=last is not None and last.text.lower() in _REFERENCES,
-                aside=token.quantity.start in aside,
-                place=place,
-            )
-        )
-    return found
-
-
-def _asides(text: str, line: Sequence[Token]) -> set[int]:
-    """Where the numbers start that are said in passing: years, those "of which", those of brackets without a list."""
-    found = {
-        token.quantity.start
-        for token in line
-        if token.quantity is not None and _IN_PASSING.search(text[: token.quantity.stop])
-    }
-    for bracket in _BRACKETS.finditer(text):
-        inside = [
-            (place, token.quantity)
-            for place, token in enumerate(line)
-            if token.quantity is not None and bracket.start() < token.quantity.start < bracket.end()
-        ]
-        bare = [quantity for place, quantity in inside if not _counted(line[place + 1 :])]
-        if len(bare) < 2 or _SUM.search(bracket[0]):
-            found |= {quantity.start for _, quantity in inside}
-    return found
-
-
-def _counted(behind: Iterable[Token]) -> frozenset[str]:
-    words = set()
-    for token in behind:
-        if not token.content or token.quantity is not None:
-            break
-        words.add(token.stem)
-    return frozenset(words)
 
 
 class _Key:
@@ -233,8 +168,11 @@ class _Key:
         self.spelled = spelled
         """What is accepted, the canonical answer first, and its one spelling."""
         self.plain = [_plain(each) for each in accepted]
-        self.figures = {each: _figures(spelled[each]) for each in accepted}
+        self.figures = {each: figures_of(spelled[each]) for each in accepted}
         self.canonical = next(iter(self.figures.values()), [])
+        self.told = [plain(span.text) for span in question.evidence if span.text]
+        self.shown = [figure for text in self.told for figure in figures_of(text)]
+        """What the evidence says, and its figures."""
         ones = {each.quantity.stop: each for each in self.canonical if each.quantity.value == 1 and each.counted}
         nouns = [spelled[accepted[0]][stop:].split()[0] for stop in ones]
         self.singles = (
@@ -263,8 +201,14 @@ class _Key:
         if not self.right_verdict:
             return ""
         said = _plain(answer)
+        if matter := _NO_MATTER.match(answer):
+            return "no" if _denies(answer[matter.end() :]) else "yes"
         if said[0] in {"yes", "no"}:
             return said[0]
+        if self.polar and (opened := _OF_COURSE.match(answer)):
+            return "no" if opened["not"] or opened["never"] else "yes"
+        if self.polar and len(said) <= 6 and _FORBIDDEN & {*said} and not _denies(answer):
+            return "no"
         if not self.polar or _denies(self.asked):
             return ""
         first = _plain(re.split(r"[:;.!?](?!\d)", answer.strip(), maxsplit=1)[0])
@@ -283,26 +227,36 @@ class _Key:
             return "no" if _denies(answer) or _FORBIDDEN & {*said} else "yes"
         return ""
 
-    def rivals(self, answer: str, found: Sequence[_Figure]) -> bool:
+    def gainsaid(self, verdict: str, found: Sequence[Figure]) -> bool:
+        """Whether a right yes or no goes on with a figure that none of the accepted answers or, behind a yes, the question has."""
+        known = [*self.known, *(quantities(plain(self.asked)) if verdict == "yes" else [])]
+        said = [each.quantity for each in found if not (each.denied or each.aside or each.label)]
+        if any(same(one, other) for one in said for other in known):
+            return False
+        return any(gainsays(one, other) for one in said for other in known)
+
+    def rivals(self, answer: str, found: Sequence[Figure]) -> bool:
         """Whether an answer names a second value of a kind that the right answer has, or another name of its form."""
         known = [*self.known, *quantities(plain(self.asked))]
+        right = [each for each in found if any(same(each.quantity, other) for other in self.known)]
         others = [
             each
             for each in found
             if not (each.denied or each.aside) and not any(same(each.quantity, other) for other in known)
         ]
+        others = [each for each in others if not is_of_another(each, right, answer, _content(self.asked))]
         if any(self._is_rival(each) for each in others) or self._has_choice(answer, found, others):
             return True
-        right = {*_ACRONYM.findall(next(iter(self.spelled.values()), ""))}
+        name = {*_ACRONYM.findall(next(iter(self.spelled.values()), ""))}
         other = {*_ACRONYM.findall(answer)} - {*_ACRONYM.findall(self.names)}
-        if right and not right & {*_ACRONYM.findall(answer)} and {*map(len, right)} & {*map(len, other)}:
+        if name and not name & {*_ACRONYM.findall(answer)} and {*map(len, name)} & {*map(len, other)}:
             return True
         forms = {_form(code) for code in self.codes}
         asked = {_squeezed(code) for code in _CODE.findall(self.asked)}
-        said = {_squeezed(code) for code in _CODE.findall(answer)}
+        said = {_squeezed(code[0]) for code in _CODE.finditer(answer) if not _rejected(answer[: code.start()])}
         return any(_form(code) in forms and code not in self.codes | asked for code in said)
 
-    def _is_rival(self, other: _Figure) -> bool:
+    def _is_rival(self, other: Figure) -> bool:
         """Whether a figure that is not right is of a kind with one that is; a number that counts or numbers nothing is of any."""
         if other.label:
             return any(each.label == other.label for each in self.canonical)
@@ -315,7 +269,7 @@ class _Key:
             return False
         return len(self.canonical) == 1 or any(not kind_of(each) for each in self.known)
 
-    def _has_choice(self, answer: str, found: Sequence[_Figure], others: Sequence[_Figure]) -> bool:
+    def _has_choice(self, answer: str, found: Sequence[Figure], others: Sequence[Figure]) -> bool:
         """Whether one of the *others* is offered in place of the figure beside it: "14 days or 2 months"."""
         if not self.canonical:
             return False
@@ -345,7 +299,7 @@ class _Key:
             for words in bare
         )
 
-    def matches(self, right: str, answer: str, found: Sequence[_Figure]) -> bool:
+    def matches(self, right: str, answer: str, found: Sequence[Figure]) -> bool:
         """Whether *answer*, in one spelling and with the figures *found*, says what *right* says."""
         words = _plain(right)
         if words in (["yes"], ["no"]):
@@ -368,9 +322,9 @@ class _Key:
     def _is_code(self, right: str) -> bool:
         """Whether *right* is a name of letters and digits, by itself or behind what it is the name of: "Form B-12"."""
         codes = _CODE.findall(right)
-        return len(codes) == 1 and {*_plain(right.replace(codes[0], " "))} <= _LABELS
+        return len(codes) == 1 and {*_plain(right.replace(codes[0], " "))} <= LABELS
 
-    def _has_all(self, figures: Sequence[_Figure], right: str, found: Sequence[_Figure]) -> bool:
+    def _has_all(self, figures: Sequence[Figure], right: str, found: Sequence[Figure]) -> bool:
         """Whether each of *figures* is among those *found*; in their order, unless what they count tells them apart."""
         if any(self._misplaced(each) for each in found):
             return False
@@ -389,7 +343,7 @@ class _Key:
         upcoming = iter(found)
         return all(any(self._agree(each, other) for other in upcoming) for each in figures)
 
-    def _misplaced(self, said: _Figure) -> bool:
+    def _misplaced(self, said: Figure) -> bool:
         """Whether a figure of the answer counts what another figure of the canonical answer counts."""
         if len(self.canonical) < 2 or not said.counted:
             return False
@@ -399,16 +353,13 @@ class _Key:
         ]
         return bool(own and others) and not any(each.counted & said.counted for each in own)
 
-    def _agree(self, right: _Figure, said: _Figure) -> bool:
+    def _agree(self, right: Figure, said: Figure) -> bool:
         """Whether a figure of the answer is the right one: value, unit and side, and not denied.
 
         A number without a unit must not number something else.
         """
         one, other = right.quantity, said.quantity
-        if said.denied or not same(one, other):
-            return False
-        bound = one.bound or self._bound(one)
-        if other.bound and (bound != other.bound if bound else is_beyond(other) or self._is_open(other)):
+        if said.denied or not same(one, other) or not self._stands_alike(right, said):
             return False
         if one.unit is None and any(parts_at(each, other) for each in self.known if same(one, each)):
             return False
@@ -420,14 +371,39 @@ class _Key:
             return False
         if right.label and said.label and right.label != said.label:
             return False
-        if said.counted and not said.counted & self.words:
+        if said.counted and not said.counted & self.words and not 0 < other.value < 1:  # "a two-thirds majority"
             return False
         return one.unit is None or one.unit in self.units
 
-    def _is_open(self, said: Quantity) -> bool:
-        """Whether "5 or more" is said where nothing asks for a limit."""
-        limits = _ASKED_LOW.search(self.asked) or _ASKED_HIGH.search(self.asked) or _denies(self.asked)
-        return not said.comparator and not limits
+    def _stands_alike(self, right: Figure, said: Figure) -> bool:
+        """Whether a figure of the answer is told as often, on the side and in the order in which the right one is."""
+        one, other = right.quantity, said.quantity
+        order = one.relation or order_asked(self.asked)
+        if order and other.relation and order != other.relation:
+            return False
+        often, bound = self._recurs(right), one.bound or self._bound(one)
+        if often and said.manner != "every" and (other.bound or other.relation or said.manner == "for"):
+            return False
+        if said.manner == "every" and not often and (bound or asks_how_long(self.asked)):
+            return False
+        if said.manner == "every" and other.comparator == "after":
+            return True  # "after every 72 hours"
+        return not other.bound or (bound == other.bound if bound else self._may_be_added(other))
+
+    def _recurs(self, right: Figure) -> bool:
+        """Whether the right answer, another accepted one, the evidence or the question makes a value one of every so often."""
+        told = [
+            figure for figures in (*self.figures.values(), self.shown) for figure in figures if figure.manner == "every"
+        ]
+        return asks_how_often(self.asked) or any(same(right.quantity, figure.quantity) for figure in told)
+
+    def _may_be_added(self, said: Quantity) -> bool:
+        """Whether a side that nothing tells may stand in the answer: as the question leaves it, or as times are told."""
+        if is_beyond(said):
+            return False
+        if _ASKED_LOW.search(self.asked) or _ASKED_HIGH.search(self.asked) or _denies(self.asked):
+            return True
+        return is_in_time(said, self.asked) or leaves_open(self.asked, said)
 
     def _bound(self, quantity: Quantity) -> Bound:
         """On which side of *quantity* one may be, by another accepted answer or by the question; "" where nobody says."""
@@ -435,7 +411,7 @@ class _Key:
         if not told and (len(self.canonical) < 2 or kind_of(quantity) in MONTHS) and not _denies(self.asked):
             sides: tuple[tuple[Bound, re.Pattern[str]], ...] = (("low", _ASKED_LOW), ("high", _ASKED_HIGH))
             told = {side for side, pattern in sides if pattern.search(self.asked)}
-        return told.pop() if len(told) == 1 else ""
+        return told.pop() if len(told) == 1 else side_of(quantity, self.told)
 
 
 @lru_cache(maxsize=1024)
@@ -444,7 +420,7 @@ def _key(question: ExamQuestion) -> _Key:
     return _Key(question)
 
 
-def _is_set(right: str, figures: Sequence[_Figure]) -> bool:
+def _is_set(right: str, figures: Sequence[Figure]) -> bool:
     """Whether nothing but "and" stands between the figures of *right*: "3 and 4" is "4 and 3"."""
     if len(figures) < 2 or any(each.counted for each in figures[:-1]):
         return False
@@ -467,7 +443,7 @@ def _content(text: str) -> frozenset[str]:
 
 
 def _negated(words: Iterable[str]) -> bool:
-    return any(word in _NEGATIONS for word in words)
+    return any(word in NEGATIONS for word in words)
 
 
 def _denies(text: str) -> bool:

@@ -41,9 +41,13 @@ def next_steps(case: Case) -> Iterator[str]:
     if case.failed:
         first = ", ".join(case.failed[:3])
         yield (
-            f"Look at the passages that are still failed ({len(case.failed)}, the most failed first: {first}): is what the exam "
-            "asks of them taught at all, and is it right?"
+            f"Look at the {_passages(len(case.failed))} still failed, half of the unseen questions about each answered wrong, or "
+            f"more (most wrong answers first: {first}): is what the exam asks of them taught at all, and is it right?"
         )
+
+
+def _passages(n: int) -> str:
+    return "passage that is" if n == 1 else f"{n:,} passages that are"
 
 
 def _next_for_exam(case: Case) -> Iterator[str]:

@@ -35,7 +35,7 @@ from text2expert.examiner.results import (
     GivenAnswer,
     Recommendation,
 )
-from text2expert.records import ROW_TITLES, Chunk, ExamQuestion, ExamRowName
+from text2expert.records import ROW_TITLES, UNSEEN_ROWS, Chunk, ExamQuestion, ExamRowName
 
 GOOD = 0.7
 """Share of unseen questions. Who is wrong on nearly every third is relied on by nobody."""
@@ -252,7 +252,7 @@ def _because(case: Case) -> Iterator[str]:
     if both := case.share(EXPERT_RAG):
         compared = case.compared(EXPERT_RAG, case.reader)
         yield f"The expert with RAG was right on {both.whole}. {_beside(compared, 'the expert with RAG', 'RAG')}".rstrip()
-    rows = (*statistics.UNSEEN_ROWS, "never_asked")
+    rows = (*UNSEEN_ROWS, "never_asked")
     kinds = [f"{ROW_TITLES[row]} {_both(case, row)}" for row in ROW_TITLES if row in rows and case.row(EXPERT, row).n]
     if len(kinds) > 1:
         yield f"By kind of question: {', '.join(kinds)}."

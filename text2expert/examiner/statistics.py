@@ -9,7 +9,7 @@ import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from text2expert.errors import InputError
 from text2expert.examiner.results import (
@@ -23,14 +23,12 @@ from text2expert.examiner.results import (
     Grade,
     Group,
     Refusals,
+    Unseen,
 )
-from text2expert.records import ROW_TITLES, Chunk, ExamQuestion, ExamRowName, Span, digest
+from text2expert.records import ROW_TITLES, UNSEEN_ROWS, Chunk, ExamQuestion, ExamRowName, Span, digest
 
 ALL: Literal["all"] = "all"
 """The row of a `Comparison` over all questions that `is_unseen`."""
-
-UNSEEN_ROWS: tuple[ExamRowName, ...] = ("held_out", "new_template", "written_apart", "across", "hand_written")
-"""Rows that ask for what is taught in other words than it was taught in."""
 
 ANSWERED = 0.95
 """Share of the unseen questions that the expert answered. Who answered fewer, for want of money or by choice, is measured by
@@ -108,6 +106,12 @@ def unseen_share(exam: Iterable[ExamQuestion], mine: Mapping[str, Grade]) -> tup
     """How many of the questions that `is_unseen` one contestant got right, and how many it answered."""
     asked = [mine[question.id] for question in exam if is_unseen(question) and question.id in mine]
     return asked.count("right"), len(asked)
+
+
+def unseen(exam: Sequence[ExamQuestion], answers: Iterable[GivenAnswer]) -> tuple[Unseen, ...]:
+    """`unseen_share` of every contestant that answered an unseen question."""
+    shares = {name: unseen_share(exam, mine) for name, mine in grades(exam, answers).items()}
+    return tuple(Unseen(contestant=name, right=right, n=n) for name, (right, n) in shares.items() if n)
 
 
 def best_reader(exam: Sequence[ExamQuestion], answers: Sequence[GivenAnswer]) -> str | None:
@@ -302,6 +306,37 @@ class Places:
         several = question.row == "across" or question.kind.casefold() in _MULTIHOP
         least = 2 if several else 0
         return max(len(self.chunks(question)), least) or None
+
+
+class Asked(NamedTuple):
+    """How a contestant did on the unseen questions about one passage, by their ids."""
+
+    asked: frozenset[str]
+    right: frozenset[str]
+
+    @property
+    def failed(self) -> bool:
+        """Half of the answers, or more, are not right; the one meaning of a failed passage, on the page and in the verdict."""
+        return bool(self.asked) and 2 * len(self.right) <= len(self.asked)
+
+
+def by_passage(exam: Iterable[ExamQuestion], mine: Mapping[str, Grade], places: Places) -> dict[str, Asked]:
+    """Chunk id -> how one contestant did on the unseen questions whose evidence stands in it; others are left out.
+
+    Args:
+        exam: The questions.
+        mine: Question id -> grade.
+        places: Of the run's chunks.
+    """
+    asked: dict[str, set[str]] = defaultdict(set)
+    for question in exam:
+        if is_unseen(question) and question.id in mine:
+            for chunk in places.chunks(question):
+                asked[chunk.id].add(question.id)
+    return {
+        name: Asked(frozenset(ids), frozenset(each for each in ids if mine[each] == "right"))
+        for name, ids in asked.items()
+    }
 
 
 def groups(

@@ -1,7 +1,7 @@
 """A golden dataset in the forms that other tools train from, unmodified.
 
-    llamafactory   train.jsonl, dataset_info.json and train.yaml: `llamafactory-cli train train.yaml` in that folder
-    trl            trl.jsonl (conversational prompt and completion) and, with a base, trl.yaml: `trl sft --config trl.yaml`
+    llamafactory   train.jsonl, dataset_info.json and train.yaml: ``llamafactory-cli train train.yaml`` in that folder
+    trl            trl.jsonl (conversational prompt and completion) and, with a base, trl.yaml: ``trl sft --config trl.yaml``
     openai         openai.jsonl: chat messages, as OpenAI, Together, Fireworks and Mistral take them
     alpaca         alpaca.json: instruction, input, output
 

@@ -10,7 +10,7 @@ unbooked: what it had held is booked as lost when the ledger is opened again.
         ...
         ledger.settle(hold, completion, tariff.cost(completion.usage, sent))
 
-Money is `Decimal` throughout, added without rounding and stored as it is written. Inside, from the top: ``book`` is the
+Money is ``Decimal`` throughout, added without rounding and stored as it is written. Inside, from the top: ``book`` is the
 `Ledger`, ``room`` decides who may hold how much and who waits, ``scopes`` are the budgets around a piece of work,
 ``file`` is what is on the disk.
 """

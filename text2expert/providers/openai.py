@@ -1,4 +1,4 @@
-"""Chat completions, the protocol of OpenAI that nearly everybody else speaks: DeepSeek, vLLM, Ollama, llama.cpp, `transformers serve`.
+"""Chat completions, the protocol of OpenAI that nearly everybody else speaks: DeepSeek, vLLM, Ollama, llama.cpp, ``transformers serve``.
 
 What a server knows beyond the common part differs, and some refuse every field that they do not know. So there are three
 flavours: ``deepseek``, ``openai``, and ``plain`` for all the rest, which sends the least.

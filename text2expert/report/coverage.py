@@ -7,19 +7,20 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from text2expert.examiner.results import EXPERT
-from text2expert.examiner.statistics import Places, is_unseen
+from text2expert.examiner.statistics import Asked, Places, by_passage
+from text2expert.legible import percent
 from text2expert.records import Chunk, GoldRecord, Span
-from text2expert.report.findings import Findings, percent
+from text2expert.report.findings import Findings
 from text2expert.report.markup import Html, joined, said, tag
 from text2expert.report.passages import MOST_TEXT, Passages, marked, title
 
 STATES = {
-    "failed": ("✕", "taught, and the expert got half of its unseen questions wrong, or more"),
-    "passed": ("✓", "taught, and the expert got most of its unseen questions right"),
-    "verified": ("", "taught from verified pairs; no unseen question asks for it"),
-    "taught": ("?", "taught from pairs that nobody verified; no unseen question asks for it"),
-    "dropped": ("–", "asked about, but no pair was kept"),
-    "unasked": ("", "no pair was written from it"),
+    "failed": ("✕", "the expert got half of the unseen questions about it wrong, or more"),
+    "passed": ("✓", "the expert got most of the unseen questions about it right"),
+    "verified": ("", "taught from verified pairs; no unseen question is about it"),
+    "taught": ("?", "taught from pairs that nobody verified; no unseen question is about it"),
+    "dropped": ("–", "pairs were written from it, and none was kept; no unseen question is about it"),
+    "unasked": ("", "no pair was written from it, and no unseen question is about it"),
 }
 """Of a passage: its sign on the map, and what it means."""
 
@@ -33,6 +34,9 @@ NAMES = {
 }
 
 
+_NOT_ASKED = Asked(frozenset(), frozenset())
+
+
 @attrs.define
 class Fate:
     """What became of one passage."""
@@ -43,18 +47,16 @@ class Fate:
     """That are trained, by their evidence."""
     verified: int = 0
     """Of `gold`."""
-    asked: set[str] = attrs.field(factory=set)
-    """Unseen questions of the exam that ask for it, by their ids."""
-    right: set[str] = attrs.field(factory=set)
-    """Of `asked`, those that the expert got right."""
+    exam: Asked = _NOT_ASKED
+    """How the expert did on the unseen questions about it."""
     spans: list[Span] = attrs.field(factory=list)
     """What is taught of it."""
 
     @property
     def state(self) -> str:
         """One of `STATES`."""
-        if self.asked and self.gold:
-            return "passed" if 2 * len(self.right) > len(self.asked) else "failed"
+        if self.exam.asked:
+            return "failed" if self.exam.failed else "passed"
         if self.gold:
             return "verified" if self.verified else "taught"
         return "dropped" if self.pairs else "unasked"
@@ -63,8 +65,8 @@ class Fate:
     def words(self) -> str:
         """Its counts."""
         parts = [f"{self.pairs:,} pairs written, {self.gold:,} trained on it" if self.pairs or self.gold else "no pair"]
-        if self.asked:
-            parts.append(f"the expert got {len(self.right):,} of {len(self.asked):,} unseen questions right")
+        if n := len(self.exam.asked):
+            parts.append(f"the expert got {len(self.exam.right):,} of {n:,} unseen questions right")
         return "; ".join(parts)
 
 
@@ -81,12 +83,9 @@ def fates(found: Findings, passages: Passages) -> dict[str, Fate]:
                 fate.gold += 1
                 fate.verified += record.status != "unverified"
                 fate.spans += record.evidence
-    for question in filter(is_unseen, found.exam):
-        if answer := found.answers.get(question.id, {}).get(EXPERT):
-            for chunk in itertools.chain.from_iterable(map(passages.holding, question.evidence)):
-                made[chunk.id].asked.add(question.id)
-                if answer.grade == "right":
-                    made[chunk.id].right.add(question.id)
+    mine = {each: answers[EXPERT].grade for each, answers in found.answers.items() if EXPERT in answers}
+    for chunk_id, asked in by_passage(found.exam, mine, Places(found.chunks)).items():
+        made[chunk_id].exam = asked
     return made
 
 
@@ -122,7 +121,13 @@ def coverage(found: Findings, fate: Mapping[str, Fate], passages: Passages, list
         tag(
             "ul",
             *(
-                tag("li", _sign(state), f" {NAMES[state]} ", tag("strong", f"{counts[state]:,}"), tag("small", meaning))
+                tag(
+                    "li",
+                    _sign(state),
+                    f" {NAMES[state]} ",
+                    tag("strong", f"{counts[state]:,}"),
+                    tag("small", meaning, _untaught(state, fate)),
+                )
                 for state, (_, meaning) in STATES.items()
                 if counts[state]
             ),
@@ -143,6 +148,12 @@ def coverage(found: Findings, fate: Mapping[str, Fate], passages: Passages, list
     )
 
 
+def _untaught(state: str, fate: Mapping[str, Fate]) -> str:
+    """A passage that is failed because nothing of it is taught asks for another remedy than one that is."""
+    n = sum(each.state == state and not each.gold for each in fate.values())
+    return f"; of {n:,} of them nothing is taught" if n and state in ("failed", "passed") else ""
+
+
 def _sign(state: str) -> Html:
     return tag("i", STATES[state][0], class_=f"cell {state}", aria_hidden="true")
 
@@ -150,7 +161,7 @@ def _sign(state: str) -> Html:
 def _summed(chunks: Iterable[Chunk], fate: Mapping[str, Fate]) -> str:
     mine = [fate[chunk.id] for chunk in chunks]
     # Passages overlap: a question that asks for two of them is one.
-    asked, right = (len(set().union(*ids)) for ids in zip(*((each.asked, each.right) for each in mine), strict=True))
+    asked, right = (len(frozenset().union(*ids)) for ids in zip(*(each.exam for each in mine), strict=True))
     words = f"{sum(each.gold > 0 for each in mine):,} of {len(mine):,} taught"
     return f"{words}, {right:,} of {asked:,} answers right" if asked else words
 

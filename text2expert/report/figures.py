@@ -5,21 +5,22 @@ from typing import TYPE_CHECKING, Any
 
 from text2expert.errors import MissingExtraError
 from text2expert.examiner.results import EXPERT, ExamResult
-from text2expert.report.findings import Share, costs_by_volume, percent
+from text2expert.legible import percent
+from text2expert.report.findings import Share
 from text2expert.report.markup import Html, tag
 
 if TYPE_CHECKING:
-    from text2expert.report.plots import Plot
+    from text2expert.plots import Plot
 
 
-def accuracy(result: ExamResult, shares: Mapping[str, Share]) -> Html:
+def accuracy(shares: Mapping[str, Share]) -> Html:
     """Right answers to unseen questions, with intervals."""
     if not shares:
         return Html()
     words = "; ".join(f"{name} {share.percent} ({share.between})" for name, share in shares.items())
     return _figure(
         "accuracy", "Right answers to unseen questions, in per cent, with 95 % intervals.", words,
-        lambda width: _plots().accuracy(result, shares, width=width),
+        lambda width: _plots().accuracy({name: (one.right, one.n) for name, one in shares.items()}, strong=EXPERT, width=width),
     )  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def rows(result: ExamResult) -> Html:
         return Html()
     return _figure(
         "rows", "Right answers by kind of question, in per cent, with 95 % intervals.", "The table above has its numbers.",
-        lambda width: _plots().rows(result, [name for name in shown if name], width=width),
+        lambda width: _plots().rows(result.by_row(shown), width=width),
     )  # fmt: skip
 
 
@@ -43,11 +44,12 @@ def _right(result: ExamResult, name: str) -> int:
 
 def cost(result: ExamResult) -> Html:
     """Cost against volume, where there is something to compare."""
-    if result.economics is None or len(costs_by_volume(result.economics)) < 2:
+    money = result.economics
+    if money is None or len(money.by_volume) < 2:
         return Html()
     return _figure(
         "cost", "What answering costs in all, the making of the expert included. The dot is where the expert has paid for itself.", "The table below has its numbers.",
-        lambda width: _plots().cost(result, width=width),
+        lambda width: _plots().cost(money.by_volume, break_even=money.break_even, against=money.against, width=width),
     )  # fmt: skip
 
 
@@ -64,7 +66,7 @@ def loss(log: Sequence[Mapping[str, Any]]) -> Html:
 
 
 def _plots() -> Any:
-    from text2expert.report import plots  # noqa: PLC0415 - half a second, and an extra that may be missing
+    from text2expert import plots  # noqa: PLC0415 - half a second, and an extra that may be missing
 
     return plots
 

@@ -1,7 +1,6 @@
 """What a run folder holds, read for a report: whatever is there, and what is missing."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +10,8 @@ import attrs
 from text2expert import runfolder
 from text2expert.errors import InputError, RunFolderError
 from text2expert.examiner import ExamResult
-from text2expert.examiner.results import EXPERT, EXPERT_RAG, Economics, GivenAnswer
-from text2expert.examiner.statistics import UNSEEN_ROWS, is_unseen
+from text2expert.examiner.results import GivenAnswer
+from text2expert.legible import percent
 from text2expert.records import (
     Chunk,
     ExamQuestion,
@@ -26,9 +25,6 @@ from text2expert.records import (
     to_line,
     wilson,
 )
-
-NEED_EXPERT = (EXPERT, EXPERT_RAG)
-"""Contestants that would not be there without the expert, and pay for its making."""
 
 TRAINING_LOG = f"{runfolder.EXPERT}/training_log.jsonl"
 
@@ -59,14 +55,6 @@ class Share:
         return f"{100 * low:.0f}–{100 * high:.0f}\u00a0%"
 
 
-def percent(share: float) -> str:
-    """*share* (0 to 1) in whole per cent; 100 % and 0 % are said only of all and none."""
-    shown = round(100 * share)
-    if shown == 100 and share < 1:
-        return ">\u00a099\u00a0%"
-    return "<\u00a01\u00a0%" if shown == 0 and share > 0 else f"{shown}\u00a0%"
-
-
 @attrs.frozen(kw_only=True)
 class Findings:
     """A run folder as a report needs it. What is not there is empty or None."""
@@ -91,54 +79,14 @@ class Findings:
     """What the folder lacks, or has that does not belong together."""
 
     def unseen(self, contestant: str) -> Share | None:
-        """Of questions that the document answers and that were not trained on, those that *contestant* got right."""
-        asked = [
-            self.answers[question.id][contestant]
-            for question in self.exam
-            if is_unseen(question) and contestant in self.answers.get(question.id, {})
-        ]
-        if asked:
-            return Share(right=sum(answer.grade == "right" for answer in asked), n=len(asked))
-        return None if self.result is None or self.answers else unseen(self.result, contestant)
+        """As `ExamResult.of_unseen`."""
+        found = self.result.of_unseen(contestant) if self.result else None
+        return Share(right=found.right, n=found.n) if found else None
 
     @property
     def contestants(self) -> tuple[str, ...]:
         """In the order of their columns."""
         return self.result.contestants if self.result else ()
-
-
-def unseen(result: ExamResult, contestant: str) -> Share | None:
-    """As `Findings.unseen`, from the rows of the table alone; None where it was asked none of them.
-
-    A hand-written exam may have questions that the document does not answer; here they count among its others.
-    """
-    scores = [score for row in UNSEEN_ROWS if (score := result.score(row, contestant))]
-    n = sum(score.n for score in scores)
-    return Share(right=sum(score.right for score in scores), n=n) if n else None
-
-
-def costs_by_volume(economics: Economics) -> dict[str, tuple[float, float]]:
-    """Contestant -> what it costs before the first question and with each, in US dollars, where both are known.
-
-    The expert first, and what it is compared with next. Who does not need the expert does not pay for its making.
-    """
-    order = [EXPERT, economics.against or ""]
-    costs = sorted(
-        economics.costs, key=lambda cost: order.index(cost.contestant) if cost.contestant in order else len(order)
-    )
-    return {
-        cost.contestant: (
-            (economics.making_usd or 0.0) if cost.contestant in NEED_EXPERT else 0.0,
-            cost.usd_per_1000 / 1000,
-        )
-        for cost in costs
-        if cost.usd_per_1000 and not (cost.contestant in NEED_EXPERT and economics.making_usd is None)
-    }
-
-
-def rounded(value: float) -> str:
-    """*value* (1 or more) to three digits, as it is written."""
-    return f"{round(value, -max(0, math.floor(math.log10(max(1.0, value))) - 2)):,.0f}"
 
 
 def read(folder: Path | str) -> Findings:

@@ -1,11 +1,9 @@
 """HTML that is escaped by construction: what is not `Html` is text, wherever it came from."""
 
 import html
-import re
 from collections.abc import Iterable
 
-_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff\ufffe\uffff]")
-"""What a page must not hold, or what makes text read otherwise than it is written; each is shown by its number."""
+from text2expert.legible import visible
 
 _VOID = frozenset({"input", "meta", "link", "br", "hr", "path", "rect", "col"})
 
@@ -23,15 +21,6 @@ Child = str | Iterable["Child"] | None
 def text(value: str) -> Html:
     """*value* as text of a page, or as the value of an attribute in double quotes."""
     return Html(html.escape(visible(value)))
-
-
-def visible(value: str) -> str:
-    """*value* with what cannot be seen, or would turn what can, shown by its number."""
-    return _UNSEEN.sub(_numbered, value)
-
-
-def _numbered(match: re.Match[str]) -> str:
-    return f"[U+{ord(match[0]):04X}]"
 
 
 def joined(*children: Child) -> Html:

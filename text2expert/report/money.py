@@ -1,9 +1,10 @@
 """What answers take in time and money, what the expert cost to make, and when that is paid back."""
 
 from text2expert.examiner.economics import claims
-from text2expert.examiner.results import NO_PRICE, ContestantCost, Economics, ExamResult
+from text2expert.examiner.results import NEED_EXPERT, NO_PRICE, ContestantCost, Economics, ExamResult
+from text2expert.legible import rounded
 from text2expert.report import figures
-from text2expert.report.findings import NEED_EXPERT, Findings, costs_by_volume, rounded
+from text2expert.report.findings import Findings
 from text2expert.report.markup import Child, Html, bullets, joined, said, table, tag
 from text2expert.report.scores import dollars, named, seconds
 
@@ -62,7 +63,7 @@ def _answers(costs: tuple[ContestantCost, ...]) -> Html:
 
 
 def _volumes(economics: Economics) -> Html:
-    lines = costs_by_volume(economics)
+    lines = economics.by_volume
     if not lines:
         return Html()
     rows = [

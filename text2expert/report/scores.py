@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from text2expert.examiner.economics import usd_text
 from text2expert.examiner.results import EXPERT, Comparison, ExamResult, Group, JudgeReport, Recommendation
 from text2expert.examiner.statistics import GREEDY_NOTE
+from text2expert.legible import percent
 from text2expert.records import ROW_TITLES
 from text2expert.report import figures
-from text2expert.report.findings import Findings, Share, percent
+from text2expert.report.findings import Findings, Share
 from text2expert.report.markup import Child, Html, bullets, joined, more, said, table, tag
 
 VERDICTS = {
@@ -104,8 +105,9 @@ def _failed(chunks: Sequence[str], passage: Mapping[str, Html]) -> Html:
         return Html()
     left = len(shown) - MOST_FAILED
     return tag(
-        "p", "Passages still failed, those most failed first: ", *_commas(shown[:MOST_FAILED]),
-        f" and {left} more." if left > 0 else ".",
+        "p", f"{len(shown):,} passages still failed (half of the unseen questions about them wrong, or more), most wrong answers "
+        "first: " if len(shown) > 1 else "1 passage still failed (half of the unseen questions about it wrong, or more): ",
+        *_commas(shown[:MOST_FAILED]), f" and {left:,} more." if left > 0 else ".",
     )  # fmt: skip
 
 
@@ -136,7 +138,7 @@ def scores(found: Findings) -> Html:
     return joined(
         tag("p", "Unseen questions ask for what the document says, in words that the expert was not trained on."),
         _overall(result, shares),
-        figures.accuracy(result, shares),
+        figures.accuracy(shares),
         tag("aside", *(said(_prose(note), "p") for note in notes)) if notes else None,
         tag("h3", "By kind of question"),
         _matrix(result),

@@ -1,5 +1,7 @@
 """Plots of an exam, as matplotlib figures and as SVG that takes its colours from the page around it."""
 
+import base64
+import html
 import io
 import math
 import re
@@ -9,10 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from text2expert.errors import MissingExtraError
-from text2expert.examiner.results import EXPERT, Economics, ExamResult
-from text2expert.records import ROW_TITLES
-from text2expert.report.findings import Share, costs_by_volume, rounded, unseen
-from text2expert.report.markup import visible
+from text2expert.legible import percent, rounded, short
+from text2expert.records import wilson
 
 try:
     from matplotlib import style
@@ -25,6 +25,9 @@ except ImportError as error:
 
 WIDE, NARROW = 9.4, 4.5
 """Widths in inches: of a column of text, and of a phone. 72 units of an SVG are an inch, about one a pixel there."""
+
+LABEL = 26
+"""Characters of a contestant's name beside a plot."""
 
 INK, MUTED, LINE = "#24292f", "#5d666f", "#d5d9de"
 SERIES = ("#0b62b0", "#5d6671", "#b7500a", "#0d7a5f", "#8b4a9c", "#7a6a00", "#a8324a", "#3a6f8f")
@@ -58,29 +61,34 @@ class Plot(Figure):
     def _repr_svg_(self) -> str:
         return _drawn(self, transparent=False)
 
+    def as_image(self, says: str) -> str:
+        """An element of HTML that holds the figure, as wide as there is room; *says* is for those who do not see it."""
+        data = base64.b64encode(self._repr_svg_().encode()).decode()
+        width = round(72 * float(self.get_figwidth()))
+        return f'<img alt="{html.escape(says)}" style="width:{width}px;max-width:100%" src="data:image/svg+xml;base64,{data}">'
+
 
 @_styled
-def accuracy(result: ExamResult, shares: Mapping[str, Share] | None = None, *, width: float = WIDE) -> Plot:
-    """What share of the unseen questions each contestant got right, with 95 % intervals (Wilson).
+def accuracy(shares: Mapping[str, tuple[int, int]], *, strong: str = "", width: float = WIDE) -> Plot:
+    """What share of the questions each contestant got right, with 95 % intervals (Wilson).
 
     Args:
-        result: The exam.
-        shares: Contestant -> what it got right, where that is known better than by the rows of *result*.
+        shares: Contestant -> how many it got right, and how many it was asked (1 or more).
+        strong: The contestant that stands out.
         width: In inches.
     """
-    found = {name: share for name in result.contestants if (share := (shares or {}).get(name) or unseen(result, name))}
-    plot = Plot(figsize=(width, 0.4 + 0.38 * max(1, len(found))), layout="constrained")
+    plot = Plot(figsize=(width, 0.4 + 0.38 * max(1, len(shares))), layout="constrained")
     axes = _axes(plot)
-    for place, (name, share) in enumerate(found.items()):
-        low, high = share.interval
-        colour = SERIES[0] if name == EXPERT else MUTED
+    for place, (name, (right, n)) in enumerate(shares.items()):
+        low, high = wilson(right, n)
+        colour = SERIES[0] if name == strong else MUTED
         axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=3, solid_capstyle="round")
-        axes.plot(100 * share.right / share.n, place, "o", color=colour, markersize=8)
+        axes.plot(100 * right / n, place, "o", color=colour, markersize=8)
         axes.annotate(
-            share.percent, (100 * high, place), xytext=(8, 0), textcoords="offset points", va="center", color=INK
+            percent(right / n), (100 * high, place), xytext=(8, 0), textcoords="offset points", va="center", color=INK
         )
-    axes.set_yticks(range(len(found)), [_short(name) for name in found])
-    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.set_yticks(range(len(shares)), [short(name, LABEL) for name in shares])
+    axes.set_ylim(len(shares) - 0.5, -0.5)
     axes.set_xlim(-2, 113)
     axes.set_xticks(range(0, 101, 25))
     axes.grid(axis="x")
@@ -89,23 +97,31 @@ def accuracy(result: ExamResult, shares: Mapping[str, Share] | None = None, *, w
 
 
 @_styled
-def rows(result: ExamResult, contestants: Sequence[str], *, width: float = WIDE) -> Plot:
-    """What a few *contestants* got right on each row of the exam, with 95 % intervals (Wilson)."""
-    shown = [row for row in ROW_TITLES if any(result.score(row, name) for name in contestants)]
-    plot = Plot(figsize=(width, 0.9 + 0.52 * max(1, len(shown))), layout="constrained")
+def rows(cells: Mapping[str, Mapping[str, tuple[int, int]]], *, width: float = WIDE) -> Plot:
+    """What contestants got right on each row of an exam, with 95 % intervals (Wilson).
+
+    Args:
+        cells: Title of a row -> contestant -> how many it got right, and how many it was asked.
+        width: In inches.
+    """
+    contestants = list(dict.fromkeys(name for mine in cells.values() for name in mine))
+    high_as = 0.9 + max(0.52, 0.17 * len(contestants)) * max(1, len(cells))
+    plot = Plot(figsize=(width, high_as), layout="constrained")
     axes = _axes(plot)
     handles: dict[str, Line2D] = {}
+    apart = min(0.22, 0.8 / max(1, len(contestants)))
     for number, name in enumerate(contestants):
         colour, marker = SERIES[number % len(SERIES)], "osD^vPX*"[number % 8]
-        offset = 0.22 * (number - (len(contestants) - 1) / 2)
-        for place, row in enumerate(shown):
-            if (score := result.score(row, name)) is None:
+        offset = apart * (number - (len(contestants) - 1) / 2)
+        for place, mine in enumerate(cells.values()):
+            if name not in mine:
                 continue
-            low, high = score.interval
+            right, n = mine[name]
+            low, high = wilson(right, n)
             axes.plot([100 * low, 100 * high], [place + offset] * 2, color=colour, linewidth=2)
-            (handles[name],) = axes.plot(100 * score.share, place + offset, marker, color=colour, markersize=6)
-    axes.set_yticks(range(len(shown)), [_wrapped(ROW_TITLES[row], width) for row in shown])
-    axes.set_ylim(len(shown) - 0.5, -0.5)
+            (handles[name],) = axes.plot(100 * right / n, place + offset, marker, color=colour, markersize=6)
+    axes.set_yticks(range(len(cells)), [_wrapped(title, width) for title in cells])
+    axes.set_ylim(len(cells) - 0.5, -0.5)
     axes.set_xlim(-2, 102)
     axes.set_xticks(range(0, 101, 25))
     axes.grid(axis="x")
@@ -115,19 +131,19 @@ def rows(result: ExamResult, contestants: Sequence[str], *, width: float = WIDE)
 
 
 @_styled
-def cost(result: ExamResult | Economics, *, width: float = WIDE) -> Plot:
+def cost(
+    lines: Mapping[str, tuple[float, float]], *, break_even: float | None = None, against: str | None = None,
+    width: float = WIDE,
+) -> Plot:  # fmt: skip
     """What answering takes in all, in US dollars, against the number of questions, and where the expert has paid for itself.
 
-    Raises:
-        ValueError: The costs of fewer than two contestants are known and above zero: there is nothing to compare.
+    Args:
+        lines: Contestant -> dollars before the first question, and with each.
+        break_even: Questions after which the first has cost no more than *against*.
+        against: One of *lines*.
+        width: In inches.
     """
-    economics = result.economics if isinstance(result, ExamResult) else result
-    lines = costs_by_volume(economics) if economics else {}
-    if economics is None or len(lines) < 2:
-        msg = "the cost of a question is known for fewer than two contestants: there is nothing to compare"
-        raise ValueError(msg)
-    crossing = economics.break_even
-    most = 10 ** math.ceil(math.log10(max(100_000.0, 10 * (crossing or 0))))
+    most = 10 ** math.ceil(math.log10(max(100_000.0, 10 * (break_even or 0))))
     volumes = [10 ** (exponent / 20) for exponent in range(40, round(20 * math.log10(most)) + 1)]
     plot = Plot(figsize=(width, 3.8), layout="constrained")
     axes = _axes(plot)
@@ -143,13 +159,13 @@ def cost(result: ExamResult | Economics, *, width: float = WIDE) -> Plot:
     top = max(fixed + each * volumes[-1] for fixed, each in lines.values())
     least = min(fixed + each * volumes[0] for fixed, each in lines.values())
     axes.set_ylim(max(least, top / 1e5), 2 * top)
-    if crossing and economics.against in lines and volumes[0] <= crossing <= volumes[-1]:
-        fixed, each = lines[economics.against]
-        axes.axvline(crossing, color=MUTED, linewidth=0.8)
-        axes.plot(crossing, fixed + each * crossing, "o", color=INK, markersize=7)
-        left = crossing**2 < volumes[0] * volumes[-1]
+    if break_even and against is not None and against in lines and volumes[0] <= break_even <= volumes[-1]:
+        fixed, each = lines[against]
+        axes.axvline(break_even, color=MUTED, linewidth=0.8)
+        axes.plot(break_even, fixed + each * break_even, "o", color=INK, markersize=7)
+        left = break_even**2 < volumes[0] * volumes[-1]
         axes.annotate(
-            f"{rounded(crossing)} questions", (crossing, 1), xycoords=("data", "axes fraction"), xytext=(6 if left else -6, -4),
+            f"{rounded(break_even)} questions", (break_even, 1), xycoords=("data", "axes fraction"), xytext=(6 if left else -6, -4),
             textcoords="offset points", ha="left" if left else "right", va="top", color=INK,
         )  # fmt: skip
     axes.xaxis.set_major_formatter(lambda value, _: _thousands(value))
@@ -227,14 +243,8 @@ def _legend(plot: Plot, handles: Mapping[str, Line2D], width: float) -> None:
         ncols=2 if width <= NARROW else 3, frameon=False, borderpad=0,
     )  # fmt: skip
     for label, name in zip(legend.get_texts(), handles, strict=True):
-        label.set_text(_short(name))  # matplotlib takes no label that begins with an underscore
+        label.set_text(short(name, LABEL))  # matplotlib takes no label that begins with an underscore
         label.set_color(INK)
-
-
-def _short(name: str, most: int = 26) -> str:
-    """*name* in one line beside a plot."""
-    name = " ".join(visible(name).split())
-    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _wrapped(title: str, width: float) -> str:
