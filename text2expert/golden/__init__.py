@@ -149,10 +149,10 @@ def gather(
     judged = {verdict.qa_id for verdict in verdicts}
     taken = [pair for pair in ordered if pair.qa_id not in refusals]
     records = with_facts([to_gold(pair, status if pair.qa_id in judged else "unverified") for pair in taken])
-    repeated = list(repetitions(records, duplicates=deduplicate))
+    repetitive = list(repetitions(records, duplicates=deduplicate))
     left = {
         each.record.qa_id: _Left(cause="duplicate" if each.cause == "duplicate" else "rejected", reason=each.reason)
-        for each in repeated
+        for each in repetitive
     }
     split = split_records(
         [record for record in records if record.qa_id not in left],
@@ -183,7 +183,7 @@ def gather(
             facts=len({record.fact for record in split.records} | {each.fact for each in split.exam}),
             questions=dict(Counter(each.row for each in split.exam)),
         ),
-        conflicts=dict(sorted(Counter(each.between for each in repeated if each.between).items())),
+        conflicts=dict(sorted(Counter(each.between for each in repetitive if each.between).items())),
     )
 
 
