@@ -70,6 +70,7 @@ proof: $(INSTALLED) notebooks
 	$(BIN)/python benchmarks/embedded.py
 	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/reference_job.py
+	$(BIN)/python benchmarks/guide_plans.py
 	$(BIN)/python benchmarks/elsewhere.py --llamafactory $(VENV)-llamafactory --trl $(VENV)-trl
 	KILLS=20 $(BIN)/python -m pytest -q tests/test_kill.py
 	RENTALS=40 $(BIN)/python -m pytest -q tests/test_vast_chaos.py

@@ -13,13 +13,14 @@ import attrs
 from docutils.utils import get_source_line
 from sphinx.util.nodes import make_refnode
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent))
 
 import floors
 
 import text2expert
+
+HERE = Path(__file__).parent
 
 project = "text2expert"
 author = "The text2expert authors"
@@ -66,9 +67,11 @@ napoleon_use_rtype = False
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(collections|pathlib|typing|decimal|datetime|asyncio|os|io|types|aiohttp|attrs?|numpy|click|abc)(\..*)?",
+        r"(matplotlib|collections|pathlib|typing|decimal|datetime|asyncio|os|io|types|aiohttp|attrs?|numpy|click|abc)(\..*)?",
     )
 ]
+
+nitpick_ignore = [("py:class", "Plot")]  # a figure of matplotlib's, which is loaded where one is drawn and not here
 
 
 def _linked(app: Any, env: Any, node: Any, contnode: Any) -> Any:

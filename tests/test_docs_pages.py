@@ -16,10 +16,12 @@ from unittest.mock import create_autospec
 import click
 import pytest
 
+import text2expert
 from text2expert import (
     LLM,
     AnswerLost,
     AuthenticationFailed,
+    Expert,
     OutOfBalance,
     Price,
     ProviderError,
@@ -265,3 +267,47 @@ def test_the_entry_point_that_the_page_shows_is_found_by_name(tmp_path, monkeypa
     monkeypatch.syspath_prepend(str(tmp_path))
     llm = LLM(f"{name}/large", base_url="https://models.example", api_key="k", price=Price(input=1, output=1))
     assert isinstance(llm._provider, ScriptedProvider)
+
+
+# -- promises --------------------------------------------------------------------------------------------------------
+
+
+def test_every_promise_is_there_and_each_has_tests_that_exist():
+    page = text_of("safety.md").split("## What is not promised")[0]
+    sections = re.split(r"^## (\d+)\. ", page, flags=re.MULTILINE)[1:]
+    assert [str(number) for number in range(1, 13)] == sections[::2]
+    for number, section in zip(sections[::2], sections[1::2], strict=True):
+        named = re.findall(r"`(test_\w+\.py)((?:::\w+)+)`", section)
+        assert named, number
+        for file, name in named:
+            assert _is_test(DOCS.parent / "tests" / file, name.split("::")[1:]), (number, file, name)
+
+
+def _is_test(path, names):
+    """Whether there is a test of these *names* (its class, if any, first) in the file *path*."""
+    body = ast.parse(path.read_text("utf-8")).body
+    for name in names[:-1]:
+        (body,) = [node.body for node in body if isinstance(node, ast.ClassDef) and node.name == name]
+    there = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    there |= {
+        node.targets[0].id for node in body if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    return names[-1].lower().startswith("test") and names[-1] in there
+
+
+def test_no_code_of_a_model_is_trusted():
+    """Every call of transformers that could run code of a model's own says that it must not."""
+    said = []
+    for path in sorted(Path(text2expert.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and re.fullmatch(r"Auto\w+\.from_\w+", ast.unparse(node.func)):
+                trusts = [ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg == "trust_remote_code"]
+                said.append((path.name, node.lineno, trusts))
+    assert len(said) > 5
+    assert [each for each in said if each[2] != ["False"]] == []
+
+
+def test_the_base_that_an_adapter_names_is_said_before_it_is_fetched(tmp_path, capsys):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/their-base"}')
+    with Expert.load(tmp_path):
+        assert "somebody/their-base, which is fetched from the Hugging Face hub" in capsys.readouterr().err
