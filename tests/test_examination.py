@@ -551,10 +551,12 @@ def scripted(answer="80 °C"):
 def test_a_run_draws_who_is_right(finished, monkeypatch):
     import sys
 
+    import text2expert
     from text2expert.errors import MissingExtraError
 
     assert "<svg" in finished.plot()._repr_svg_()
     monkeypatch.delitem(sys.modules, "text2expert.plots")
+    monkeypatch.delattr(text2expert, "plots")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r'pip install "text2expert\[report\]"'):
         finished.plot()
