@@ -299,3 +299,14 @@ def test_the_flags_name_an_exams_models(pumps):
     assert "exam writer" in call(*cloud).output
     assert "exam writer" not in call(*cloud, "--exam-writer", "none").output
     assert "--judge: " in call("plan", pumps, "--judge", "nobody/knows-it", code=1).stderr
+
+
+def test_price_and_key_of_a_runs_judge_have_flags_of_their_own(pumps, tmp_path):
+    plan = ("plan", pumps, "--judge", "http://gpu.example/v1#big")
+    said = call(*plan, code=1).stderr
+    assert said.endswith("; on the command line: --judge-price\n")
+    assert "gpu.example" in call(*plan, "--judge-price", "1,2").output
+    run = ("run", *plan[1:], "--judge-price", "1,2", "--out", tmp_path / "run")
+    assert call(*run, code=1).stderr.endswith("; on the command line: --judge-key-env\n")
+    said = call("plan", pumps, "--exam-writer-price", "1,2", code=1).stderr
+    assert "--exam-writer-price is for a model that --exam-writer names" in said
