@@ -217,17 +217,21 @@ class Run:
         return _frame(_lines(self.folder / REJECTED))
 
     def __str__(self) -> str:
-        from text2expert.examination import VERDICT
         from text2expert.examiner import table, verdict
 
         lines = [table(self.exam), verdict(self.exam)] if self.exam else []
-        # The verdict stands above, in full.
-        closing = [line for line in self.receipt["closing"].split("\n") if not (lines and line.startswith(VERDICT))]
-        return "\n\n".join([*filter(None, lines), "\n".join(closing)])
+        return "\n\n".join([*filter(None, lines), self._closing()])
+
+    def _closing(self) -> str:
+        """Its last words; without the verdict, where that stands above in full."""
+        from text2expert.examination import VERDICT
+
+        lines = self.receipt["closing"].split("\n")
+        return "\n".join(line for line in lines if not (self.exam and line.startswith(VERDICT)))
 
     def _repr_html_(self) -> str:
         shown = self.exam._repr_html_() if self.exam else ""
-        return f"{shown}<pre>{html.escape(self.receipt['closing'])}</pre>"
+        return f"{shown}<pre>{html.escape(self._closing())}</pre>"
 
 
 def _cap(book: "Ledger", budget: Decimal | float | None) -> Decimal | None:
