@@ -1,6 +1,7 @@
 """How the documentation is built: ``make docs``. No network is needed, and nothing heavy is imported."""
 
 import importlib
+import inspect
 import re
 import sys
 from collections.abc import Iterator
@@ -8,12 +9,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import attrs
 from docutils.utils import get_source_line
 from sphinx.util.nodes import make_refnode
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import floors
 
 import text2expert
+
+HERE = Path(__file__).parent
 
 project = "text2expert"
 author = "The text2expert authors"
@@ -28,7 +35,8 @@ nitpicky = True
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # notebooks are executed by the tests, and shown with what came out there
-suppress_warnings = ["toc.not_readable"]  # pages that the toctrees name and that are not there yet
+
+highlight_language = "none"  # a block says what it is, or is shown as it stands
 
 html_theme = "furo"
 html_title = "text2expert"
@@ -58,9 +66,11 @@ napoleon_use_rtype = False
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(collections|pathlib|typing|decimal|datetime|asyncio|os|io|types|aiohttp|attrs?|numpy|click|abc)(\..*)?",
+        r"(matplotlib|collections|pathlib|typing|decimal|datetime|asyncio|os|io|types|aiohttp|attrs?|numpy|click|abc)(\..*)?",
     )
 ]
+
+nitpick_ignore = [("py:class", "Plot")]  # a figure of matplotlib's, which is loaded where one is drawn and not here
 
 
 def _linked(app: Any, env: Any, node: Any, contnode: Any) -> Any:
@@ -119,10 +129,44 @@ def _exists(dotted: str) -> bool:
     return _object(dotted) is not None
 
 
-def _whole(_app: Any, what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
-    """Keep napoleon from taking what stands before a colon in an attribute's docstring for its type."""
+def _plain(_app: Any, what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    """Make of a docstring what reStructuredText takes for what its author meant."""
+    if what == "module":  # a drawing is a drawing
+        for at in range(len(lines) - 1, 1, -1):
+            if lines[at].startswith("    ") and not lines[at - 1] and lines[at - 2][:1].strip():
+                lines[at:at] = ["::", ""]
     if what in ("attribute", "data", "property") and lines and lines[0]:
+        # Napoleon would take what stands before a colon for a type.
         lines[0] = f": {lines[0]}"
+
+
+class _Shown:
+    """Stands for a default in a signature."""
+
+    def __init__(self, value: object) -> None:
+        text = repr(value)
+        self._text = text if len(text) <= 40 and not isinstance(value, attrs.Factory) else "..."  # type: ignore[arg-type]
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _defaults(_app: Any, function: Any, _bound: bool) -> None:
+    """Give the ``__init__`` that attrs wrote a signature with values: its source names a dictionary of attrs' own."""
+    owner = _object(f"{function.__module__}.{getattr(function, '__qualname__', '')}".removesuffix(".__init__"))
+    fields = {each.alias: each for each in getattr(owner, "__attrs_attrs__", ())}
+    if not fields or function.__name__ != "__init__":
+        return
+    function.__dict__.pop("__signature__", None)
+    signature = inspect.signature(function)
+    function.__signature__ = signature.replace(
+        parameters=[
+            each.replace(default=_Shown(fields[name].default))
+            if name in fields and each.default is not each.empty
+            else each
+            for name, each in signature.parameters.items()
+        ]
+    )
 
 
 def _light(_app: Any, error: Exception | None) -> None:
@@ -133,6 +177,8 @@ def _light(_app: Any, error: Exception | None) -> None:
 
 def setup(app: Any) -> None:
     """What Sphinx calls first."""
-    app.connect("autodoc-process-docstring", _whole, priority=400)  # before napoleon
+    floors.draw(HERE.parent / "pyproject.toml", HERE / "_static")
+    app.connect("autodoc-before-process-signature", _defaults, priority=900)  # after autodoc's own
+    app.connect("autodoc-process-docstring", _plain, priority=400)  # before napoleon
     app.connect("missing-reference", _linked)
     app.connect("build-finished", _light)

@@ -195,6 +195,6 @@ class Page:
         got = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **clip)
         Path(path).write_bytes(base64.b64decode(got["data"]))
 
-    def pdf(self, path):
-        got = self.call("Page.printToPDF", printBackground=True, paperWidth=8.27, paperHeight=11.69)
+    def pdf(self, path, **settings):
+        got = self.call("Page.printToPDF", printBackground=True, paperWidth=8.27, paperHeight=11.69, **settings)
         Path(path).write_bytes(base64.b64decode(got["data"]))

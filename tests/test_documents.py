@@ -156,12 +156,12 @@ def test_the_first_undecodable_byte_is_named(
 
 
 def test_a_folder_is_read_at_any_depth_in_order(write, tmp_path: Path) -> None:
-    for name in ("b.txt", "a.md", "deep/er/a.TXT", "deep/z.text", "c.pdf", ".hidden.txt", ".git/x.txt", "d.json"):
+    for name in ("b.txt", "a.md", "deep/er/a.TXT", "deep/z.text", "c.html", ".hidden.txt", ".git/x.txt", "d.json"):
         write(name, PLAIN)
     found = documents.read(tmp_path)
-    names = ["a.md", "b.txt", "deep/er/a.TXT", "deep/z.text"]
+    names = ["a.md", "b.txt", "c.html", "deep/er/a.TXT", "deep/z.text"]
     assert [str(tmp_path / name) for name in names] == [document.path for document in found]
-    assert [document.id for document in found] == ["a", "b", "a-2", "z"]
+    assert [document.id for document in found] == ["a", "b", "c", "a-2", "z"]
 
 
 def test_second_documents_of_a_name_are_numbered(write) -> None:
@@ -230,8 +230,8 @@ def refusals(path: object) -> list[str]:
         (b" \n\t\r\n ", "nothing but white space"),
         ("\u3000\u00a0\n".encode(), "nothing but white space"),
         (b"\xef\xbb\xbf \n", "nothing but white space"),
-        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj", "is a PDF, not plain text"),
-        (b"\n\n%PDF-1.4 abc", "is a PDF, not plain text"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj", "is a damaged PDF"),
+        (b"\n\n%PDF-1.4 abc", "is a damaged PDF"),
         (b"PK\x03\x04\x14\0\x06\0 word/document.xml", "zip archive"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Microsoft Office"),
         (b"{\\rtf1\\ansi Hello}", "RTF"),
@@ -267,7 +267,7 @@ def test_other_sources_are_refused(source: object) -> None:
 
 
 def test_a_folder_without_texts_is_refused(write, tmp_path: Path) -> None:
-    write("in/a.pdf", PLAIN)
+    write("in/a.json", PLAIN)
     assert all("holds no text" in said for said in refusals(tmp_path / "in"))
 
 

@@ -245,7 +245,7 @@ def test_what_the_next_question_will_not_change_ends_the_asking():
     answers, notes = asyncio.run(asking.ask_all({"mine": crowd}, questions(40)))
     assert answers == {}
     assert len(crowd.asked) == 1
-    assert "mine failed at 1 questions and is left out (AuthenticationFailed: no 0)." in notes
+    assert "mine failed at 1 question and is left out (AuthenticationFailed: no 0)." in notes
 
 
 def given(answer):
@@ -313,7 +313,7 @@ def test_who_hangs_is_given_up(monkeypatch):
     assert {name: len(each) for name, each in answers.items()} == {"later": 39}
     assert notes == [
         "never failed at 3 questions and is left out (no answer within 0.02 seconds).",
-        "later failed at 1 questions (no answer within 0.02 seconds).",
+        "later failed at 1 question (no answer within 0.02 seconds).",
     ]
 
 
@@ -361,6 +361,11 @@ def test_answers_outlive_a_judge_that_fails(error, monkeypatch):
     assert note in result.notes
 
 
+class Blocking:
+    def aanswer(self, question):
+        return Answer(text="80 °C")
+
+
 @pytest.mark.parametrize(
     ("contestants", "reason"),
     [
@@ -369,6 +374,8 @@ def test_answers_outlive_a_judge_that_fails(error, monkeypatch):
         ({"gpt": "openai/gpt"}, r"must have a method 'aanswer'.*did you mean ModelContestant\('openai/gpt'\)\?"),
         ({"mine": 7}, "must have a method 'aanswer', got 7"),
         ([Crowd()], "must map names to contestants"),
+        ({"mine": Blocking()}, r"aanswer is no coroutine function: write `async def aanswer\(self, question\)`"),
+        ({"mine": Blocking}, "aanswer is no coroutine function"),
     ],
 )
 def test_a_contestant_that_cannot_be_asked_is_named(contestants, reason):
@@ -548,8 +555,7 @@ def test_a_run_draws_who_is_right(finished, monkeypatch):
     from text2expert.errors import MissingExtraError
 
     assert "<svg" in finished.plot()._repr_svg_()
-    for name in [name for name in sys.modules if name.startswith(("matplotlib", "text2expert.report"))]:
-        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "text2expert.plots")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r'pip install "text2expert\[report\]"'):
         finished.plot()

@@ -316,3 +316,59 @@ def test_over_http():
     with ChatServer(answer, models={"my-model"}, flavour="openai") as server:
         grades = Judge(f"{server.url}#my-model").judge([asked()] * 2, ["a day", "a week"])
     assert ["right", "wrong"] == grades
+
+
+def many(n, answer="24 h", contestant="expert"):
+    """An exam of *n* questions, and an answer of *contestant* to each."""
+    exam = [asked(question=f"How long is {number}?") for number in range(n)]
+    given = [GivenAnswer(question=each.id, contestant=contestant, text=answer, grade="right") for each in exam]
+    return exam, given
+
+
+def test_a_judge_that_never_grades_is_asked_no_more(capsys):
+    """A model that cannot follow the form would else be paid for every answer twice."""
+    exam, given = many(100)
+    provider = ScriptedProvider(lambda _: "I like it.")
+    told, report = judging.run(judge(provider).areport(exam, given))
+    assert len(provider.requests) == 2 * judging.GIVEN_UP
+    assert (given, 0, 100, ()) == (told, report.judged, report.unjudged, report.probes)
+    assert report.why == "judge replied with no grade 2 time(s)"
+    assert [None] * 100 == judge(provider).judge(exam, ["24 h"] * 100)
+    assert "100 (it was asked no more) of 100 answers were not judged" in capsys.readouterr().err
+
+
+def test_a_judge_that_ends_in_the_middle_keeps_what_it_graded():
+    exam, given = many(100)
+    provider = ScriptedProvider(lambda _: reply("CORRECT") if len(provider.requests) <= 30 else "Enough.")
+    told, report = judging.run(Judge(LLM("judge", provider=provider, concurrency=1), probes=0).areport(exam, given))
+    assert (30, 70) == (report.judged, report.unjudged)
+    assert 30 + 2 * judging.GIVEN_UP == len(provider.requests)
+    assert 30 == sum(each.judged == "right" for each in told)
+
+
+def test_grades_that_are_stored_need_no_key():
+    """What cannot be asked any more keeps the grade that it had."""
+    exam, given = many(20)
+    provider = ScriptedProvider(lambda _: reply("CORRECT"))
+    told, report = judging.run(judge(provider, probes=3).areport(exam[:-1], given[:-1]))
+
+    async def fail(request):
+        raise AuthenticationFailed("no key")
+
+    provider.complete = fail
+    again, later = judging.run(judge(provider, probes=3).areport(exam, [*told, given[-1]], before=report))
+    assert [*told, given[-1]] == again
+    assert (19, 1, "no key") == (later.judged, later.unjudged, later.why)
+    assert report.probes == later.probes
+    _, other = judging.run(judge(provider, probes=3).areport(exam, given))  # from the ledger alone
+    assert 19 == other.judged
+    with pytest.raises(AuthenticationFailed):
+        judging.run(Judge(LLM("another", provider=provider)).areport(exam, given))
+
+
+def test_what_a_look_up_found_is_not_judged():
+    """It is a text of the training set, word for word."""
+    exam, given = many(3, contestant="lookup")
+    provider = ScriptedProvider(lambda _: reply("CORRECT"))
+    told, report = judging.run(judge(provider, probes=0).areport(exam, given))
+    assert (given, 0, 0, []) == (told, report.judged, report.unjudged, provider.requests)

@@ -1,8 +1,8 @@
-"""How a run speaks to whoever watches it: bars and lines on standard error, in terminals and notebooks alike."""
+"""How a run speaks: bars and lines on standard error; in notebooks, which show that as a fault, on standard output."""
 
 import sys
 import warnings
-from typing import Any
+from typing import Any, TextIO
 
 _SHOWN_BYTES = 1_000_000
 
@@ -10,6 +10,10 @@ _SHOWN_BYTES = 1_000_000
 def _in_notebook() -> bool:
     shell = sys.modules.get("IPython")
     return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+def _stream() -> TextIO:
+    return sys.stdout if _in_notebook() else sys.stderr
 
 
 def bar(total: int | None, description: str, *, unit: str) -> Any:
@@ -25,12 +29,19 @@ def bar(total: int | None, description: str, *, unit: str) -> Any:
     of_bytes = unit == "B"
     silent = silent or (of_bytes and total is not None and total < _SHOWN_BYTES)
     return tqdm(
-        total=total, desc=description, unit=unit, unit_scale=of_bytes, disable=silent, dynamic_ncols=True, leave=not of_bytes
-    )  # fmt: skip
+        total=total,
+        desc=description,
+        unit=unit,
+        unit_scale=of_bytes,
+        disable=silent,
+        dynamic_ncols=True,
+        leave=not of_bytes,
+        file=_stream(),
+    )
 
 
 def say(text: str) -> None:
-    """A line on standard error that does not tear a running bar."""
+    """A line that does not tear a running bar."""
     from tqdm import tqdm  # noqa: PLC0415 - see `bar`
 
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write(text, file=_stream())

@@ -15,7 +15,7 @@ EXTRAS = {
     "train": ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors"),
     "vast": ("vastai-sdk", "asyncssh"),
     "report": ("matplotlib", "scipy", "statsmodels"),
-    "documents": ("markitdown",),
+    "documents": ("pdfplumber", "mammoth", "markdownify", "beautifulsoup4", "lxml"),
 }
 """Distributions of each extra of pyproject.toml."""
 
@@ -23,7 +23,7 @@ PURPOSES = {
     "train": "training and asking an expert on this machine",
     "vast": "renting a GPU from Vast.ai, and training on a machine of yours over SSH",
     "report": "the plots of a report and in notebooks",
-    "documents": "PDF, DOCX and HTML as input (comes with a later version)",
+    "documents": "PDF, DOCX and HTML as input",
 }
 
 KEYS = {

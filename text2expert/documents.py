@@ -1,7 +1,8 @@
 """Files to Documents: which files, in which encoding, and their source text, whole or in blocks.
 
 The source text of a document is what ``open(path, encoding=document.encoding).read()`` gives: decoded, without a byte
-order mark, newlines as line feeds. All offsets of this package are character offsets into it.
+order mark, newlines as line feeds. Of a PDF, DOCX or HTML file it is what `text2expert.converters` makes of it. All offsets
+of this package are character offsets into it.
 """
 
 import codecs
@@ -16,11 +17,11 @@ from typing import BinaryIO
 
 import attrs
 
-from text2expert import files
+from text2expert import converters, files
 from text2expert.errors import InputError
 from text2expert.records import Document
 
-SUFFIXES = (".txt", ".md", ".text")
+SUFFIXES = (".txt", ".md", ".text", ".markdown", *converters.SUFFIXES)
 """Which files of a folder are read. A file that is named itself may have any suffix."""
 
 SAMPLE_BYTES = 1 << 20
@@ -38,11 +39,8 @@ _BYTE_ORDER_MARKS = (
 )
 
 _NOT_TEXT = (
-    (b"%PDF-", "a PDF"),
     (b"%!PS", "PostScript"),
-    (b"{\\rtf", "RTF"),
-    (b"PK\x03\x04", "a zip archive (or a .docx, .odt, .xlsx, .epub)"),
-    (b"\xd0\xcf\x11\xe0", "an old Microsoft Office file"),
+    (b"PK\x03\x04", "a zip archive"),
     (b"\x1f\x8b", "gzip data"),
     (b"BZh", "bzip2 data"),
     (b"\xfd7zXZ", "xz data"),
@@ -64,14 +62,15 @@ _TWO_BYTE = {"cp949", "euc_kr", "johab", "big5", "big5hkscs", "cp950", "gb2312",
 
 
 def read(source: Source | Sequence[Source], /) -> list[Document]:
-    """Read texts: a file, a folder (its ``*.txt``, ``*.md`` and ``*.text`` files at any depth), or a list of those.
+    """Read texts: a file, a folder (what `SUFFIXES` names, at any depth), or a list of those.
 
-    A file that is reached twice is read once; hidden files in a folder are passed over. The documents come in the
+    What is a PDF, a DOCX or an HTML file, by its content, is converted. A file that is reached twice is read once; hidden files in a folder are passed over. The documents come in the
     order given, those of a folder sorted by path. Ids are the file names' stems made safe; a second ``a`` is ``a-2``.
 
     Raises:
         InputError: There is nothing there, it cannot be read, it is not text, it is empty, or a symbolic link leads
             out of the given folder; the message names the file.
+        MissingExtraError: A file has to be converted, and the extra ``documents`` is not installed.
     """
     return _documents(source, keep_text=True)
 
@@ -79,7 +78,7 @@ def read(source: Source | Sequence[Source], /) -> list[Document]:
 def scan(source: Source | Sequence[Source], /) -> list[Document]:
     """As `read`, in one pass over each file and without keeping its text (``text`` is None): for huge files.
 
-    The first megabyte decides the encoding, and what follows must be valid in it.
+    What is converted keeps its text: to convert it takes longer than all else. The first megabyte decides the encoding, and what follows must be valid in it.
 
     Raises:
         InputError: As for `read`; for undecodable bytes the message names the first one's offset.
@@ -213,22 +212,40 @@ def _reason(error: Exception) -> str:
 
 
 def _read_file(path: str) -> Document:
-    with _open(path) as file:
-        try:
-            data = file.read()
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {_reason(error)}") from error
+    data = _bytes(path)
+    if (kind := converters.kind_of(path, data[: converters.HEAD_BYTES])) is not None:
+        return _converted(path, data, kind)
     encoding = _encoding(path, data, whole=True)
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise _undecodable(path, encoding, len(data), error) from error
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _text(path, data, encoding)
     if not text.strip():
         raise _empty(path, len(data))
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     return _document(path, encoding, text=text, text_sha256=sha256, n_chars=len(text))
+
+
+def _bytes(path: str) -> bytes:
+    with _open(path) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {_reason(error)}") from error
+
+
+def _text(path: str, data: bytes, encoding: str) -> str:
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise _undecodable(path, encoding, len(data), error) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _converted(path: str, data: bytes, kind: converters.Kind) -> Document:
+    def decode(data: bytes) -> str:
+        return _text(path, data, _encoding(path, data, whole=True))
+
+    made = converters.convert(path, data, kind, decode)
+    document = Document.from_text(made.text, id=files.safe_name(Path(path).stem), title=Path(path).stem)
+    return attrs.evolve(document, path=path, converted_by=made.by, file_sha256=made.sha256)
 
 
 def _scan_file(path: str) -> Document:
@@ -237,6 +254,8 @@ def _scan_file(path: str) -> Document:
     blank = True
     with _open(path) as file:
         sample = file.read(SAMPLE_BYTES)
+        if (kind := converters.kind_of(path, sample[: converters.HEAD_BYTES])) is not None:
+            return _converted(path, _bytes(path), kind)
         encoding = _encoding(path, sample, whole=len(sample) < SAMPLE_BYTES)
         file.seek(0)
         for block in _decoded(file, path, encoding):

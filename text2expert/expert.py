@@ -20,7 +20,7 @@ from typing import IO, Any, Self
 import attrs
 
 from text2expert import files
-from text2expert._progress import bar
+from text2expert._progress import bar, say
 from text2expert.confidence import ExamConfidences
 from text2expert.errors import InputError, RunFolderError, RunnerError
 from text2expert.records import (
@@ -127,6 +127,9 @@ class Expert:
             ) from error
         check_installed()
         base = _find_base(adapter, recorded, _base_sha256(adapter))
+        if not os.path.isabs(base):
+            # Somebody else's adapter names what it likes: whoever loads it sees that before anything is fetched.
+            say(f"The base of this expert is {base}, which is fetched from the Hugging Face hub where it is not here.")
         return cls(adapter, base, config.get("revision"), min_confidence=min_confidence)
 
     def ask(self, question: str, min_confidence: float | None = None) -> Answer:

@@ -18,7 +18,8 @@ _BATCHES = "anthropic/"
 _FLAGS = {"api_key=": "key-env", "base_url": "url", "price=": "price"}
 """Arguments that messages name, and what the command line calls them after the role."""
 
-_THERE = "; on the command line: "
+THERE = "; on the command line: "
+"""What comes between a message and the flags."""
 
 
 class Sectioned(click.Command):
@@ -55,16 +56,33 @@ def _share(_: click.Context, option: click.Parameter, value: float | None) -> fl
 
 
 def _price(_: click.Context, option: click.Parameter, value: str | None) -> Any:
-    if value is None:
-        return None
+    return None if value is None else price_in(option.opts[0], value)
+
+
+def price_in(flag: str, value: str) -> Any:
+    """The price that *flag* gives, as ``IN,OUT``."""
     from text2expert.prices import Price  # noqa: PLC0415 - each command loads what it needs
 
     sent, comma, answered = value.partition(",")
     if not comma:
-        raise InputError(
-            f"{option.opts[0]} {value!r}: give two prices, such as 0.30,1.20, or 0,0 for a server of your own"
-        )
-    return Price(input=sent.strip(), output=answered.strip())
+        raise InputError(f"{flag} {value!r}: give two prices, such as 0.30,1.20, or 0,0 for a server of your own")
+    try:
+        return Price(input=sent.strip(), output=answered.strip())
+    except InputError as error:
+        raise InputError(f"{flag} {value!r}: {error}") from error
+
+
+def _weights(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, float] | None:
+    weights: dict[str, float] = {}
+    for value in values:
+        document, _equals, number = value.rpartition("=")
+        try:
+            weights[document] = float(number)
+        except ValueError:
+            document = ""
+        if not document:
+            raise InputError(f"{option.opts[0]} {value!r}: give a document and a number, such as handbook.txt=2")
+    return weights or None
 
 
 TEXT, MODELS, MONEY, SERVERS, TRAINING, EXAM, REST = (
@@ -74,6 +92,7 @@ PRECISIONS, REASONINGS, SHORT_ANSWERS, BACKENDS = (
     ("auto", "bf16", "fp32", "nf4"), ("none", "before", "after"), ("none", "first", "last"),
     ("text2expert", "llamafactory"),
 )  # fmt: skip
+BALANCES = ("proportional", "equal")
 """As `text2expert.trainer` has them; the help page does not wait for it to load."""
 
 BEFORE_GOLD = (TEXT, MODELS, MONEY, SERVERS)
@@ -114,6 +133,8 @@ _SETTINGS = [
     option(TRAINING, "--text-share", type=float, metavar="SHARE", callback=_share, help="Share of the trained tokens that is the text itself.  [default: 0.2; toy: 0]"),
     option(TRAINING, "--replay", metavar="FILE", help="Against forgetting: self (samples that the base writes), a JSONL file, or none.  [default: self; toy: none]"),
     option(TRAINING, "--refusals", metavar="SHARE", help="Share of the trained tokens that refuses what the text does not say, or a JSONL file of such.  [default: 0]"),
+    option(TRAINING, "--balance", type=click.Choice(BALANCES), metavar="NAME", help="Between several documents: proportional (every pair once in an epoch) or equal (as many of each document).  [default: proportional]"),
+    option(TRAINING, "--weight", "weights", multiple=True, metavar="DOCUMENT=N", callback=_weights, help="Train the pairs of this document N times as often; may be given for several."),
     option(TRAINING, "--runner", metavar="WHERE", help="Where: local, ssh:user@host (a machine of yours), vast or vast:GPU (rented; RTX_4090 unless said).  [default: local; cloud without a GPU here: vast, if VAST_API_KEY is set]"),
     option(TRAINING, "--train-budget", type=float, metavar="USD", callback=_dollars, help="Most that renting may ever cost in this run folder."),
     option(TRAINING, "--max-hours", type=float, metavar="N", help="After which a rented machine is given back whatever it does.  [default: 6]"),
@@ -193,6 +214,7 @@ def _examiner(writer: str | None, judge: str | None, teacher: Any) -> Any:
 
 _TRAINING_FLAGS = (
     "base", "revision", "epochs", "max_steps", "precision", "reasoning", "text_share", "replay", "refusals", "processes",
+    "balance", "weights",
     "runner", "train_budget", "max_hours", "max_usd_per_hour", "vast_key_env", "backend", "llamafactory", "train_anyway",
 )  # fmt: skip
 
@@ -328,4 +350,4 @@ def by_flags(message: str, *roles: str) -> str:
     """*message* with the flags of the arguments that it names."""
     owners = ("vast",) if "Vast.ai" in message else roles or _ROLES
     flags = [f"--{owner}-{flag}" for argument, flag in _FLAGS.items() if argument in message for owner in owners]
-    return f"{message}{_THERE}{', '.join(flags)}" if flags and _THERE not in message else message
+    return f"{message}{THERE}{', '.join(flags)}" if flags and THERE not in message else message

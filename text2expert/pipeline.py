@@ -19,7 +19,7 @@ import text2expert
 from text2expert import _arguments, _sync, documents, examination, files
 from text2expert._progress import bar, say
 from text2expert.errors import InputError, NothingTaughtError
-from text2expert.materials import adopt, by_hand, dataset_name, keep_sources, texts_of, write_gold
+from text2expert.materials import adopt, by_hand, conflicts_of, dataset_name, keep_sources, texts_of, write_gold
 from text2expert.plan import Plan, Preview
 from text2expert.receipt import Made, models_of, notes_of, receipt, settings, teaching
 from text2expert.records import (
@@ -295,10 +295,14 @@ class Pipeline:
         dataset: Dataset | None = None
         if source is not None:
             inputs, place = await self._inputs(source, out)
+            named = {document.id for document in inputs}
         else:
             assert gold is not None
             dataset = await asyncio.to_thread(golden.open_dataset, gold, seed=self.seed)
             place = Path(out) if out is not None else Path(_folder_name([dataset_name(Path(gold))]))
+            named = {record.document for record in dataset.records} - {""}
+        if fine_tune and isinstance(self.trainer, Trainer):
+            self.trainer.check_documents(named)
         if gold is not None and place.resolve() in (Path(gold).resolve(), Path(gold).resolve().parent):
             msg = (
                 f"{gold} lies in the run folder {place} itself: run on its text again, without gold= (--gold), and the "
@@ -335,6 +339,8 @@ class Pipeline:
         from text2expert import planning
 
         inputs, place = await self._inputs(source, out)
+        if isinstance(self.trainer, Trainer):
+            self.trainer.check_documents({document.id for document in inputs})
         return await planning.plan(self, inputs, place)
 
     async def _inputs(self, source: Source, out: str | Path | None) -> tuple[list[Document], Path]:
@@ -398,6 +404,8 @@ class Pipeline:
                 nothing_taught(gold, taught, inputs, per_chunk, self.teacher.name if _is_paid(self.teacher) else None)  # type: ignore[attr-defined]
             )
         write_gold(gold, folder, gold_from)
+        for conflict in (conflicts := conflicts_of(gold)):
+            say(conflict)
         records = golden.load(folder / GOLD)
         # What was added to the training set by hand is no unseen question any more.
         fair = reseat(gold.exam, records) if folder.edited(GOLD) else gold.exam
@@ -411,7 +419,7 @@ class Pipeline:
             counts={**to_dict(gold.counts), **by_hand(gold, records)},
             share_taught=examiner.share_taught(texts_of(sources), records),
             sources=sources,
-            notes=left_out,
+            notes=(*conflicts, *left_out),
             teaching=teaching(self, taught, folder),
         )
 

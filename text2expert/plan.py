@@ -120,6 +120,23 @@ class RentPlan:
         return f"about ${self.usd:,.2f} for about {duration(self.quote.seconds)}{capped}{most}"
 
 
+@attrs.frozen(kw_only=True)
+class DocumentPlan:
+    """What one of several documents takes until the golden dataset is there."""
+
+    document: str
+    n_chars: int
+    chunks: int
+    items: int
+    """Questions, each in its wordings."""
+    pairs: int
+    """To train on; about as many where they are not taught yet."""
+    tokens: int = 0
+    """That paid models read and write of it, about."""
+    usd_low: float = 0.0
+    usd_high: float = 0.0
+
+
 BEFORE_TRAINING = ("teacher", "verifier")
 """Paid steps of a run that stops before it trains."""
 
@@ -134,6 +151,8 @@ class Plan:
     documents: tuple[Document, ...]
     n_chars: int
     chunks: int
+    by_document: tuple[DocumentPlan, ...] = ()
+    """Where there are several; what is planned beside them, exam and training, is of all together."""
     items: int | None = None
     """Questions, each in its wordings; None where they are not told apart."""
     pairs: int
@@ -273,7 +292,36 @@ class Plan:
         ]
         width = max(len(name) for name, _ in rows)
         lines = [_wrapped(f"{name:<{width}}  ", value) for name, value in rows]
-        return "\n".join([*lines, *(_wrapped("Note: ", f"{each}.") for each in self.advice)])
+        return "\n".join([*lines, *self._documents(), *(_wrapped("Note: ", f"{each}.") for each in self.advice)])
+
+    def _documents(self) -> Iterator[str]:
+        """A line for each of several documents, and one for all."""
+        if not self.by_document:
+            return
+        paid = any(each.tokens for each in self.by_document)
+        head = ["characters", "chunks", "questions", "pairs", *(["tokens", "cost"] if paid else [])]
+        rows = [
+            [
+                each.document,
+                *(f"{n:,}" for n in (each.n_chars, each.chunks, each.items, each.pairs)),
+                *([f"{each.tokens:,}", dollars(each.usd_low, each.usd_high)] if paid else []),
+            ]
+            for each in self.by_document
+        ]
+        sums = [
+            sum(getattr(each, name) for each in self.by_document) for name in ("n_chars", "chunks", "items", "pairs")
+        ]
+        total = ["together", *(f"{n:,}" for n in sums)]
+        if paid:
+            low, high = (sum(getattr(each, name) for each in self.by_document) for name in ("usd_low", "usd_high"))
+            total += [f"{sum(each.tokens for each in self.by_document):,}", dollars(low, high)]
+        table = [["by document", *head], *rows, total]
+        widths = [max(len(row[place]) for row in table) for place in range(len(table[0]))]
+        yield ""
+        for first, *rest in table:
+            shown = (f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True))
+            yield "  ".join([f"{first:<{widths[0]}}", *shown])
+        yield ""
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"

@@ -7,6 +7,7 @@ of a run that was stopped), what those took stands in for what was assumed.
 import asyncio
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import attrs
 
 from text2expert.errors import LedgerError
-from text2expert.plan import SEEN, Plan, Preview, RentPlan, Shown, StepPlan, Steps
+from text2expert.plan import SEEN, DocumentPlan, Plan, Preview, RentPlan, Shown, StepPlan, Steps
 from text2expert.records import Chunk, Document
 from text2expert.runners.local import Local
 from text2expert.teaching import Lesson, lessons, teach_and_judge
@@ -42,12 +43,13 @@ CHARACTERS_PER_PAIR = 260
 
 async def plan(steps: Steps, inputs: list[Document], folder: Path) -> Plan:
     """The plan of a run of *steps* on *inputs* in *folder*. Writes nothing, and asks no step that is not known to be free."""
-    chunks, characters = 0, 0
+    sizes = {document.id: (0, 0) for document in inputs}
     for chunk in _chunks(steps, inputs):
-        chunks += 1
-        characters += chunk.char_count
+        before, passed = sizes[chunk.document]
+        sizes[chunk.document] = (before + 1, passed + chunk.char_count)
+    chunks, characters = (sum(each) for each in zip(*sizes.values(), strict=True))
     free = is_free(steps.teacher)
-    work = await _taught_free(steps, inputs, chunks) if free else _asked_for(steps, chunks)
+    work = await _taught_free(steps, inputs, sizes) if free else _asked_for(steps, sizes)
     planned = step_plans(steps, folder, chunks, characters, items=work.items)
     examined = exam_plans(steps, chunks, characters, work.items)
     training = _with_notes(work.training, steps.trainer)
@@ -59,6 +61,7 @@ async def plan(steps: Steps, inputs: list[Document], folder: Path) -> Plan:
         documents=tuple(inputs),
         n_chars=sum(document.n_chars for document in inputs),
         chunks=chunks,
+        by_document=_by_document(steps, inputs, sizes, work, planned) if len(inputs) > 1 else (),
         items=None if free and not planned else work.items,
         pairs=work.pairs,
         estimated=work.estimated,
@@ -113,13 +116,59 @@ class _Work(NamedTuple):
     pairs: int
     estimated: bool
     training: "TrainingPlan"
+    by_document: dict[str, tuple[int, int]]
+    """Items and pairs of each."""
 
 
-async def _taught_free(steps: Steps, inputs: list[Document], chunks: int) -> _Work:
+_Sizes = dict[str, tuple[int, int]]
+"""Document -> its chunks, and their characters."""
+
+
+def _by_document(
+    steps: Steps, inputs: list[Document], sizes: _Sizes, work: _Work, planned: tuple[StepPlan, ...]
+) -> tuple[DocumentPlan, ...]:
+    """What each document takes: of what the paid steps take for all, its share by their own estimates."""
+    shares: dict[str, dict[str, float]] = {}
+    for step in planned:
+        alone = {
+            document: _estimate(steps, step.step, *sizes[document], work.by_document[document][0]) for document in sizes
+        }
+        whole = sum(float(each.usd_high) or each.input_tokens for each in alone.values()) or 1.0
+        shares[step.step] = {name: (float(each.usd_high) or each.input_tokens) / whole for name, each in alone.items()}
+    return tuple(
+        DocumentPlan(
+            document=document.id,
+            n_chars=document.n_chars,
+            chunks=sizes[document.id][0],
+            items=work.by_document[document.id][0],
+            pairs=work.by_document[document.id][1],
+            tokens=round(
+                sum(
+                    shares[step.step][document.id] * (step.estimate.input_tokens + sum(step.estimate.output_tokens) / 2)
+                    for step in planned
+                )
+            ),
+            usd_low=sum(shares[step.step][document.id] * float(step.estimate.usd_low) for step in planned),
+            usd_high=sum(shares[step.step][document.id] * float(step.estimate.usd_high) for step in planned),
+        )
+        for document in inputs
+    )
+
+
+def _estimate(steps: Steps, step: str, chunks: int, characters: int, items: int) -> "Estimate":
+    if step == "teacher":
+        taught: Estimate = steps.teacher.estimate(chunks, characters, steps.questions)
+        return taught
+    judged: Estimate = steps.verifier.estimate(chunks, items, characters)
+    return judged
+
+
+async def _taught_free(steps: Steps, inputs: list[Document], sizes: _Sizes) -> _Work:
     """By teaching, and checking against the evidence, up to `SAMPLE_CHUNKS` passages: that is free."""
     from text2expert import golden
     from text2expert.offline import EvidenceVerifier
 
+    chunks = sum(n for n, _ in sizes.values())
     stride = -(-chunks // SAMPLE_CHUNKS)
     sample = [chunk for number, chunk in enumerate(_chunks(steps, inputs)) if number % stride == 0]
     plain = [Lesson(place, (chunk,)) for place, chunk in enumerate(sample)]
@@ -129,22 +178,36 @@ async def _taught_free(steps: Steps, inputs: list[Document], chunks: int) -> _Wo
     whole = chunks / max(1, len(sample))
     taken = whole * _judged(steps)
     pairs = round(taken * len(gold.records))
-    training = steps.trainer.estimate(
-        records=pairs,
-        characters=round(taken * sum(len(each.instruction) + len(each.output) for each in gold.records)),
-        facts=max(1, round(taken * gold.counts.facts)),
-    )
     items = round(whole * len({pair.item or pair.qa_id for pair in taught.pairs}))
-    return _Work(items, pairs, stride > 1 or not is_free(steps.verifier), training)
+    owners = {chunk.id: chunk.document for chunk in sample}
+    asked = Counter(owner for owner, _ in {(owners[pair.sources[0]], pair.item or pair.qa_id) for pair in taught.pairs})
+    kept = Counter(record.document for record in gold.records)
+    by_document = {name: (round(whole * asked[name]), round(taken * kept[name])) for name in sizes}
+    characters = round(taken * sum(len(each.instruction) + len(each.output) for each in gold.records))
+    training = _training(steps, pairs, characters, max(1, round(taken * gold.counts.facts)), by_document)
+    return _Work(items, pairs, stride > 1 or not is_free(steps.verifier), training, by_document)
 
 
-def _asked_for(steps: Steps, chunks: int) -> _Work:
+def _asked_for(steps: Steps, sizes: _Sizes) -> _Work:
     """As many questions as a teacher is asked for, each in all its wordings."""
-    items = chunks * steps.questions
+    items = sum(n for n, _ in sizes.values()) * steps.questions
     taken = round(items * _judged(steps))
     pairs = taken * getattr(steps.teacher, "wordings", 1)
-    training = steps.trainer.estimate(records=pairs, characters=pairs * CHARACTERS_PER_PAIR, facts=max(1, taken))
-    return _Work(items, pairs, estimated=True, training=training)
+    wordings = getattr(steps.teacher, "wordings", 1)
+    by_document = {
+        name: (n * steps.questions, round(n * steps.questions * _judged(steps)) * wordings)
+        for name, (n, _) in sizes.items()
+    }
+    training = _training(steps, pairs, pairs * CHARACTERS_PER_PAIR, max(1, taken), by_document)
+    return _Work(items, pairs, estimated=True, training=training, by_document=by_document)
+
+
+def _training(
+    steps: Steps, pairs: int, characters: int, facts: int, by_document: dict[str, tuple[int, int]]
+) -> "TrainingPlan":
+    lengthened = getattr(steps.trainer, "lengthened", None)
+    times = lengthened({name: n for name, (_, n) in by_document.items()}) if lengthened else 1.0
+    return steps.trainer.estimate(records=round(times * pairs), characters=round(times * characters), facts=facts)
 
 
 def _judged(steps: Steps) -> float:
@@ -226,8 +289,8 @@ def exam_plans(steps: Steps, chunks: int, characters: int, items: int) -> tuple[
     )
 
 
-READING, SHOWN_NO_PASSAGES = 7, 4
-"""Contestants of every exam, and of that of a toy."""
+READING, SHOWN_NO_PASSAGES = 6, 3
+"""Contestants of every exam that a judge grades, and of that of a toy."""
 
 
 def _examined(steps: Steps, items: int) -> int:

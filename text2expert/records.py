@@ -93,6 +93,7 @@ class Document:
     """A source text and where it came from. ``text`` is never written to JSON; None: read it from ``path``."""
 
     id: str
+    """Names it in every record that comes of it; by default the stem of its file."""
     path: str | None = None
     title: str
     encoding: str
@@ -100,6 +101,10 @@ class Document:
     text_sha256: str
     """Of the source text, encoded as UTF-8."""
     n_chars: int
+    converted_by: str = ""
+    """Libraries and versions that made the text of a PDF, DOCX or HTML file; empty where the file is the text."""
+    file_sha256: str = ""
+    """Of the bytes of a file that was converted."""
 
     @classmethod
     def from_text(cls, text: str, *, id: str = "text", title: str | None = None) -> "Document":  # noqa: A002 - the record's own field name
@@ -130,8 +135,11 @@ class Span:
     """A quote with its place: ``source[start:end] == text``."""
 
     document: str
+    """`Document.id`."""
     start: int
+    """Offset of its first character in the source text, from 0."""
     end: int
+    """Offset behind its last character."""
     text: str
 
 
@@ -150,7 +158,9 @@ class Chunk:
     start: int
     end: int
     char_count: int
+    """Characters of ``text``."""
     headings: tuple[str, ...] = ()
+    """Those that it stands under, from the top down."""
     context: str = ""
 
 
@@ -164,10 +174,12 @@ class QAPair:
     short_answer: str = ""
     """The canonical answer: the shortest span that answers the question."""
     reasoning: str = ""
+    """Why the text says so, in the teacher's words."""
     difficulty: Difficulty = "medium"
     sources: tuple[str, ...]
     """Ids of the chunks that the question was written from."""
     evidence: tuple[Span, ...] = ()
+    """The quotes that the answer rests on."""
     item: str = ""
     """Equal for the wordings of one question. A teacher gives a digest of content, never an id or a position."""
     fact: str = ""
@@ -183,9 +195,13 @@ class Verdict:
 
     qa_id: str
     grounded: bool
+    """The text says it."""
     no_hallucination: bool
+    """Nothing is added to what the text says."""
     complete: bool
+    """Nothing is missing that the question asks for."""
     reason: str = ""
+    """Why not, where one of the three is False."""
     by: str = ""
     control: Literal["", "bad", "good"] = ""
     """Set where the pair was planted to measure the verifier itself: known to be bad, or good. No such pair is gold."""
@@ -216,6 +232,7 @@ class GoldRecord:
     document: str = ""
     evidence: tuple[Span, ...] = ()
     status: Status = "unverified"
+    """Who approved it: a model, the check of evidence, or nobody."""
 
 
 @attrs.frozen(kw_only=True)
@@ -275,8 +292,10 @@ class Adapter:
 
     path: str
     base_model: str
+    """A name on the hub, or a folder."""
     base_revision: str | None = None
     gold_sha256: str
+    """Of the golden dataset's file."""
 
 
 @attrs.frozen(kw_only=True)

@@ -7,6 +7,7 @@ The three grades are those of SimpleQA (Wei et al., 2024). One answer a call, so
 Money, replay and retry are the business of `text2expert.llm`.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,10 +19,16 @@ import attrs
 from text2expert import _arguments, ledger
 from text2expert._progress import bar, say
 from text2expert._sync import run
-from text2expert._tasks import in_order
-from text2expert.errors import AnswerLost, BudgetExhausted, InputError, ProviderUnavailable
+from text2expert._tasks import as_done
+from text2expert.errors import (
+    AnswerLost,
+    BudgetExhausted,
+    InputError,
+    ProviderUnavailable,
+    Text2ExpertError,
+)
 from text2expert.examiner.grading import grade
-from text2expert.examiner.results import GivenAnswer, Grade, JudgeReport, Probe
+from text2expert.examiner.results import LOOKUP, GivenAnswer, Grade, JudgeReport, Probe
 from text2expert.exchange import Completion
 from text2expert.ledger.scopes import here
 from text2expert.llm import LLM, Estimate, as_llm, samples
@@ -67,6 +74,14 @@ HEDGE = "I have read something about this, but I am not sure of it, so I would r
 
 SCOPE = "judge"
 """What the costs are booked to."""
+
+GIVEN_UP = 8
+"""Answers one after another without a grade that can be used, after which a judge is asked no more: each took as many
+requests as it has `Judge.tries`."""
+
+NOT_JUDGED: frozenset[str] = frozenset((LOOKUP,))
+"""Contestants whose answers no judge sees: a look-up gives answers of the training set word for word, which the mechanical
+grade can tell. All others may be what the expert is compared with, so they are graded alike."""
 
 GRADES: Mapping[str, Grade] = {"CORRECT": "right", "INCORRECT": "wrong", "NOT_ATTEMPTED": "refused"}
 SCHEMA: Mapping[str, Any] = {
@@ -214,60 +229,88 @@ class Judge:
             msg = f"{len(answers):,} answers to {len(questions):,} questions: give one for each, in the same order"
             raise InputError(msg)
         self.llm.check()
-        grades: list[Grade | None] = []
-        why: list[str] = []
+        round_ = await self._judged(questions, answers)
+        if round_.error is not None:
+            raise round_.error
+        if round_.why:
+            say(f"{round_.told} of {len(answers):,} answers were not judged: {round_.why}")
+        return round_.grades
 
-        async def one(question: ExamQuestion, answer: str) -> Grade | None:
-            given, reason = await self._judge(question, answer)
-            why.extend(filter(None, [reason]))
-            return given
-
+    async def _judged(self, questions: Sequence[ExamQuestion], answers: Sequence[str]) -> "_Round":
+        """The grades of all, as far as they can be had."""
+        round_ = _Round(self, [None] * len(answers))
+        asked = [place for place, answer in enumerate(answers) if wording(answer)]
         with ledger.budget(SCOPE, self.budget), bar(len(questions), "Judging", unit="answer") as progress:
-            work = (one(question, answer) for question, answer in zip(questions, answers, strict=True))
-            async for given in in_order(work, self.concurrency):
-                grades.append(given)
-                progress.update()
-        if why:
-            say(f"{len(why):,} of {len(answers):,} answers were not judged: {why[0]}")
-        return grades
+            # A judge that is none shows it at the first answers; the others need not be sent beside them.
+            for places in (asked[:GIVEN_UP], asked[GIVEN_UP:]):
+                work = (round_.one(place, questions[place], answers[place]) for place in places)
+                async with contextlib.aclosing(as_done(work, self.concurrency)) as done:
+                    async for _ in done:
+                        progress.update()
+        for place in {*range(len(answers))} - {*asked}:
+            round_.grades[place] = "wrong"
+        return round_
 
     def judge(self, questions: Sequence[ExamQuestion], answers: Sequence[str]) -> list[Grade | None]:
         """As `ajudge`, blocking; shows a bar."""
         return run(self.ajudge(questions, answers))
 
     async def areport(
-        self, exam: Sequence[ExamQuestion], given: Sequence[GivenAnswer], *, apart_from: Iterable[str] = ()
+        self,
+        exam: Sequence[ExamQuestion],
+        given: Sequence[GivenAnswer],
+        *,
+        apart_from: Iterable[str] = (),
+        before: JudgeReport | None = None,
     ) -> tuple[list[GivenAnswer], JudgeReport]:
         """*given* with the judge's grades, and how far these can be trusted.
 
+        What is stored in the ledger needs no key. Of answers that are graded no more (`JudgeReport.unjudged`) the report
+        says why; those that this judge graded *before* keep that grade.
+
         Args:
             exam: The questions.
-            given: Answers to them, with their mechanical grades; one to a question that *exam* lacks stays as it is.
+            given: Answers to them, with their mechanical grades; one to a question that *exam* lacks stays as it is, one of
+                `NOT_JUDGED` has no grade of a judge.
             apart_from: Names of the models whose kin the judge should not be: teacher, base, contestants.
+            before: The report on the judge that gave the grades in *given*, if any did.
 
         Raises:
-            Text2ExpertError: As `ajudge` does.
+            Text2ExpertError: No grade is to be had, and the next answer would not change that: as `ajudge` does.
         """
         for warning in self.warnings(apart_from):
             say(warning)
         asked = {question.id: question for question in exam}
-        places = [place for place, each in enumerate(given) if each.question in asked]
+        places = [
+            place for place, each in enumerate(given) if each.question in asked and each.contestant not in NOT_JUDGED
+        ]
         probed = list(self.planted(exam))
-        grades = await self.ajudge(
+        went = await self._judged(
             [asked[given[place].question] for place in places] + [each.question for each in probed],
             [given[place].text for place in places] + [each.answer for each in probed],
         )
-        judged = dict(zip(places, grades, strict=False))
-        told = [attrs.evolve(each, judged=judged.get(place)) for place, each in enumerate(given)]
+        if went.error is not None and not went.useful:
+            raise went.error
+        grades = dict(zip(places, went.grades, strict=False))
+        mine = before is not None and before.model == self.name
+        if not went.useful and any(map(wording, (given[place].text for place in places))):
+            grades = dict.fromkeys(places)  # that an empty answer is wrong shows nothing of the judge
+        told = [
+            attrs.evolve(each, judged=grades.get(place) or (each.judged if mine and place in grades else None))
+            for place, each in enumerate(given)
+        ]
         both = [(each.grade == "right", each.judged == "right") for each in told if each.judged is not None]
+        unjudged = sum(told[place].judged is None for place in places)
         report = JudgeReport(
             model=self.name,
             judged=len(both),
             agree=sum(ours == theirs for ours, theirs in both),
             judge_right_only=sum(theirs and not ours for ours, theirs in both),
             judge_wrong_only=sum(ours and not theirs for ours, theirs in both),
-            probes=_counted(probed, grades[len(places) :]),
+            probes=_fuller(_counted(probed, went.grades[len(places) :]), before.probes if before and mine else ()),
             usd=float(ledger.current().spent(_booked()).total),
+            unjudged=unjudged,
+            why=went.why if unjudged else "",
         )
         return told, report
 
@@ -314,21 +357,29 @@ class Judge:
         cheap = self.llm.estimate(calls, round(sent / most), (low, low), cached_tokens=round(fixed / most))
         return attrs.evolve(self.llm.estimate(calls, round(sent / least), (low, high)), usd_low=cheap.usd_low)
 
-    async def _judge(self, question: ExamQuestion, answer: str) -> tuple[Grade | None, str]:
-        """The grade of one answer; or None and why it has none."""
-        if not wording(answer):
-            return "wrong", ""
-        prompt = _item(question, answer)
+    def _asking(self, prompt: str) -> dict[str, Any]:
+        """How a grade is asked for."""
         most = self.llm.max_tokens
+        return {
+            "prompt": prompt,
+            "system": f"{self.prompt}\n\n{FORM}",
+            "schema": SCHEMA,
+            "max_tokens": most if self.llm.thinking else min(most, REPLY_TOKENS),
+        }
+
+    def _stored(self, question: ExamQuestion, answer: str) -> bool:
+        """Whether the ledger has a reply to this, so that reading it costs nothing."""
+        return self.llm.answered(**self._asking(_item(question, answer)))
+
+    async def _judge(self, question: ExamQuestion, answer: str, *, tries: int) -> tuple[Grade | None, str]:
+        """The grade of one answer; or None and why it has none."""
+        prompt = _item(question, answer)
         try:
             replies = await samples(
                 self.llm,
-                prompt,
-                system=f"{self.prompt}\n\n{FORM}",
-                schema=SCHEMA,
-                max_tokens=most if self.llm.thinking else min(most, REPLY_TOKENS),
+                **self._asking(prompt),
                 usable=lambda completion: completion.finish == "refusal" or _read(completion, prompt) is not None,
-                tries=self.tries,
+                tries=tries,
             )
         except (BudgetExhausted, ProviderUnavailable, AnswerLost) as error:
             return None, str(error)
@@ -340,6 +391,45 @@ class Judge:
         if question.answer is None:
             return ("right" if given == "refused" else "wrong"), ""
         return given, ""
+
+
+@attrs.define
+class _Round:
+    """One going through answers, and when it ended early."""
+
+    judge: Judge
+    grades: list[Grade | None]
+    why: str = ""
+    """Why an answer has no grade, of the first such."""
+    error: Text2ExpertError | None = None
+    """What the next answer will not change."""
+    in_a_row: int = 0
+    missed: int = 0
+    left: int = 0
+    """Answers that were not asked about any more."""
+    useful: bool = False
+    """Whether any reply was a grade."""
+
+    async def one(self, place: int, question: ExamQuestion, answer: str) -> None:
+        over = self.error is not None or self.in_a_row >= GIVEN_UP
+        if over and not self.judge._stored(question, answer):  # noqa: SLF001 - its other half
+            self.left += 1
+            return
+        try:
+            given, why = await self.judge._judge(question, answer, tries=1 if over else self.judge.tries)  # noqa: SLF001
+        except Text2ExpertError as error:  # a key, an account, a request that is refused for good, a ledger
+            given, why = None, str(error)
+            self.error = self.error or error
+        self.grades[place] = given
+        self.why = self.why or why
+        self.missed += given is None
+        self.useful = self.useful or given is not None
+        self.in_a_row = 0 if given is not None and not over else self.in_a_row + (given is None)
+
+    @property
+    def told(self) -> str:
+        """How many have no grade."""
+        return f"{self.missed + self.left:,}" + (" (it was asked no more)" if self.left else "")
 
 
 def _booked() -> str:
@@ -424,5 +514,10 @@ def _counted(probed: Sequence[_Probed], grades: Sequence[Grade | None]) -> tuple
             asked=sum(each.name == name for each, _ in asked),
         )
         for name in names
-        if any(each.name == name for each in probed)
+        if any(each.name == name for each, _ in asked)
     )
+
+
+def _fuller(now: tuple[Probe, ...], before: tuple[Probe, ...]) -> tuple[Probe, ...]:
+    """What the judge made of more probes: now, or the last time."""
+    return max(now, before, key=lambda probes: sum(each.asked for each in probes))

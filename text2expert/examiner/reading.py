@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from text2expert.evidence.grounding import check
 from text2expert.evidence.quantities import Quantity, same_quantity
 from text2expert.evidence.statements import Statement, statements
 from text2expert.evidence.tokens import Token, content, tokens
 from text2expert.evidence.wording import concept
+from text2expert.examiner.verdicts import affirms
 from text2expert.examiner.wanted import FREQUENCY, NUMBER, REFERENCES, YEARS, Amount, Wanted, wanted
 from text2expert.records import Chunk
 from text2expert.retrieval import terms, with_context
@@ -83,6 +83,8 @@ class _Line(NamedTuple):
     """The cells of the header, where it is a row with as many."""
     after: str = ""
     """The statements behind it."""
+    lead: Statement | None = None
+    """What leads it in."""
 
 
 _IN_BRACKETS = re.compile(r"[(\[]([^)\]]{1,24})[)\]]")
@@ -98,7 +100,8 @@ def _lines(chunk: Chunk) -> tuple[_Line, ...]:
     found: list[_Line] = []
     header: tuple[str, ...] = ()
     table, block, before = False, -1, frozenset[str]()
-    for each in statements(text):
+    made = statements(text)
+    for each in made:
         body = text[each.start : each.end]
         if each.block != block:
             before = frozenset()
@@ -111,7 +114,9 @@ def _lines(chunk: Chunk) -> tuple[_Line, ...]:
             around = above | each.lead | (content(tokens(" ".join(named))) if named else frozenset())
             shown = body.strip() if each.row else " ".join(body.split())
             after = " ".join(text[each.end :].split()[:LONGEST_CLAUSE])
-            found.append(_Line(shown, each, around, before, named, after))
+            found.append(
+                _Line(shown, each, around, before, named, after, made[each.above] if each.above >= 0 else None)
+            )
         before, block = each.stems, each.block
     return tuple(found)
 
@@ -134,7 +139,7 @@ class Reader:
         asked = wanted(question, self._rarity, self._unknown)
         lines = [(place, line) for place, chunk in enumerate(passages) for line in self._lines(chunk)]
         asked = _informed(asked, [line for _, line in lines])
-        best: tuple[float, float, int, str] | None = None
+        best: tuple[float, float, int, str | _Line] | None = None
         for place, line in lines:
             share = _share(asked, line)
             for value, text in _answers(asked, line, share):
@@ -144,7 +149,8 @@ class Reader:
                     best = fit, min(1.0, sure), place, text
         if best is None or best[1] < least:
             return Reading(UNKNOWN, best[1] if best else 0.0, None)
-        return Reading(best[3], best[1], best[2])
+        said = best[3] if isinstance(best[3], str) else _yes_or_no(asked, best[3])
+        return Reading(said, best[1], best[2])
 
     def _lines(self, chunk: Chunk) -> tuple[_Line, ...]:
         if chunk.key not in self._read:
@@ -180,10 +186,10 @@ def _share(asked: Wanted, line: _Line) -> float:
     return shared / asked.total if asked.total else 0.0
 
 
-def _answers(asked: Wanted, line: _Line, share: float) -> Iterator[tuple[float, str]]:
-    """What *line* may answer, each with how well it fits."""
+def _answers(asked: Wanted, line: _Line, share: float) -> Iterator[tuple[float, str | _Line]]:
+    """What *line* may answer, each with how well it fits; to a question for yes or no, itself."""
     if asked.yes_no:
-        yield share, _yes_or_no(asked, line)
+        yield share, line
     elif asked.amount is not None:
         if asked.often:
             yield from _frequencies(asked, line, share)
@@ -297,7 +303,7 @@ def _amount_text(line: _Line, place: int, quantity: Quantity) -> str:
     text = quantity.written
     if quantity.unit is not None and quantity.unit_apart and text == quantity.text:
         unit = _IN_BRACKETS.search(_column(line, place))
-        text = f"{text} {unit[1] if unit else quantity.unit.name}"
+        text = f"{text} {unit[1] if unit else quantity.unit.symbol}"
     return " ".join(text.split())
 
 
@@ -346,6 +352,10 @@ def _cell(asked: Wanted, line: _Line) -> str:
 
 
 def _yes_or_no(asked: Wanted, line: _Line) -> str:
-    # A "no" is grounded where something is denied, whichever way the question turns it.
-    denied = line.statement.denied or check(asked.question, "No.", line.text).grounded
-    return f"{'No' if denied else 'Yes'}. {_clause(asked, line)}"
+    text = _clause(asked, line)
+    said = affirms(asked.question, line.statement, line.lead) and text.casefold() not in _NOTHING
+    return f"{'Yes' if said else 'No'}. {text}"
+
+
+_NOTHING = frozenset(("none", "no", "never", "nil", "not allowed", "-", "\u2013", "\u2014"))
+"""A table's cell that says no."""

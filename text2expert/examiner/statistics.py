@@ -342,8 +342,9 @@ def by_passage(exam: Iterable[ExamQuestion], mine: Mapping[str, Grade], places: 
 def groups(
     exam: Sequence[ExamQuestion], answers: Iterable[GivenAnswer], chunks: Iterable[Chunk], *, base: str = "base"
 ) -> tuple[Group, ...]:
-    """Every contestant by section, difficulty, number of hops, and by what the base knew, of the questions that `is_unseen`.
+    """Every contestant by document, section, difficulty, number of hops, and by what the base knew, of the questions that `is_unseen`.
 
+    - ``document``: only where there are several; a question that needs more than one counts in each of them.
     - A question of several sections counts in each of them; one whose evidence no chunk has, in none.
     - ``difficulty``: as it was given (``easy``, ``medium``, ``hard``), questions without one in no group.
     - ``hops``: ``1``, ``2`` or ``3+`` passages that the answer needs.
@@ -369,7 +370,8 @@ def groups(
                 if not (by == "unknown_to_base" and contestant == base):
                     asked[by, name, contestant] += 1
                     right[by, name, contestant] += mine[question.id] == "right"
-    orders: dict[Literal["section", "difficulty", "hops", "unknown_to_base"], list[str]] = {
+    orders: dict[Literal["document", "section", "difficulty", "hops", "unknown_to_base"], list[str]] = {
+        "document": _documents(asked),
         "section": places.sections,
         "difficulty": _ordered(asked, "difficulty", ("easy", "medium", "hard")),
         "hops": ["1", "2", "3+"],
@@ -386,7 +388,9 @@ def groups(
 
 def _memberships(question: ExamQuestion, places: Places, base: Mapping[str, Grade]) -> list[tuple[str, str]]:
     """The groups that *question* is in: what they are by, and their names."""
-    found = [("section", name) for name in dict.fromkeys(map(places.section, places.chunks(question)))]
+    documents = {span.document for span in question.evidence if span.document} or {question.document} - {""}
+    found = [("document", name) for name in sorted(documents)]
+    found += [("section", name) for name in dict.fromkeys(map(places.section, places.chunks(question)))]
     if question.difficulty:
         found.append(("difficulty", question.difficulty))
     if hops := places.hops(question):
@@ -394,6 +398,12 @@ def _memberships(question: ExamQuestion, places: Places, base: Mapping[str, Grad
     if question.id in base:
         found.append(("unknown_to_base", KNOWN if base[question.id] == "right" else UNKNOWN))
     return found
+
+
+def _documents(asked: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Documents by name; of one alone there is nothing to compare."""
+    names = _ordered(asked, "document", ())
+    return names if len(names) > 1 else []
 
 
 def _ordered(asked: Iterable[tuple[str, str, str]], by: str, first: Sequence[str]) -> list[str]:

@@ -2,9 +2,21 @@
 
 import re
 
-from text2expert.evidence.quantities import Bound, Quantity, Unit, same_quantity
+from text2expert.evidence.quantities import Bound, Quantity, is_turned, same_quantity
+from text2expert.evidence.units import Unit
 
-__all__ = ["ROUGHLY", "TOLERANCE", "WARMTH_K", "gainsays", "is_beyond", "kind_of", "near", "parts_at", "same"]
+__all__ = [
+    "ROUGHLY",
+    "TOLERANCE",
+    "WARMTH_K",
+    "gainsays",
+    "is_beyond",
+    "kind_of",
+    "measure",
+    "near",
+    "parts_at",
+    "same",
+]
 
 ROUGHLY = 0.05
 """How far a number in another unit may be off that stands beside the right one."""
@@ -52,6 +64,8 @@ _OUTSIDE = re.compile(r"above|over|beyond|exceed(?:s|ed|ing)?|below|under|outsid
 
 def is_beyond(quantity: Quantity) -> bool:
     """Whether the value itself is left out: "less than 6" is not 6, where no limit is asked for."""
+    if is_turned(quantity):
+        return False
     if _OUTSIDE.fullmatch(quantity.comparator):
         return True
     return quantity.comparator.endswith(" than") and not quantity.comparator.startswith(("no ", "not "))
@@ -96,7 +110,7 @@ def gainsays(said: Quantity, asked: Quantity) -> bool:
         return False
     if asked.bound or not said.bound:
         return not same(said, asked)
-    told, limit = _converted(asked, asked.unit)[1], _converted(said, said.unit)[1]
+    told, limit = measure(asked), measure(said)
     return told > limit if said.bound == "low" else told < limit
 
 
@@ -108,6 +122,17 @@ def _warmth(quantity: Quantity, unit: Unit) -> float:
 def _converted(quantity: Quantity, unit: Unit) -> tuple[str, float]:
     kind, size = _ROUNDED.get(unit.dimension, (unit.dimension, 1.0))
     return kind, quantity.value * unit.size * size
+
+
+def measure(quantity: Quantity) -> float:
+    """How much *quantity* is, in the one unit of its kind."""
+    if quantity.unit is None:
+        return quantity.value
+    return (
+        _warmth(quantity, quantity.unit)
+        if quantity.unit.dimension in _WARMTH
+        else _converted(quantity, quantity.unit)[1]
+    )
 
 
 def kind_of(quantity: Quantity) -> str:

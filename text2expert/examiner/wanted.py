@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from text2expert.evidence.quantities import MONTHS, SPANS, Bound, Quantity, quantities, unit_of
+from text2expert.evidence.quantities import Bound, Quantity, quantities
 from text2expert.evidence.tokens import Token, content, tokens
+from text2expert.evidence.units import MONTHS, SPANS, unit_of
 from text2expert.evidence.wording import LIGHT_STEMS, concept, stem, word_set
 
 _LIGHT = 0.5
@@ -142,7 +143,9 @@ def wanted(question: str, rarity: "Mapping[str, float]", unknown: float) -> Want
         weights[word] = weight * _LIGHT if word in LIGHT_STEMS else weight
     found = _QUESTION.search(question)
     behind = tokens(question[found.start() :])[1:] if found else made
-    amount = _amount(question, found.group().lower() if found else "", behind)
+    last = re.split(r"[.!]\s+(?=[A-Z])", question.strip())[-1]  # "It fails. Is it used?"
+    polar = bool(_YES_NO.match(_LED.sub("", last))) and not _ASIDE.search(question)
+    amount = _amount(question, found.group().lower() if found else "", behind) if found or not polar else None
     bound: Bound = "low" if _AT_MOST.search(question) else "high" if _AT_LEAST.search(question) else ""
     return Wanted(
         question=question,
@@ -150,7 +153,7 @@ def wanted(question: str, rarity: "Mapping[str, float]", unknown: float) -> Want
         numbers=tuple(quantities(question)),
         amount=amount,
         bound=bound,
-        yes_no=amount is None and bool(_YES_NO.match(_LED.sub("", question.strip()))) and not _ASIDE.search(question),
+        yes_no=amount is None and polar,
         often=bool(_OFTEN.search(question)),
         subject=_subject(found.group().lower() if found else "", behind),
     )

@@ -1,13 +1,13 @@
 """Which rows make an epoch, a step and a process's part of it: functions of the seed and the step alone.
 
-An epoch is one pass over the golden dataset. Every other stream gives as many rows as make its share of the tokens, and
+An epoch is one pass over the golden dataset; rows with a weight come more or less often than once. Every other stream gives as many rows as make its share of the tokens, and
 goes on in the next epoch where it stopped, through all its rows and then through all of them again in a new order.
 """
 
 import math
 import random
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -31,13 +31,15 @@ class Epochs:
         self.batch_size = settings.batch_size
         self.by_length = by_length
         self.shares = shares_of(streams, settings)
-        gold = sum(row.length for row in streams.gold)
+        gold = sum(row.weight * row.length for row in streams.gold)
         tokens = gold / (1 - sum(self.shares.values()))
         self.counts = {
             stream: share * tokens / _mean_length(streams.of(stream)) for stream, share in self.shares.items()
         }
         """Rows of each other stream in an epoch, on average."""
-        most = len(streams.gold) + sum(math.ceil(count) for count in self.counts.values())
+        most = math.ceil(sum(row.weight for row in streams.gold)) + sum(
+            math.ceil(count) for count in self.counts.values()
+        )
         self.steps = math.ceil(most / settings.batch_size)
         """Steps of an epoch, equal in all of them."""
         self._epoch, self._steps = -1, list[list[Row]]()
@@ -52,8 +54,9 @@ class Epochs:
     def of(self, epoch: int) -> list[list[Row]]:
         """The rows of an epoch in steps: every row of the golden dataset once, and the other streams among them."""
         draw = random.Random(f"{self.seed} {epoch}")
-        rounds = _rounds(draw.sample(self.streams.gold, len(self.streams.gold)))
-        size = len(self.streams.gold)
+        gold = self.gold(epoch)
+        rounds = _rounds(draw.sample(gold, len(gold)))
+        size = max(1, len(gold))
         placed = [(place / size, number, row) for place, (number, row) in enumerate(rounds)]
         for stream in self.counts:
             drawn = self.drawn(stream, epoch)
@@ -70,6 +73,18 @@ class Epochs:
         draw.shuffle(steps)
         return steps
 
+    def gold(self, epoch: int) -> list[Row]:
+        """The golden dataset as often as its weights say: of a row with 2.5, twice or three times, in turns."""
+        rows = self.streams.gold
+        if all(row.weight == 1 for row in rows):
+            return rows
+        found: list[Row] = []
+        for row in rows:
+            # Where in its turn a row begins is its own, so that each epoch has some of every document.
+            phase = random.Random(f"{self.seed} {row.item} {row.question}").random()
+            found += [row] * (math.floor(row.weight * (epoch + 1) + phase) - math.floor(row.weight * epoch + phase))
+        return found or rows  # a few rows that all come rarely
+
     def drawn(self, stream: Stream, epoch: int) -> list[Row]:
         """What another stream gives to an epoch."""
         rows = self.streams.of(stream)
@@ -82,6 +97,26 @@ class Epochs:
             chosen += piece
             start += len(piece)
         return chosen
+
+    def documents(self, steps: int) -> dict[str, dict[str, float]]:
+        """Of each document of the golden dataset: its rows, their weight, and its share of the tokens in *steps* steps.
+
+        Nothing where its rows name none.
+        """
+        rows = Counter(row.document for row in self.streams.gold)
+        if not any(rows):
+            return {}
+        weights = {row.document: row.weight for row in self.streams.gold}
+        tokens: Counter[str] = Counter()
+        for epoch in range(math.ceil(steps / self.steps)):
+            for taken in self.of(epoch)[: steps - epoch * self.steps]:
+                for row in taken:
+                    tokens[row.document] += row.length * (row.stream == "gold")
+        whole = max(1, tokens.total())
+        return {
+            name: {"rows": n, "weight": weights[name], "share": round(tokens[name] / whole, 4)}
+            for name, n in sorted(rows.items())
+        }
 
     def reached(self, steps: int) -> dict[Stream, float]:
         """The share of each stream in the tokens of the first *steps* steps."""

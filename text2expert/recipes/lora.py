@@ -319,6 +319,7 @@ def facts_of(training: Training, end: State) -> dict[str, Any]:
         "rows": len(streams.gold),
         "streams": streams.counts(),
         "shares": loader.epochs.reached(end.step),
+        "documents": loader.epochs.documents(end.step),
         "steps": end.step,
         "stopped_early": end.stopped_early,
         "tokens": end.tokens,

@@ -58,7 +58,7 @@ def needs_of(config: PretrainedConfig, r: int) -> Needs:
     several shapes. Its logits, in bf16, in fp32 and as gradients, come on top.
     """
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     head = model.get_output_embeddings()
     linear = [
         module.weight

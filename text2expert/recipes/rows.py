@@ -42,6 +42,10 @@ class Row:
     """Equal for the wordings of one question."""
     fact: str = ""
     """Equal for the questions on one fact: these are kept apart."""
+    document: str = ""
+    """That it was taught from."""
+    weight: float = 1.0
+    """How often it is trained in an epoch, if it is of the golden dataset."""
     question: str = ""
     prompt: str = ""
     """As text; the question in it is at times replaced by a noisy one."""
@@ -262,7 +266,9 @@ class _Reader:
             )
         item = str(record.get("item") or number)
         fact = str(record.get("fact") or item)
-        return {"stream": stream, "item": item, "fact": fact, "question": question, "prompt": prompt}, completion
+        document = str(record.get("document") or "")
+        fields = {"stream": stream, "item": item, "fact": fact, "document": document, "question": question}
+        return {**fields, "weight": self.settings.weights.get(document, 1.0), "prompt": prompt}, completion
 
     def unfit(self, turns: list[Turn], question: str, without: AbstractSet[str]) -> str:
         """Why a row is not trained; empty when it is."""

@@ -17,6 +17,9 @@ class Settings:
     (QLoRA: quantised twice, computed with in bf16); on the CPU fp32, where bf16 is slower."""
     gold: str
     """JSONL: the golden dataset, {"instruction", "input", "output", ...}."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Document -> how often each of its gold rows is trained in an epoch: 2 for twice, 0.5 for every other epoch. Rows of
+    documents that are not named are trained once."""
     output: str = "expert"
     system: str = ""
     default_chat_template: str

@@ -33,6 +33,7 @@ DROPPED = {
 }
 GROUPS = {
     "unknown_to_base": ("By what the base knew", f"What the base knew before training proves nothing. {GREEDY_NOTE}"),
+    "document": ("By document", ""),
     "section": ("By section", ""),
     "difficulty": ("By difficulty", ""),
     "hops": ("By the number of passages that an answer needs", ""),
@@ -276,8 +277,8 @@ def _groups(result: ExamResult, by: str) -> Html:
         most = max(share.n for share in shown if share)
         rows.append([said(name), *(_cell(share, most) if share else "–" for share in shown), f"{most:,}"])
     made = table(f"Right answers {title[0].lower()}{title[1:]}", ["", *map(named, asked), "Questions"], rows)
-    if by == "unknown_to_base":
-        return joined(tag("h3", title), tag("p", why), made)
+    if by in ("unknown_to_base", "document"):
+        return joined(tag("h3", title), tag("p", why) if why else None, made)
     return more(title, made)
 
 

@@ -7,7 +7,7 @@ their settings, writes them beside the data, says what they would take, and what
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Never
 
@@ -19,11 +19,12 @@ from text2expert.errors import InputError, NoGPUError, StarvedRunError
 from text2expert.records import Adapter, ExamPrompt, ExamQuestion, GoldRecord, Job, Quote, read_jsonl, write_jsonl
 from text2expert.runners import Runner, gpus
 from text2expert.runners.local import Local
-from text2expert.trainer import arguments, bases, estimates, jobs, materials, stages
+from text2expert.trainer import arguments, bases, estimates, jobs, materials, stages, weighing
 from text2expert.trainer.arguments import Backend, Precision, Reasoning, Replay, ShortAnswer
 from text2expert.trainer.chosen import Chosen, choose
 from text2expert.trainer.estimates import TrainingPlan
 from text2expert.trainer.profiles import ALONE, CHAT_TEMPLATE, CLOUD_BASE, EMBEDDED, LEAST_VALIDATION, REAL
+from text2expert.trainer.weighing import Balance
 
 __all__ = ["CHAT_TEMPLATE", "CLOUD_BASE", "GOLD", "Trainer", "TrainingPlan"]
 
@@ -60,6 +61,9 @@ class Trainer:
         replay_share: Share of the trained tokens that is replay.
         refusals: Share of the trained tokens that are questions which the text does not answer, each refused and paired
             with one that it does; or the path of a JSONL file of such. 0 for none.
+        balance: Of several documents: "proportional", every pair once in an epoch; or "equal", as many pairs of each
+            document, together as many as there are.
+        weights: Document, by its id or file name -> how many times as often as else each of its pairs is trained.
         validation: At most so many wordings are kept out of training and asked during it, and the best weights are kept; 0
             for none. None: of a small dataset a tenth of the rows.
         packing: Rows one after another without padding; None: wherever the base keeps such rows apart, which is measured.
@@ -91,6 +95,8 @@ class Trainer:
     replay: str | bool | None = attrs.field(kw_only=True)
     replay_share: float | None = attrs.field(kw_only=True)
     refusals: float | str | None = attrs.field(kw_only=True)
+    balance: Balance = attrs.field(kw_only=True)
+    weights: Mapping[str, float] = attrs.field(kw_only=True, hash=False)
     validation: int | None = attrs.field(kw_only=True)
     packing: bool | None = attrs.field(kw_only=True)
     seed: int = attrs.field(kw_only=True)
@@ -118,6 +124,8 @@ class Trainer:
         replay: Replay = None,
         replay_share: float | None = None,
         refusals: float | str | os.PathLike[str] | None = None,
+        balance: Balance = "proportional",
+        weights: Mapping[str, float] | None = None,
         validation: int | None = None,
         packing: bool | None = None,
         seed: int = 0,
@@ -150,6 +158,7 @@ class Trainer:
         arguments.one_of("short_answer", short_answer, arguments.ShortAnswer)
         arguments.share("text_share", text_share)
         arguments.share("replay_share", replay_share)
+        weighing.balance(balance)
         arguments.whole("validation", validation, smallest=0)
         if validation is not None and 0 < validation < LEAST_VALIDATION:
             raise InputError(
@@ -177,6 +186,8 @@ class Trainer:
             replay=arguments.replay(replay),
             replay_share=replay_share,
             refusals=arguments.refusals(refusals),
+            balance=balance,
+            weights=weighing.checked(weights),
             validation=validation,
             packing=packing,
             seed=seed,
@@ -230,6 +241,11 @@ class Trainer:
                         f"{name}={getattr(self, name)!r} is nothing that LLaMA-Factory does in one run: leave it out, or "
                         "train with backend='text2expert'"
                     )
+            if self.weights or self.balance != "proportional":
+                raise InputError(
+                    "weights and balance between documents are nothing that LLaMA-Factory does: leave them out, or train "
+                    "with backend='text2expert'"
+                )
             if getattr(self.runner, "processes", 1) > 1:
                 raise InputError(
                     f"processes={self.runner.processes}: LLaMA-Factory starts its own, one for each GPU that it sees: leave "  # type: ignore[attr-defined]
@@ -279,6 +295,19 @@ class Trainer:
                 f"How large {self.model} is, its name does not say, and this machine has no CUDA GPU: above a billion "
                 "parameters, training it here would take weeks."
             )
+
+    def check_documents(self, documents: Collection[str]) -> None:
+        """That `weights` names nothing but *documents*, by their ids.
+
+        Raises:
+            InputError: It names another one, or two names are of one document.
+        """
+        named: dict[str, str] = {}
+        for name in self.weights:
+            document = weighing.document_of(name, documents)
+            if document in named:
+                raise InputError(f"weights names the document {document} twice: as {named[document]!r} and as {name!r}")
+            named[document] = name
 
     def _check_files(self) -> None:
         """That the files of replay and refusals can be read and hold what they should."""
@@ -344,6 +373,12 @@ class Trainer:
         return estimates.estimate(
             self._chosen, records=records, characters=characters, facts=facts, text_row=estimates.TEXT_ROW
         )
+
+    def lengthened(self, pairs: Mapping[str, int]) -> float:
+        """How many times as long as else an epoch is by `weights`, for documents of so many *pairs*."""
+        factors = weighing.factors(pairs, self.weights, self.balance)
+        total = sum(pairs.values())
+        return sum(n * factors.get(document, 1.0) for document, n in pairs.items()) / total if total else 1.0
 
     async def aquote(self, plan: TrainingPlan) -> Quote | None:
         """What the runner asks for the training of *plan*; None where it costs nothing. Errors are the runner's own."""
@@ -454,7 +489,7 @@ class Trainer:
             MissingExtraError: torch and its companions are not installed.
         """
         place = _default_folder(gold) if folder is None else Path(folder)
-        _read(gold)
+        self.check_documents({record.document for record in _read(gold)} - {""})
         self.check()
         self.check_fed(gold, texts=texts)
         files.make_folder(place)

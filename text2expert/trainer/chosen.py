@@ -1,7 +1,8 @@
 """What a training does once every argument that was left open has its default: what estimates and jobs are made from."""
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -10,6 +11,7 @@ from text2expert.records import GoldRecord
 from text2expert.trainer import bases
 from text2expert.trainer.arguments import Backend, Precision, Reasoning, ShortAnswer
 from text2expert.trainer.profiles import FILE_SHARE, LEAST_VALIDATION, LEAST_WRITING, REAL, VALIDATION_SHARE, Profile
+from text2expert.trainer.weighing import Balance, factors
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +37,8 @@ class Chosen:
     refusals: str | None
     """The path of a file, or None: they are made from the dataset."""
     refusals_share: float
+    balance: Balance
+    weights: Mapping[str, float]
     validation: int | None
     """None: the profile's, less of a small dataset."""
     packing: bool | None
@@ -63,6 +67,12 @@ class Chosen:
         if self.epochs is not None:
             return self.epochs
         return max(self.profile.epochs, math.ceil(self.profile.least_steps / max(1, per_epoch)))
+
+    def factors(self, records: Sequence[GoldRecord]) -> dict[str, float]:
+        """How often each pair of a document is trained in an epoch, where that is not once."""
+        if not self.weights and self.balance == "proportional":
+            return {}
+        return factors(Counter(record.document for record in records), self.weights, self.balance)
 
     def held_out(self, records: int) -> int:
         """Wordings that are kept for validation at most, of so many *records*."""
@@ -117,6 +127,8 @@ def choose(given: Mapping[str, Any], profile: Profile) -> Chosen:
         "epochs",
         "max_steps",
         "packing",
+        "balance",
+        "weights",
         "validation",
         "seed",
         "system",

@@ -260,12 +260,14 @@ def plan(
     coverage: float | None = None,
 ) -> TrainingPlan:
     """The plan of a training on *records* without those kept for *validation*, and on the text *rows*."""
-    trained = len(records) - len(validation)
-    characters = sum(map(chosen.characters, records))
+    factors = chosen.factors(records)
+    often = [factors.get(record.document, 1.0) for record in records]
+    characters = sum(n * chosen.characters(record) for n, record in zip(often, records, strict=True))
+    kept = 1 - len(validation) / len(records)
     return estimate(
         chosen,
-        records=trained,
-        characters=round(characters * trained / len(records)),
+        records=round(kept * sum(often)),
+        characters=round(kept * characters),
         facts=len({record.fact or record.item or record.instruction for record in records}),
         text_row=sum(map(len, rows)) / len(rows) if rows else None,
         coverage=coverage,

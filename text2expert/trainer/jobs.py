@@ -138,10 +138,14 @@ class _Writer:
         if self.chosen.replay == "self":
             inputs[REPLAY] = self._replay(common, base_key, data.plan)
             read.append(REPLAY)
+        factors = self.chosen.factors(self.records)
+        if self.chosen.weights or factors:
+            _say_factors(factors)
         settings = {
             **common,
             **self.chosen.settings(data.plan.per_epoch),
             **data.settings,
+            **({"weights": factors} if factors else {}),
             "gold": self.gold,
             "output": "expert",
             "default_chat_template": CHAT_TEMPLATE,
@@ -267,6 +271,12 @@ class _Writer:
             self.folder / path, (attrs.evolve(each, twin="") if each.twin in nameless else each for each in made)
         )
         return path
+
+
+def _say_factors(factors: Mapping[str, float]) -> None:
+    """How often the pairs of documents are trained, where that was asked for."""
+    shown = ", ".join(f"{document} {factor:.2f} times" for document, factor in factors.items())
+    say(f"In an epoch each pair is trained once{', but ' + shown if shown else ''}.")
 
 
 def _as_they_are(questions: Sequence[ExamQuestion]) -> list[ExamPrompt]:

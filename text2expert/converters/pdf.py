@@ -1,0 +1,212 @@
+"""PDF pages to lines and tables, in the order in which they are read. What becomes of them is `layout`'s business."""
+
+import contextlib
+import logging
+import statistics
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import pdfplumber
+from pdfminer.pdfdocument import PDFPasswordIncorrect
+from pdfplumber.utils.exceptions import PdfminerException
+
+from text2expert._progress import bar, say
+from text2expert.converters.layout import Line, Page, Table, text_of_pages
+from text2expert.errors import InputError
+
+GUTTER = 8.0
+"""Points that are free between two columns of text, at least."""
+
+PRINTED_ONCE = 0.97
+"""Share of a page's letters that stand in a place of their own; where it is less, some are bold by being printed twice."""
+
+UNREADABLE = 0.05
+"""Share of the characters that may have no meaning (a font without a map to Unicode) before a text is refused."""
+
+_OCR = "recognise its text first, for example with `ocrmypdf in.pdf out.pdf`, and give the result"
+
+
+def text_of(path: str, file: BinaryIO) -> str:
+    """The text of the PDF in *file*, called *path* in messages.
+
+    Raises:
+        InputError: It has a password, is damaged, or is a scan.
+    """
+    try:
+        with _quiet(), pdfplumber.open(file) as document, bar(len(document.pages), "Reading", unit="page") as progress:
+            pages, empty = [], []
+            for number, page in enumerate(document.pages, 1):
+                found = _page(page)
+                if not found.blocks and (page.images or page.curves):
+                    empty.append(number)
+                pages.append(found)
+                page.close()  # what it has parsed, else every page stays in memory
+                progress.update()
+    except Exception as error:
+        raise _refusal(path, error) from error
+    lines = sum(len(page.blocks) for page in pages)
+    if 2 * len(empty) > len(pages) or not lines:
+        raise InputError(
+            f"{path} is a scan: {len(empty) or len(pages)} of its {len(pages)} pages are pictures without text; {_OCR}"
+        )
+    if empty:
+        shown = ", ".join(map(str, empty[:10])) + (", ..." if len(empty) > 10 else "")
+        say(f"{path}: {len(empty)} of {len(pages)} pages are pictures without text and are left out ({shown})")
+    text = text_of_pages(pages)
+    if text.count("(cid:") > UNREADABLE * len(text):
+        raise InputError(f"{path} does not say which letters its signs are: {_OCR} (`--force-ocr`)")
+    return text
+
+
+def _refusal(path: str, error: Exception) -> InputError:
+    cause = error.args[0] if isinstance(error, PdfminerException) and error.args else error
+    if isinstance(cause, PDFPasswordIncorrect):
+        return InputError(
+            f"{path} is locked with a password: open it, save or print it as a PDF without one, and give that"
+        )
+    return InputError(
+        f"{path} is a damaged PDF ({f'{cause!s:.200}' or type(cause).__name__}): open it in a viewer, print it as a PDF, and "
+        "give that"
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what pdfminer says of colours and fonts, which nobody can mend."""
+    logger = logging.getLogger("pdfminer")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _page(page: Any) -> Page:
+    tables = [(table.bbox, rows) for table in page.find_tables() if (rows := _rows(table))]
+    boxes = [box for box, _ in tables]
+
+    def outside(thing: dict[str, Any]) -> bool:
+        if thing["object_type"] != "char":
+            return False
+        x, y = (thing["x0"] + thing["x1"]) / 2, (thing["top"] + thing["bottom"]) / 2
+        return thing.get("upright", True) and not any(x0 <= x <= x1 and top <= y <= end for x0, top, x1, end in boxes)
+
+    text = page.filter(outside)
+    places = {(char["text"], round(char["x0"]), round(char["top"])) for char in text.chars}
+    if len(places) < PRINTED_ONCE * len(text.chars):
+        text = text.dedupe_chars()
+    blocks: list[Line | Table] = []
+    for region in _regions(text):
+        inside = [
+            Table(rows=rows, x0=box[0], x1=box[2], top=box[1], bottom=box[3])
+            for box, rows in tables
+            if region.bbox[1] <= (box[1] + box[3]) / 2 < region.bbox[3]
+            and region.bbox[0] <= (box[0] + box[2]) / 2 < region.bbox[2]
+        ]
+        blocks += sorted([*_lines(region), *inside], key=lambda block: block.top)
+    return Page(height=float(page.height), blocks=tuple(blocks))
+
+
+def _rows(table: Any) -> tuple[tuple[str, ...], ...]:
+    """The cells of a ruled table; nothing where it is a frame around text."""
+    rows = [tuple(" ".join((cell or "").split()) for cell in row) for row in table.extract()]
+    rows = [row for row in rows if any(row)]
+    several = max((len(row) for row in rows), default=0) > 1 and len(rows) > 1
+    return tuple(rows) if several else ()
+
+
+def _lines(region: Any) -> Iterator[Line]:
+    width = region.bbox[2] - region.bbox[0]
+    for line in region.extract_text_lines(return_chars=True):
+        chars = [char for char in line["chars"] if char["text"].strip()]
+        if chars:
+            yield Line(
+                text=" ".join(line["text"].split()),
+                x0=line["x0"],
+                x1=line["x1"],
+                top=line["top"],
+                bottom=line["bottom"],
+                size=round(statistics.median(char["size"] for char in chars), 1),
+                bold=all(_is_bold(char["fontname"]) for char in chars),
+                left=region.bbox[0],
+                width=width,
+            )
+
+
+def _is_bold(font: str) -> bool:
+    return any(word in font.casefold() for word in ("bold", "black", "heavy", "semibold", "demi"))
+
+
+def _regions(page: Any) -> Iterator[Any]:
+    """The parts of a page in which lines run from side to side, in the order in which they are read.
+
+    Where two columns stand side by side, what is above them comes first, then the left one, the right one, and what is
+    below.
+    """
+    words = page.extract_words()
+    gutter = _gutter(page, words)
+    if gutter is None:
+        yield page
+        return
+    left, right, top, bottom = gutter
+    middle = (left + right) / 2
+    x0, y0, x1, y1 = page.bbox
+    if top > y0:
+        yield page.crop((x0, y0, x1, top))
+    for part in ((x0, top, middle, bottom), (middle, top, x1, bottom)):
+        yield from _regions(page.crop(part))
+    if bottom < y1:
+        yield from _regions(page.crop((x0, bottom, x1, y1)))
+
+
+def _gutter(page: Any, words: list[dict[str, Any]]) -> tuple[float, float, float, float] | None:
+    """A free strip between columns of text: its left, right, top and bottom; None where there is none.
+
+    Running text has words right beside the strip in most lines, on both sides; cells of a table have not.
+    """
+    x0, _, x1, _ = page.bbox
+    if len(words) < 40:
+        return None
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for word in words:
+        rows.setdefault(round(word["top"] / 3), []).append(word)
+    lines = [sorted(row, key=lambda word: word["x0"]) for _, row in sorted(rows.items())]
+    best: tuple[float, float, float, float] | None = None
+    for share in range(30, 71, 2):
+        x = x0 + (x1 - x0) * share / 100
+        run: list[list[dict[str, Any]]] = []
+        for line in [*lines, []]:
+            free = line and not any(word["x0"] < x + GUTTER / 2 and word["x1"] > x - GUTTER / 2 for word in line)
+            if free:
+                run.append(line)
+                continue
+            found = _as_gutter(run, x)
+            if found and (best is None or found[3] - found[2] > best[3] - best[2]):
+                best = found
+            run = []
+    return best
+
+
+def _as_gutter(run: list[list[dict[str, Any]]], x: float) -> tuple[float, float, float, float] | None:
+    lefts = [word for line in run for word in line if word["x1"] <= x]
+    rights = [word for line in run for word in line if word["x0"] >= x]
+    if min(len(lefts), len(rights)) < 20:
+        return None
+    left, right = max(word["x1"] for word in lefts), min(word["x0"] for word in rights)
+    for side, edge, end in (
+        (lefts, min(word["x0"] for word in lefts), left),
+        (rights, right, max(word["x1"] for word in rights)),
+    ):
+        reach: dict[int, float] = {}
+        for word in side:
+            key = round(word["top"] / 3)
+            reach[key] = max(reach.get(key, edge), word["x1"])
+        # Lines of running text fill most of their column.
+        if statistics.median(reach.values()) - edge < 0.6 * (end - edge) or len(reach) < 5:
+            return None
+        if sum(len(word["text"]) for word in side) / len(reach) < 18:
+            return None
+    top = min(word["top"] for line in run for word in line)
+    bottom = max(word["bottom"] for line in run for word in line)
+    return left, right, top - 0.5, bottom + 0.5
