@@ -426,8 +426,9 @@ def test_a_run_says_its_verdict_and_where_money_went(finished):
     assert headline in " ".join(str(finished).split())
     assert finished.exam.economics.making_usd == 0
     html = finished._repr_html_()
-    assert headline in html
-    assert "<table>" in html
+    assert html.count(headline) == 1
+    assert html.count("<table>") == 2
+    assert html.count("data:image/svg+xml") == 1
 
 
 def test_a_run_is_examined_again_with_ones_own_questions(run, tmp_path):
