@@ -35,8 +35,9 @@ COLD = bool(os.environ.get("COLD"))
 """``COLD=1`` has every recipe run in an interpreter of its own, as ``make coverage`` needs it; it takes longer."""
 
 LONG = (
-    "kill", "vast_chaos", "vast", "several_processes", "pipeline", "pipeline_resume", "ssh", "examination", "merge",
-    "expert_sources", "training_loop", "training", "batches", "exam_commands", "expert", "replay", "llamafactory", "money",
+    "kill", "vast_chaos", "vast", "vast_answers", "vast_money", "vast_others", "several_processes", "pipeline",
+    "pipeline_resume", "ssh", "examination", "merge", "expert_sources", "training_loop", "training", "batches",
+    "exam_commands", "expert", "replay", "llamafactory", "money",
 )  # fmt: skip
 """The files that take longest come first, so that the processes that share them end together.
 
@@ -120,6 +121,22 @@ def once(tmp_path_factory):
         return folder
 
     return once
+
+
+@pytest.fixture
+def vast(tmp_path, monkeypatch):
+    """A server of Vast's contract, and a state folder of its own: `vast_server.VastServer`."""
+    import boxes
+    from vast_server import VastServer
+
+    from text2expert.runners import remote
+
+    monkeypatch.setattr(remote, "RECIPES", boxes.RECIPES)
+    monkeypatch.setattr(remote, "POLL_SECONDS", 0.05)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with VastServer(tmp_path / "vast", load_seconds=0.1) as server:
+        monkeypatch.setenv("VAST_URL", server.url)
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -16,13 +16,16 @@ from test_pipeline_training import Elsewhere, Rented
 from vast_server import KEY, Chaos, VastServer
 
 from text2expert import (
+    LLM,
     SSH,
     InputError,
     Ledger,
     Local,
     Pipeline,
+    ProviderError,
     RunnerError,
     StarvedRunError,
+    Teacher,
     Trainer,
     Vast,
     cli,
@@ -215,6 +218,18 @@ def test_budgets_cap_the_worst_case_of_the_plan(here, of_training, of_run, most)
     assert most == plan_with(Priced(budget=of_training), budget=of_run).most
 
 
+@pytest.mark.parametrize(("key", "said"), [("another", "does not accept the key"), (KEY, "add credit at")])
+def test_a_run_whose_machine_cannot_be_paid_is_refused_before_it_asks(vast, monkeypatch, key, said):
+    """Nor is it asked whether to teach for money what cannot be trained."""
+    vast.account = {"credit": 0.05}
+    monkeypatch.setattr(click, "confirm", lambda *_, **__: pytest.fail("asked"))
+    teacher = Teacher(LLM("http://localhost:1/v1#model"))
+    steps = Pipeline(teacher=teacher, trainer=Trainer(BASE, runner=Vast(api_key=key)))
+    with pytest.raises(ProviderError, match=said):
+        cli._before(steps, ["pumps.txt"], None, ask=True, trains=True)
+    assert not Path("expert_model_pumps").exists()
+
+
 def test_a_budget_below_what_is_expected_is_said(here):
     said = flat(plan_with(Priced(budget=0.2)))
     assert "expected to cost $0.50, it is not rented with less than $0.50, and its budget is $0.20: raise it" in said
@@ -369,7 +384,9 @@ def test_offers_for_a_dataset_and_another_gpu(vast):
     shown = call("vast", "offers", *options, "--gpu", "RTX_5090").output
     assert 1 == shown.count("an hour")
     assert "--runner vast:RTX_5090" in shown
-    assert "nobody offers" in call("vast", "offers", *options, "--gpu", "H200").output
+    assert "now; try again later" in call("vast", "offers", *options, "--gpu", "H200").output
+    none = call("vast", "offers", *options, "--gpu", "4090").output.splitlines()[-1]
+    assert "rented: nobody offers 1 x 4090 now; Vast has names that are near: --gpu RTX_4090" == none
     assert "leave out pumps.txt" in call("vast", "offers", "pumps.txt", *options, code=1).stderr
 
 

@@ -132,6 +132,8 @@ class VastServer:
         self.instances: dict[int, Instance] = {}
         self.offers = [self._offer(number) for number in range(offers)]
         self.faults: list[Fault] = []
+        self.account: dict[str, Any] = {"credit": 100.0, "balance": 100.0}
+        """What it says of the user."""
         self.twins = 0
         """So many of the next calls to rent are carried out on two offers."""
         self.bad: dict[int, str] = {}
@@ -174,6 +176,7 @@ class VastServer:
     def _serve(self, ready: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
         app = web.Application(middlewares=[self._middle])
+        app.router.add_get("/api/v0/users/current", self._user)
         app.router.add_post("/api/v0/bundles/", self._search)
         app.router.add_put("/api/v0/asks/{offer}/", self._create)
         app.router.add_get("/api/v0/instances/{id}/", self._show)
@@ -261,6 +264,10 @@ class VastServer:
             raise web.HTTPForbidden(text=json.dumps({"success": False, "error": "forbidden", "msg": "not allowed"}))
 
     # -- the contract ------------------------------------------------------------------------------------------------
+
+    async def _user(self, request: web.Request) -> web.Response:
+        self._owner(request)
+        return web.json_response({"id": 7, "email": "me@example.com", "ssh_key": "", "sid": "", **self.account})
 
     async def _search(self, request: web.Request) -> web.Response:
         self._owner(request)

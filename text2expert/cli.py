@@ -216,12 +216,16 @@ def _before(pipeline: Any, source: list[str | Path], out: Path | None, *, ask: b
     )
     if not paid and not (ask and trains):
         return
+    from text2expert import _sync, planning  # noqa: PLC0415
+
     coming = pipeline.plan(source, out=out)
     if not trains:
         coming = coming.without_training
     # Where pairs are there, nothing may be left to ask; the pipeline looks for a key when something is.
     if paid and not (Path(coming.folder) / PAIRS).exists():
         check_keys(pipeline, exam=trains)
+        if trains and ask:  # else the run itself looks, before it pays anything
+            _sync.run(planning.check_rent(pipeline.trainer, coming.rent))
     if ask and (coming.most > 0 or (trains and coming.seconds > ASK_FIRST_SECONDS)):
         click.echo(str(coming))
         click.confirm(_start(coming.most), abort=True)

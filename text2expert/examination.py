@@ -437,6 +437,7 @@ def spent() -> dict[str, Any]:
         **({"rent_held_usd_at_most": f"{rent.held:f}"} if rent.held else {}),
         "requests": everything.calls - rent.calls,
         **({"machines": rent.calls} if rent.calls else {}),
+        **({"rented": rented} if (rented := _rented(book.replies("training"))) else {}),
         "costs": {
             scope: {"settled_usd": f"{part.settled:f}", "lost_usd_at_most": f"{part.lost:f}", "replies": part.replies}
             for scope in ("teacher", "verifier", "training", "exam")
@@ -504,6 +505,26 @@ def money(folder: RunFolder) -> "Money":
         paid_per_hour=None if book is None else _paid_per_hour(book.replies("training")),
         on_gpu="cuda" in str(done.get("device", "")),
     )
+
+
+def _rented(receipts: Iterable[str]) -> list[dict[str, Any]]:
+    """The machines that were rented, by what the ledger keeps of them; not those that never came up."""
+    found = []
+    for receipt in receipts:
+        try:
+            said = json.loads(receipt)
+            machine = {
+                "instance": said["machine"],
+                "gpu": said.get("gpu", ""),
+                "where": said.get("where", ""),
+                "hours": round(max(0.0, said["until"] - said["begun"]) / 3600, 3),
+                "usd": said["usd"],
+            }
+        except (ValueError, KeyError, TypeError, AttributeError):  # no machine of Vast's
+            continue
+        if machine["instance"] is not None:
+            found.append(machine)
+    return found
 
 
 def _paid_per_hour(receipts: Iterable[str]) -> float | None:

@@ -321,7 +321,7 @@ class Pipeline:
             # The receipt says "finished": it goes first and comes back last.
             (folder / RECEIPT).unlink(missing_ok=True)
             if dataset is None:
-                made = await self._teach_and_gather(inputs, folder, own_questions)
+                made = await self._teach_and_gather(inputs, folder, own_questions, fine_tune=fine_tune)
             else:
                 made = await adopt(dataset, gold, folder, own_questions)
             frozen = await self._make_exam(made, folder, fine_tune=fine_tune)
@@ -376,7 +376,7 @@ class Pipeline:
     # -- from text to golden dataset ---------------------------------------------------------------------------------
 
     async def _teach_and_gather(
-        self, inputs: list[Document], folder: RunFolder, own_questions: list[ExamQuestion]
+        self, inputs: list[Document], folder: RunFolder, own_questions: list[ExamQuestion], *, fine_tune: bool
     ) -> Made:
         from text2expert import examiner, golden
         from text2expert.golden.split import reseat
@@ -386,7 +386,7 @@ class Pipeline:
         if not folder.fresh(CHUNKS, chunks_from):
             await self._write_chunks(inputs, folder)
             folder.record(CHUNKS, chunks_from)
-        taught = await self._pairs_and_verdicts(folder)
+        taught = await self._pairs_and_verdicts(folder, inputs if fine_tune else None)
         gold_from = _made_from(
             "gold", [folder.sha256(PAIRS), folder.sha256(VERDICTS)], [self.seed, self.status, self.include_unverified]
         )
@@ -439,7 +439,15 @@ class Pipeline:
                     if count % WINDOW == 0:
                         await asyncio.sleep(0)  # a place where Ctrl-C gets through
 
-    async def _pairs_and_verdicts(self, folder: RunFolder) -> Taught:
+    async def _check_rent(self, inputs: list[Document], folder: RunFolder) -> None:
+        """That a machine which is rented can be paid for, before teaching or judging is."""
+        from text2expert import planning
+
+        if hasattr(getattr(self.trainer, "runner", None), "afford"):
+            await planning.check_rent(self.trainer, (await planning.plan(self, inputs, folder.path)).rent)
+
+    async def _pairs_and_verdicts(self, folder: RunFolder, trained: list[Document] | None) -> Taught:
+        """What is taught and judged, by now or before; *trained*: the documents, where an expert is trained on them."""
         chunks_sha256 = folder.sha256(CHUNKS)
         pairs_from = _made_from(
             "pairs", [chunks_sha256], [settings(self.teacher), self.questions_per_chunk, self.budget, self.seed]
@@ -447,6 +455,8 @@ class Pipeline:
         taught: Taught | None = None
         if not folder.fresh(PAIRS, pairs_from):
             self._check_steps()
+            if trained is not None and (_is_paid(self.teacher) or _is_paid(self.verifier)):
+                await self._check_rent(trained, folder)
             taught = await self._teach(folder)
             write_jsonl(folder / PAIRS, taught.pairs)
             folder.record(PAIRS, pairs_from if not taught.failed else _UNFINISHED, **taught.lessons_given())
@@ -460,6 +470,8 @@ class Pipeline:
         if taught is None:
             if self.verifier is not None and _is_paid(self.verifier):
                 self.verifier.llm.check()  # type: ignore[attr-defined]
+                if trained is not None and not (folder / EXAM_RESULT).exists():
+                    await self._check_rent(trained, folder)
             needed = {source for pair in pairs for source in pair.sources}
             chunks = {chunk.id: chunk for chunk in read_jsonl(folder / CHUNKS, Chunk) if chunk.id in needed}
             taught = Taught(pairs=pairs, verdicts=await judge(pairs, chunks, self.verifier))

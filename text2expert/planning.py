@@ -105,6 +105,19 @@ async def rent_plan(trainer: "Trainer", training: "TrainingPlan", prompts: int =
         return RentPlan(quote=None, problem=f"{error!s:.300}" or type(error).__name__, budget=budget)
 
 
+async def check_rent(trainer: Any, rent: RentPlan | None) -> None:
+    """That the machine of *rent* can be paid for, asked of whoever is paid: before anything else of the run is.
+
+    Raises:
+        AuthenticationFailed: The key for it is not accepted.
+        OutOfBalance: Too little is left in the account.
+        RunnerError: It cannot be asked.
+    """
+    afford = getattr(getattr(trainer, "runner", None), "afford", None)
+    if afford is not None:
+        await afford(None if rent is None else rent.quote)
+
+
 def machine_of(trainer: Any) -> str:
     """The machine that *trainer* trains on, where it is not this one."""
     runner = getattr(trainer, "runner", None)

@@ -64,7 +64,10 @@ def offers(
     click.echo(f"training: {training}")
     click.echo(f"on this machine: {_here(trainer, training)}")
     found = _sync.run(_offers(rents, trainer.quoted(training), limit))
-    click.echo("\n".join(_table(rents, found)))
+    if found:
+        click.echo("\n".join(_table(rents, found)))
+    else:
+        click.echo(_none(rents, _sync.run(rents.near(trainer.quoted(training)))))
 
 
 def _training(
@@ -102,10 +105,15 @@ async def _offers(rents: "Vast", job: "Job", limit: int) -> "list[Offer]":
         raise RunnerError(f"Vast.ai cannot be asked: {error}") from error
 
 
+def _none(rents: "Vast", near: "Sequence[str]") -> str:
+    """What is said where there is no offer."""
+    said = f"rented: nobody offers {rents.gpus} x {rents.gpu} now; "
+    if near:
+        return f"{said}Vast has names that are near: {', '.join(f'--gpu {name}' for name in near)}"
+    return f"{said}try again later, or another one (--gpu)"
+
+
 def _table(rents: "Vast", found: "Sequence[Offer]") -> Iterator[str]:
-    if not found:
-        yield f"rented: nobody offers {rents.gpus} x {rents.gpu} now; try again later, or another one (--gpu)"
-        return
     yield f"rented, by dollars for a finished job ({rents.gpu}; expected, with traffic):"
     for each in found:
         minutes = max(1, round(each.hours * 60))

@@ -114,11 +114,22 @@ def _costs(receipt: Mapping[str, Any]) -> Html:
     return joined(
         tag("h3", "Costs"),
         table("Costs in US dollars", ["For", "Paid", "Lost at most", "Replies"], rows),
+        _rented(receipt.get("rented")),
         tag("p", f"At most {usd(held)} more for a machine that is not known to be gone.", class_="warning")
         if held
         else None,
         tag("p", f"The last run took {took:,.0f} seconds.") if isinstance(took, int | float) else None,
     )
+
+
+def _rented(machines: Any) -> Html:
+    """The machines that were rented, one a line."""
+    rows: list[list[Child]] = [
+        [str(each.get("instance", "")), str(each.get("gpu") or "–"), str(each.get("where") or "–"), _value(each.get("hours")), usd(_decimal(each.get("usd")) or Decimal(0))]
+        for each in (machines if isinstance(machines, list) else ())
+        if isinstance(each, Mapping)
+    ]  # fmt: skip
+    return table("Machines that were rented", ["Instance", "GPU", "Region", "Hours", "Paid"], rows) if rows else Html()
 
 
 def usd(value: Decimal) -> str:

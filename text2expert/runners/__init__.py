@@ -13,6 +13,8 @@ class Runner(Protocol):
     - ``check()`` raises what is missing here, before anything is paid for.
     - ``async quote(job) -> Quote``: it costs money. Plans show what it says (the job that they ask for has needs and no
       stages), and too little data does not start it.
+    - ``async afford(quote)`` raises where it cannot be paid for. It is asked before teaching is paid for; *quote* is None
+      where there is none.
     - ``budget``: US dollars that it may cost in one run folder.
     - ``host``: what plans call the machine that will see the data; without it they say that they do not know.
     """

@@ -13,7 +13,14 @@ import attrs
 
 from text2expert import _arguments, ledger
 from text2expert._progress import say
-from text2expert.errors import BudgetExhausted, InputError, ProviderError, RunnerError
+from text2expert.errors import (
+    AuthenticationFailed,
+    BudgetExhausted,
+    InputError,
+    OutOfBalance,
+    ProviderError,
+    RunnerError,
+)
 from text2expert.records import Job, Quote
 from text2expert.runners.local import is_done
 from text2expert.runners.machine import Remote
@@ -21,7 +28,7 @@ from text2expert.runners.remote import Work
 from text2expert.runners.ssh import check_installed as check_ssh
 from text2expert.runners.ssh import prepare
 from text2expert.runners.vast import offers
-from text2expert.runners.vast.account import Account, Gone, Unclear, check_installed
+from text2expert.runners.vast.account import BILLING, Account, Gone, Unclear, check_installed
 from text2expert.runners.vast.box import Box, Lost, Over, Pace
 from text2expert.runners.vast.journal import Journal
 from text2expert.runners.vast.offers import Offer
@@ -118,11 +125,55 @@ class Vast:
         except Unclear as error:
             raise RunnerError(f"Vast.ai cannot be asked: {error}") from error
         if not found:
-            raise RunnerError(f"nobody offers {self._wanted(job)} now: {_WIDER}")
+            raise RunnerError(await self._refusal(job))
         most = self.tries * max(map(self._worst, found))
         best = found[0]
-        least = min(offers.least(best, seconds=self.pace.grace + self.pace.lease), self._worst(best))
-        return Quote(usd=float(best.usd), seconds=best.hours * 3600, most=float(most), least=float(least))
+        usd, least = float(best.usd), float(self._least(best))
+        return Quote(usd=usd, seconds=best.hours * 3600, most=float(most), least=least)
+
+    async def afford(self, quote: Quote | None) -> None:
+        """Look at the account: whether its key is accepted, and its credit enough for what *quote* asks for at least.
+
+        Asked before anything else is paid for the same run, so that no teaching is paid whose training cannot be.
+
+        Raises:
+            AuthenticationFailed: The key is missing or not accepted, or may not read the account.
+            OutOfBalance: The credit does not cover it.
+            RunnerError: Vast.ai cannot be asked, so that neither is known.
+        """
+        least = 0.0 if quote is None else quote.usd if quote.least is None else quote.least
+        try:
+            left = await self._account().credit()
+        except Unclear as error:
+            raise RunnerError(
+                f"Vast.ai cannot be asked whether a machine can be paid for ({error}), so nothing else is paid for either: run "
+                "again when it answers, train elsewhere (--runner ssh:user@host), or stop before training "
+                "(fine_tune=False, --no-fine-tune)"
+            ) from error
+        if left is None:
+            say(
+                "Vast.ai does not say what is left in the account: whether the machine can be paid for shows when it is rented"
+            )
+        else:
+            _check_covers(left, Decimal(str(least)))
+
+    async def near(self, job: Job) -> list[str]:
+        """Names of GPUs that *gpu* may have been meant for, where Vast has none of that name that can do *job*."""
+        try:
+            found = await self._offered(self._account(), job, gpu=None)
+        except (Unclear, RunnerError, ProviderError):  # the names that are known here will do
+            found = []
+        return offers.near(self.gpu, (str(each.get("gpu_name") or "") for each in found))
+
+    async def _refusal(self, job: Job) -> str:
+        """That nobody offers what is looked for, and what to do."""
+        names = await self.near(job)
+        hint = f"Vast has names that are near: {', '.join(names)}; " if names else ""
+        return f"nobody offers {self._wanted(job)} now: {hint}{_WIDER}"
+
+    def _least(self, offer: Offer) -> Decimal:
+        """Dollars without which *offer* is not rented."""
+        return min(offers.least(offer, seconds=self.pace.grace + self.pace.lease), self._worst(offer))
 
     def _worst(self, offer: Offer) -> Decimal:
         """Dollars for a machine that is used up to the last of its hours and gives itself back."""
@@ -166,7 +217,12 @@ class Vast:
         """Run *job* on one machine after another, until one has finished it or it is known that none will."""
 
         async def search() -> list[Offer]:
-            return await self._search(account, job, renting.excluded)
+            found = await self._search(account, job, renting.excluded)
+            if not found and not renting.excluded:
+                raise RunnerError(await self._refusal(job))
+            if found:
+                await _check_credit(account, self._least(found[0]))
+            return found
 
         for number in range(1, self.tries + 1):
             try:
@@ -220,12 +276,15 @@ class Vast:
         return Account(self.api_key)
 
     async def _search(self, account: Account, job: Job, excluded: set[int]) -> list[Offer]:
+        return offers.rank(await self._offered(account, job, gpu=self.gpu), job.needs, excluded=excluded)
+
+    async def _offered(self, account: Account, job: Job, *, gpu: str | None) -> list[dict[str, Any]]:
+        """Machines that can do *job*; of any GPU where *gpu* is None."""
         query = offers.query(
-            gpu=self.gpu, gpus=self.gpus, usd_per_hour=self.max_usd_per_hour, disk_gb=self._disk_gb(job),
+            gpu=gpu, gpus=self.gpus, usd_per_hour=self.max_usd_per_hour, disk_gb=self._disk_gb(job),
             reliability=self.reliability, vram_gb=job.needs.vram_gb,
         )  # fmt: skip
-        found = await account.offers(query, disk_gb=self._disk_gb(job), limit=64)
-        return offers.rank(found, job.needs, excluded=excluded)
+        return await account.offers(query, disk_gb=self._disk_gb(job), limit=64 if gpu else 1000)
 
     def _disk_gb(self, job: Job) -> float:
         return max(self.disk_gb, offers.IMAGE_DISK_GB + job.needs.disk_gb)
@@ -237,6 +296,26 @@ _ROOM = "cd {folder} && head -c 1048576 /dev/zero > .room && rm .room"
 _WIDER = (
     "allow others (gpu=, max_usd_per_hour=, reliability=; the names are Vast's, such as RTX_4090), or try again later"
 )
+
+
+async def _check_credit(account: Account, least: Decimal) -> None:
+    """No machine is rented that the account cannot pay: Vast would stop it in the middle, and keep what was paid."""
+    try:
+        left = await account.credit()
+    except (Unclear, AuthenticationFailed, RunnerError) as error:  # renting itself says what is wrong
+        say(f"it is not known what is left in the account at Vast.ai: {error}")
+        return
+    if left is not None:
+        _check_covers(left, least)
+
+
+def _check_covers(left: Decimal, least: Decimal) -> None:
+    if left <= 0 or left < least:
+        needs = f"and the job is not begun with less than ${least:,.2f}" if least else "and renting costs money"
+        raise OutOfBalance(
+            f"the account at Vast.ai has ${left:,.2f} of credit left, {needs}: nothing was rented; add credit at {BILLING} and "
+            "run again"
+        )
 
 
 async def _stages(renting: Renting, box: Box, remote: Remote, work: Work) -> None:

@@ -1,11 +1,13 @@
 """A Vast.ai account, through Vast's own SDK: what we ask of it, and what its answers mean."""
 
 import asyncio
+import contextlib
 import importlib.util
 import logging
 import os
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -28,6 +30,9 @@ HOME: Final = "https://console.vast.ai"
 
 CONSOLE: Final = "https://cloud.vast.ai/instances/"
 """Where a person sees the machines of an account, and destroys them."""
+
+BILLING: Final = "https://cloud.vast.ai/billing/"
+"""Where a person adds credit to an account."""
 
 LABEL: Final = "text2expert"
 """How the labels of machines begin that this package rents."""
@@ -87,11 +92,32 @@ class Account:
             self._sdk = VastAI(api_key=api_key, server_url=self.url, retry=1, quiet=True)
         except RuntimeError as error:
             raise AuthenticationFailed(
-                "there is no key for Vast.ai: set VAST_API_KEY (its page: cloud.vast.ai, Account; the rights to read and "
-                "write instances are enough)"
+                "there is no key for Vast.ai: set VAST_API_KEY (its page: cloud.vast.ai, Account; the rights to read the "
+                "user, and to read and write instances, are enough)"
             ) from error
         self._sdk.client.api_key = _key(self._sdk.client.api_key)
         self._seconds = seconds
+
+    async def credit(self) -> Decimal | None:
+        """US dollars that are left in the account, infinite where a card is charged when they run out; None: it does not say.
+
+        Raises:
+            AuthenticationFailed: The key is not accepted, or may not read the account.
+            RunnerError: Any other refusal.
+            Unclear: No answer.
+        """
+        try:
+            shown = await self._ask(self._sdk.show_user)
+        except Gone as error:
+            raise Unclear(f"the account is not shown: {error}") from error
+        if not isinstance(shown, dict):
+            raise Unclear(f"the account is shown as {type(shown).__name__}")
+        if shown.get("has_billing") and dollars(shown.get("autobill_threshold")):
+            return Decimal("Infinity")
+        for name in ("credit", "balance"):
+            if (left := dollars(shown.get(name), least=-(10**9), below=10**9)) is not None:
+                return left
+        return None
 
     async def offers(self, query: Mapping[str, Any], *, disk_gb: float, limit: int) -> list[dict[str, Any]]:
         """Machines that may be rented now, cheapest first."""
@@ -218,6 +244,16 @@ class Account:
         except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             # The SDK trips over answers that it did not expect.
             raise Unclear(f"{type(error).__name__}: {printable(str(error))[:200]}") from error
+
+
+def dollars(value: object, *, least: int = 0, below: int = 10_000) -> Decimal | None:
+    """*value* as an amount; None where it is none, or not in these limits."""
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        with contextlib.suppress(ArithmeticError):
+            amount = Decimal(str(value))
+            if amount.is_finite() and least <= amount < below:
+                return amount
+    return None
 
 
 def _reason(error: BaseException) -> str:

@@ -1,6 +1,5 @@
 """A rented machine as it is known here: its rental, its money, and the paces of everything that is done with it."""
 
-import contextlib
 import time
 from collections.abc import Mapping
 from decimal import ROUND_UP, Decimal
@@ -9,6 +8,7 @@ from typing import Any, Final
 import attrs
 
 from text2expert import ledger
+from text2expert.runners.vast.account import dollars
 from text2expert.runners.vast.journal import Rental, now
 from text2expert.runners.vast.offers import IMAGE_GB
 
@@ -135,16 +135,6 @@ class Box:
         loading, running = Decimal(str(max(0.0, ran - began))), Decimal(str(max(0.0, until - ran)))
         rent = (loading * storage + running * self.usd_per_hour) / _HOUR
         return cents(rent + self.price_of(self.gigabytes) + self.more)
-
-
-def dollars(value: object) -> Decimal | None:
-    """*value* as an amount; None where it is none."""
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        with contextlib.suppress(ArithmeticError):
-            amount = Decimal(str(value))
-            if amount.is_finite() and 0 <= amount < 10_000:
-                return amount
-    return None
 
 
 def cents(usd: Decimal) -> Decimal:

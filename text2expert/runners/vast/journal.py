@@ -44,6 +44,10 @@ class Rental:
     """Vast's id of it; None: it is not known whether it was rented."""
     host: int | None = None
     """Vast's id of the hardware."""
+    gpu: str = ""
+    """As Vast calls it, with its number: ``1 x RTX 4090``."""
+    where: str = ""
+    """The region, in Vast's words."""
     usd_per_hour: str = "0"
     """What it costs while it exists, as a decimal."""
     usd_per_gb: str = "0"

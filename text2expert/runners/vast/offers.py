@@ -1,5 +1,7 @@
 """Which machine to rent: what a job would cost and take on each offer, by the time it is expected to be finished."""
 
+import difflib
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -104,11 +106,10 @@ def least(offer: Offer, *, seconds: float) -> Decimal:
 
 
 def query(
-    *, gpu: str, gpus: int, usd_per_hour: float | None, disk_gb: float, reliability: float, vram_gb: float
+    *, gpu: str | None, gpus: int, usd_per_hour: float | None, disk_gb: float, reliability: float, vram_gb: float
 ) -> dict[str, Any]:
     """The search of Vast for machines that can do it: names as its SDK takes them, numbers as numbers."""
     wanted: dict[str, Any] = {
-        "gpu_name": {"eq": gpu.replace("_", " ")},
         "num_gpus": {"eq": gpus},
         "verified": {"eq": True},
         "external": {"eq": False},
@@ -120,11 +121,28 @@ def query(
         "cuda_max_good": {"gte": 12.8},
         "direct_port_count": {"gte": 1},
     }
+    if gpu is not None:
+        wanted["gpu_name"] = {"eq": gpu.replace("_", " ")}
     if usd_per_hour is not None:
         wanted["dph_total"] = {"lte": usd_per_hour}
     if vram_gb:
         wanted["gpu_ram"] = {"gte": round(vram_gb * 1024)}
     return wanted
+
+
+def near(gpu: str, names: Iterable[str]) -> list[str]:
+    """Those of *names* that *gpu* may have been meant for, as they are written here: ``RTX_4090`` for ``4090``."""
+    asked = _plain(gpu)
+    plain = {name.replace(" ", "_"): _plain(name) for name in sorted({*names, *TFLOPS})}
+    if not asked or gpu.replace(" ", "_") in plain:
+        return []  # nothing is wrong with the name
+    alike = [name for name, other in plain.items() if asked in other or other in asked]
+    close = difflib.get_close_matches(asked, plain.values(), n=3, cutoff=0.75)
+    return (alike or [name for name, other in plain.items() if other in close])[:5]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
 
 
 def rank(found: Iterable[Mapping[str, Any]], needs: Needs, *, excluded: Iterable[int] = ()) -> list[Offer]:

@@ -9,7 +9,7 @@ import attrs
 from text2expert import ledger
 from text2expert.exchange import Completion
 from text2expert.runners.vast.box import Box
-from text2expert.runners.vast.journal import Rental, now
+from text2expert.runners.vast.journal import Rental
 
 
 def open_hold(book: ledger.Ledger, token: str) -> tuple[int, ledger.Hold] | None:
@@ -54,16 +54,16 @@ def close_unwritten(book: ledger.Ledger, rentals: Iterable[Rental]) -> None:
             book.close_batch(batch.id)
 
 
-def settle(book: ledger.Ledger, box: Box, usd: Decimal) -> None:
-    """Book what *box* did cost."""
-    book.settle(box.hold, receipt(box.written(), usd), usd)
+def settle(book: ledger.Ledger, box: Box, usd: Decimal, until: float) -> None:
+    """Book what *box* did cost *until* then, in seconds since 1970."""
+    book.settle(box.hold, receipt(box.written(), usd, until), usd)
     book.close_batch(box.batch)
     box.batch = 0
 
 
-def receipt(rental: Rental, usd: Decimal) -> Completion:
+def receipt(rental: Rental, usd: Decimal, until: float) -> Completion:
     """What was rented and what it did cost, as the reply that a ledger keeps."""
-    words = json.dumps({**attrs.asdict(rental), "usd": str(usd), "until": now()}, sort_keys=True)
+    words = json.dumps({**attrs.asdict(rental), "usd": str(usd), "until": until}, sort_keys=True)
     return Completion(text=words, reasoning="", usage=None, finish="stop", model="vast", raw=words)
 
 

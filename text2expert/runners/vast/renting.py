@@ -194,7 +194,7 @@ class Renting:
         say(f"machine {rental.machine} had come up late and is given back: about ${usd}")
         with ledger.budget(SCOPE, None):
             hold = await self.book.hold(late_key_of(rental.token), Decimal(0))  # it was spent, room or not
-        self.book.settle(hold, receipt(rental, usd), usd)
+        self.book.settle(hold, receipt(rental, usd, now()), usd)
 
     # -- one rental ----------------------------------------------------------------------------------------------------
 
@@ -213,7 +213,8 @@ class Renting:
     async def _rent(self, offer: Offer, stack: contextlib.AsyncExitStack, boxes: list[Box]) -> Box:
         rental = Rental(
             token=new_token(), job=self.job, folder=self.folder, url=self.account.url, begun=now(),
-            lease_until=now() + self.pace.lease, host=offer.machine, usd_per_hour=str(offer.usd_per_hour),
+            lease_until=now() + self.pace.lease, host=offer.machine,
+            gpu=f"{offer.gpus} x {offer.gpu}", where=offer.where, usd_per_hour=str(offer.usd_per_hour),
             usd_per_gb=str(offer.usd_per_gb),
         )  # fmt: skip
         if not stack.enter_context(self.journal.held(rental)):
@@ -513,7 +514,8 @@ class Renting:
             if not found:
                 # Not there: it never was, or has destroyed itself after its lease.
                 unseen = not box.seen and box.now() > box.rental.lease_until
-                self._settle(box, box.cost(box.rental.lease_until) if unseen else Decimal(0))
+                usd = box.cost(box.rental.lease_until) if unseen else Decimal(0)
+                self._settle(box, usd, box.rental.lease_until)
                 if unseen:
                     self.journal.forget(box.rental)
                 return
@@ -523,11 +525,11 @@ class Renting:
             return
         # One that nobody saw alive has destroyed itself when its lease ended, or shortly after.
         last = box.rental.ended or box.now()
-        usd = box.cost(last if box.seen else min(last, box.rental.lease_until + self.pace.grace))
-        self._settle(box, usd)
+        last = last if box.seen else min(last, box.rental.lease_until + self.pace.grace)
+        self._settle(box, box.cost(last), last)
         self.journal.forget(box.rental)
         minutes = max(0.0, last - box.rental.begun) / 60
-        say(f"machine {box.rental.machine} is given back: {minutes:.0f} min, ${usd:.3f}")
+        say(f"machine {box.rental.machine} is given back: {minutes:.0f} min, ${box.cost(last):.3f}")
 
     def _keep(self, box: Box) -> None:
         """It may still be there: the hold stays open, and the next start takes both up again."""
@@ -535,8 +537,8 @@ class Renting:
         self.journal.write(box.rental)
         self.book.lose(box.hold)
 
-    def _settle(self, box: Box, usd: Decimal) -> None:
-        settle(self.book, box, usd)
+    def _settle(self, box: Box, usd: Decimal, until: float | None = None) -> None:
+        settle(self.book, box, usd, box.now() if until is None else until)
         if box.rental.machine is None:  # should it come up all the same, it is known whose it was
             box.rental = attrs.evolve(box.rental, settled=True)
             self.journal.write(box.rental)

@@ -155,8 +155,9 @@ async def _book(journal: Journal, rental: Rental) -> None:
             box = await paying.taken_up(book, rental)
             if box is not None:
                 # One that nobody saw since has destroyed itself when its lease ended, or shortly after.
-                usd = box.cost(rental.ended or min(now(), rental.lease_until + Pace().grace))
-                paying.settle(book, box, usd)
+                until = rental.ended or min(now(), rental.lease_until + Pace().grace)
+                usd = box.cost(until)
+                paying.settle(book, box, usd, until)
                 say(f"machine {rental.machine} did cost at most ${usd:.2f}: booked in {book.path}")
                 journal.forget(rental)
                 return
