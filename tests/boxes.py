@@ -15,7 +15,7 @@ import attrs
 from text2expert import files
 from text2expert.ledger import Ledger
 from text2expert.records import Job, Stage
-from text2expert.runners import remote
+from text2expert.runners import Runner, remote
 from text2expert.runners.vast import Pace, Vast
 from text2expert.runners.vast.account import Account
 from text2expert.runners.vast.journal import Journal
@@ -33,6 +33,17 @@ def job_in(folder: Path, name: str = "job", *, steps: int = 10, seconds: float =
     files.write_json(folder / "stages" / "train" / "job.json", settings)
     stage = Stage(name="train", argv=("lora.py", "stages/train/job.json"), outputs=("expert",))
     return Job(id=name, folder=str(folder), stages=(stage,))
+
+
+def run(runner: Runner, job: Job) -> None:
+    """Run *job*, to its end."""
+    asyncio.run(runner.run(job))
+
+
+def adapter(job: Job) -> dict[str, object]:
+    """What *job* has made."""
+    made: dict[str, object] = json.loads((Path(job.folder) / "expert" / "adapter_config.json").read_bytes())
+    return made
 
 
 def end_after(name: str, number: int) -> None:

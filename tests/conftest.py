@@ -2,12 +2,14 @@
 
 import contextlib
 import fcntl
+import getpass
 import importlib
 import json
 import os
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -36,7 +38,7 @@ COLD = bool(os.environ.get("COLD"))
 
 LONG = (
     "kill", "vast_chaos", "vast", "vast_answers", "vast_money", "vast_others", "several_processes", "pipeline",
-    "pipeline_resume", "ssh", "examination", "merge", "expert_sources", "training_loop", "training", "batches",
+    "pipeline_resume", "ssh", "ssh_results", "examination", "merge", "expert_sources", "training_loop", "training", "batches", "batches_killed",
     "exam_commands", "expert", "replay", "llamafactory", "money",
 )  # fmt: skip
 """The files that take longest come first, so that the processes that share them end together.
@@ -124,19 +126,88 @@ def once(tmp_path_factory):
 
 
 @pytest.fixture
-def vast(tmp_path, monkeypatch):
-    """A server of Vast's contract, and a state folder of its own: `vast_server.VastServer`."""
+def short_stages(monkeypatch):
+    """A stage without torch is what is sent to other machines (`boxes`), and looks at it follow each other closely."""
     import boxes
-    from vast_server import VastServer
 
     from text2expert.runners import remote
 
     monkeypatch.setattr(remote, "RECIPES", boxes.RECIPES)
     monkeypatch.setattr(remote, "POLL_SECONDS", 0.05)
+
+
+@pytest.fixture
+def vast(tmp_path, monkeypatch, short_stages):
+    """A server of Vast's contract, and a state folder of its own: `vast_server.VastServer`."""
+    from vast_server import VastServer
+
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with VastServer(tmp_path / "vast", load_seconds=0.1) as server:
         monkeypatch.setenv("VAST_URL", server.url)
         yield server
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """A ledger of each test's own, which is the current one."""
+    from text2expert import Ledger
+
+    with Ledger(tmp_path / "book") as opened:
+        yield opened
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Nobody waits between attempts, unless the provider asks for it."""
+    from text2expert import llm
+
+    monkeypatch.setattr(llm, "FIRST_WAIT_S", 0)
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory):
+    """A machine whose home directory is a folder of its own: `ssh_server.SSHServer`."""
+    from ssh_server import SSHServer, keypair
+
+    folder = tmp_path_factory.mktemp("machine")
+    server = SSHServer(folder)
+    server.start()
+    server.let_in(keypair(folder / "key"))
+    (folder / "known_hosts").write_text(server.known_hosts())
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def there(tmp_path):
+    """Where jobs lie on that machine."""
+    return tmp_path / "there"
+
+
+@pytest.fixture
+def ssh(sshd, there, short_stages):
+    """A runner that reaches the machine, with other settings where they are given."""
+    from text2expert.runners.ssh import SSH
+
+    def make(**settings):
+        usual = {
+            "key": sshd.folder / "key", "known_hosts": sshd.folder / "known_hosts", "python": sys.executable,
+            "folder": str(there), "keep": True, "patience": 8.0,
+        }  # fmt: skip
+        return SSH(f"{getpass.getuser()}@127.0.0.1:{sshd.port}", **(usual | settings))
+
+    return make
+
+
+@pytest.fixture
+def job(tmp_path, short_stages):
+    """A job of one stage without torch, with other settings where they are given."""
+    import boxes
+
+    def make(**settings):
+        return boxes.job_in(tmp_path / "run", **settings)
+
+    return make
 
 
 @pytest.fixture(scope="session")
