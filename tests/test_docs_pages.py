@@ -44,11 +44,13 @@ PAGES = sorted(
             page
             for page in (
                 "dependencies.md",
+                "documents.md",
                 "guide.md",
                 "money.md",
                 "own_steps.md",
                 "runners.md",
                 "safety.md",
+                "several_documents.md",
                 "when_not.md",
             )
             if (DOCS / page).exists()
