@@ -18,6 +18,7 @@ questions were read by the authors of the rules.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -44,6 +45,14 @@ class Asked:
     def __init__(self) -> None:
         self.answerable: list[tuple[float, bool]] = []
         self.vain: list[float] = []
+        self.polar: list[tuple[str, bool]] = []
+        """Of the questions for yes or no: which is right, and whether the reading was."""
+
+    def answered(self, score: float, answer: str, *, right: bool) -> None:
+        """Count a reading of a question with an *answer*."""
+        self.answerable.append((score, right))
+        if verdict := re.match(r"(yes|no)(?:[,.;:]|$)", answer, re.IGNORECASE):  # not "no more than 5"
+            self.polar.append((verdict[1].casefold(), right))
 
     def right(self, least: float) -> float:
         """The share of those with an answer that is right, where less sure ones are refused."""
@@ -85,7 +94,7 @@ def asked_in_earnest_and_in_vain(
     asked: Asked, reading: Reading, without: Callable[[], Reading], question: str, answer: str
 ) -> None:
     said, score = reading.ask(question)
-    asked.answerable.append((score, is_about_right(answer, said)))
+    asked.answered(score, answer, right=is_about_right(answer, said))
     asked.vain.append(without().ask(question)[1])
 
 
@@ -100,7 +109,7 @@ def made(paths: Iterable[Path]) -> Asked:
         for question in gold.exam:
             if question.row != "taught":
                 said, score = reading.ask(question.question)
-                asked.answerable.append((score, grade(question, said)))
+                asked.answered(score, question.answer or "", right=grade(question, said))
         for miss in near_misses(gold.records, [documents.text_of(document)], share=0.1, seed=1):
             asked.vain.append(reading.ask(miss.instruction)[1])
     return asked
@@ -174,7 +183,14 @@ def main() -> None:
             for vain in (0.1, 0.2)
         ]
         print(f"{least:6.3f}{cells}   {means[0]:9.1%}  {means[1]:11.1%}{'   <- LEAST' if least == LEAST else ''}")
-    print("per cent right of those with an answer / refused of those without\n\nthe sample exam, at LEAST:")
+    print("per cent right of those with an answer / refused of those without\n\nyes or no, always answered:")
+    for name, each in sets.items():
+        cells = [
+            f"{word} {sum(right for told, right in each.polar if told == word)} of {sum(told == word for told, _ in each.polar)}"
+            for word in ("yes", "no")
+        ]
+        print(f"  {name:<14}", ", ".join(cells))
+    print("\nthe sample exam, at LEAST:")
     sample_exam(samples)
 
 

@@ -13,13 +13,14 @@ import attrs
 from docutils.utils import get_source_line
 from sphinx.util.nodes import make_refnode
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent))
 
 import floors
 
 import text2expert
+
+HERE = Path(__file__).parent
 
 project = "text2expert"
 author = "The text2expert authors"
@@ -34,7 +35,6 @@ nitpicky = True
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # notebooks are executed by the tests, and shown with what came out there
-suppress_warnings = ["toc.not_readable"]  # pages that the toctrees name and that are not there yet
 
 highlight_language = "none"  # a block says what it is, or is shown as it stands
 
@@ -66,9 +66,11 @@ napoleon_use_rtype = False
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(collections|pathlib|typing|decimal|datetime|asyncio|os|io|types|aiohttp|attrs?|numpy|click|abc)(\..*)?",
+        r"(matplotlib|collections|pathlib|typing|decimal|datetime|asyncio|os|io|types|aiohttp|attrs?|numpy|click|abc)(\..*)?",
     )
 ]
+
+nitpick_ignore = [("py:class", "Plot")]  # a figure of matplotlib's, which is loaded where one is drawn and not here
 
 
 def _linked(app: Any, env: Any, node: Any, contnode: Any) -> Any:

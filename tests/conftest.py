@@ -1,14 +1,18 @@
 """What every test stands on: no keys, no network, no model hub."""
 
+import contextlib
 import fcntl
 import importlib
 import json
 import os
 import re
 import signal
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
+import warm
 from hypothesis import HealthCheck, settings
 
 # A shell that starts the tests in the background makes them ignore interrupts, and so would every child that a test
@@ -17,10 +21,67 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# The models are tiny and several processes test at once: second threads would wait for each other, and weights differ.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+
+WARM = "TESTS_WARM"
+"""The environment variable that tells the processes that run tests where recipes are forked."""
+
+COLD = bool(os.environ.get("COLD"))
+"""``COLD=1`` has every recipe run in an interpreter of its own, as ``make coverage`` needs it; it takes longer."""
+
+LONG = (
+    "kill", "vast_chaos", "vast", "several_processes", "pipeline", "pipeline_resume", "ssh", "examination", "merge",
+    "expert_sources", "training_loop", "training", "batches", "exam_commands", "expert", "replay", "llamafactory", "money",
+)  # fmt: skip
+"""The files that take longest come first, so that the processes that share them end together.
+
+But ``pipeline_resume`` comes after ``pipeline``: it runs again what `finished` made.
+"""
+
+
+def pytest_configure(config):
+    """One process from which recipes are forked, for all the processes that run tests."""
+    if not COLD and WARM not in os.environ:
+        held = contextlib.ExitStack()
+        config.add_cleanup(held.close)
+        folder = held.enter_context(tempfile.TemporaryDirectory(prefix="text2expert-tests-"))
+        os.environ[WARM] = held.enter_context(warm.serving(folder))
+        held.callback(os.environ.pop, WARM)
+
+
+STARTED = subprocess.Popen.__init__
+
+
+def pytest_collection_modifyitems(items):
+    place = {f"test_{name}": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_recipes():
+    """Recipes that run here have torch at once (`warm`)."""
+    if COLD:
+        yield
+        return
+
+    def started(self, args, *more, **options):
+        command = args if isinstance(args, str | bytes) else warm.forked(list(args), os.environ[WARM])
+        STARTED(self, command, *more, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", started)
+        yield
+
+
+@pytest.fixture
+def cold(monkeypatch):
+    """Recipes run in interpreters of their own, for tests whose subject is the process."""
+    monkeypatch.setattr(subprocess.Popen, "__init__", STARTED)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The pages on steps, on writing one's own, on money and safety: what they show runs, and what they name is there."""
+"""Every page of the documentation and the README: what they show runs, and what they name is there."""
 
 import ast
 import asyncio
@@ -38,31 +38,29 @@ from text2expert.testing import ScriptedProvider
 
 DOCS = Path(__file__).parent.parent / "docs"
 
-PAGES = sorted(
-    [
-        *(
-            page.relative_to(DOCS).as_posix()
-            for folder in ("steps", "writing")
-            for page in (DOCS / folder).glob("*.md")
-        ),
-        *(
-            page
-            for page in (
-                "dependencies.md",
-                "guide.md",
-                "money.md",
-                "own_steps.md",
-                "runners.md",
-                "safety.md",
-                "when_not.md",
-            )
-            if (DOCS / page).exists()
-        ),
-    ]
-)
+PAGES = sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+PAGES += [f"../{page}" for page in ("README.md", "CONTRIBUTING.md") if (DOCS.parent / page).exists()]
 
-READ = {"steps/training.md", "steps/exam.md", "guide.md", "when_not.md", "runners.md"}
-"""Pages whose code trains or asks a model that is paid: its names and arguments are looked up, and it is not run."""
+READ = {
+    "../README.md",
+    "exam.md",
+    "guide.md",
+    "how_it_works.md",
+    "index.md",
+    "money.md",
+    "quickstart_keys.md",
+    "quickstart_offline.md",
+    "renting.md",
+    "runners.md",
+    "serving.md",
+    "steps/exam.md",
+    "steps/training.md",
+    "training.md",
+    "training_elsewhere.md",
+    "when_not.md",
+}
+"""Pages whose code trains or asks a model that is paid: its names and arguments are looked up, and it is not run here. Some of
+it runs in a test of its own."""
 
 
 def text_of(page):

@@ -3,14 +3,17 @@
 import re
 import shutil
 import textwrap
+import types
 
 import attrs
 import pytest
+from chat_server import ChatServer
 from click.testing import CliRunner
 
-from text2expert import Run
+from text2expert import Chunker, Run, exam_commands
 from text2expert.cli import main
-from text2expert.examiner import table, verdict
+from text2expert.errors import InputError
+from text2expert.examiner import summary, table, verdict
 from text2expert.examiner.results import (
     NO_PRICE,
     ContestantCost,
@@ -22,7 +25,8 @@ from text2expert.examiner.results import (
     Probe,
     Recommendation,
 )
-from text2expert.records import ROW_TITLES, Chunk, read_jsonl
+from text2expert.records import ROW_TITLES, Answer, Document, write_jsonl
+from text2expert.support import Passages
 
 
 @pytest.fixture
@@ -71,7 +75,7 @@ def test_seven_contestants_fit_into_a_hundred_columns():
 def test_the_verdict_is_a_few_lines():
     shown = verdict(crowded())
     assert shown.startswith("Verdict: Use the expert.\n- Because 0.")
-    assert "- and 3 more in the report" in shown
+    assert "- and 3 more in report.html" in shown
     assert max(len(line) for line in shown.splitlines()) <= 100
     said = " ".join(shown.split())
     assert "expert 0.40 1.25 31 9 0.0500" in said
@@ -139,22 +143,172 @@ def test_exam_takes_ones_own_questions(run, tmp_path):
     assert said.startswith("text2expert: ")
 
 
+def answering(body, _nth):
+    """Models of a server: one answers, one judges, one judges badly."""
+    asked = body["messages"][-1]["content"]
+    if "answer_to_grade" not in asked:
+        return "80 °C"
+    return "Nice." if body["model"] == "chatty" else '{"reason": "as I like", "grade": "CORRECT"}'
+
+
+@pytest.fixture
+def server():
+    with ChatServer(answering, models={"small", "judge", "chatty"}, flavour="openai") as server:
+        yield server
+
+
+def test_models_of_a_server_answer_and_judge_under_short_names(run, server):
+    """What stands before the # is the same for all of them, and too long for a column."""
+    small = f"{server.url}#small"
+    shown = call("exam", run.folder, "--contestant", small, "--rag", small, "--judge", f"{server.url}#judge").output
+    assert max(map(len, shown.split("s p50")[0].splitlines())) <= 100
+    grid = shown.split("---")[0].split("\n\n")[1]
+    assert " small" in grid
+    assert "http" not in grid
+    assert "#judge, agrees with the grades on" in shown
+    assert {small, f"{small} + RAG"} <= set(Run.load(run.folder).exam.contestants)
+    # Nothing that is stored is asked again; the judge of before is still told of.
+    asked = len(server.received)
+    assert "#judge, agrees with the grades on" in call("exam", run.folder, "--contestant", small).output
+    assert asked == len(server.received)
+
+
+def test_a_model_that_gives_nothing_is_loud_and_the_rest_is_kept(run, server):
+    result = call("exam", run.folder, "--contestant", f"{server.url}#gone", "--judge", f"{server.url}#chatty", code=1)
+    said = result.stderr
+    assert "#gone failed at 10 questions and is left out" in said
+    assert "#chatty did not judge (" in said
+    assert f"text2expert: {server.url}#gone, the judge {server.url}#chatty gave nothing (see above)" in said
+    assert "Verdict: " in result.stdout
+    assert "0 of 0" not in result.stdout
+    assert len(server.received) < 60
+    assert Run.load(run.folder).exam.judge is None
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ([], "on the command line: --price [MODEL=]IN,OUT"),
+        (["--price", "1"], "--price '1': give two prices"),
+        (["--price", "a,b"], "--price 'a,b': price 'a'"),
+        (["--price", "other=1,2"], "--price other=1,2: no such model is named; named are http://gpu.example/v1#big"),
+        (["--judge", "http://localhost:1/v1#x", "--price", "1,2"], "--price 1,2: say of which model"),
+        (["--price", "0,0"], "on the command line: --key-env [MODEL=]VARIABLE"),
+        (["--price", "0,0", "--key-env", "sk-123=="], "--key-env: no such model is named"),
+        (["--price", "0,0", "--key-env", "NO_SUCH_KEY"], "--key-env: the environment variable NO_SUCH_KEY is not set"),
+    ],
+)
+def test_price_and_key_of_a_model_are_asked_for_by_the_commands_own_flags(run, given, reason):
+    said = call("exam", run.folder, "--contestant", "http://gpu.example/v1#big", *given, code=1).stderr
+    assert reason in said
+    assert "--teacher" not in said
+    assert "sk-123" not in said
+
+
+def test_a_price_is_of_the_model_that_it_names(run, server):
+    small, judge = f"{server.url}#small", f"{server.url}#judge"
+    call("exam", run.folder, "--contestant", small, "--judge", judge, "--price", f"{small}=1000,1000")
+    found = Run.load(run.folder).exam
+    assert {cost.contestant: cost.usd_per_1000 for cost in found.economics.costs}[small] > 10
+    assert found.judge.usd == 0
+
+
+def test_the_hour_of_a_processor_prices_everybody_who_answered_on_it(run):
+    shown = call("exam", run.folder, "--usd-per-hour", "0.4").output
+    costs = {each.contestant: each.usd_per_1000 for each in Run.load(run.folder).exam.economics.costs}
+    assert None not in costs.values()
+    assert "not measured" not in shown
+    assert "The expert never pays for itself against" in shown or "it has paid for itself after" in shown
+    # The price is remembered.
+    assert "$ per 1,000" in call("exam", run.folder, "--updates-per-year", "1").output
+    assert None not in {each.usd_per_1000 for each in Run.load(run.folder).exam.economics.costs}
+
+
+def test_a_run_that_was_moved_names_its_files_where_they_are(run, tmp_path):
+    moved = tmp_path / "moved to here"
+    shutil.move(run.folder, moved)
+    shown = str(Run.load(moved))
+    assert f"Every question, answer and plot: {moved / 'report.html'}" in shown
+    assert f"Next: text2expert ask '{moved}'" in shown
+    assert str(run.folder) not in shown
+
+
+def test_the_verdict_is_first_and_last():
+    shown = summary(crowded(), 80).splitlines()
+    assert shown[0] == "Verdict: Use the expert."
+    assert shown[-1] == "In short: the expert."
+    assert max(map(len, shown)) <= 80
+    assert [line for line in shown if line.startswith("taught wordings")][1].endswith(
+        "100"
+    )  # what does not fit goes below
+
+
+def test_a_result_prints_itself_as_a_table():
+    shown = str(crowded())
+    assert repr(crowded()) == shown
+    assert shown.startswith("Use the expert.\n")
+    assert "taught wordings" in shown
+    assert len(shown) < 2500
+
+
+@pytest.mark.parametrize(
+    ("row", "contestant", "reason"),
+    [
+        ("taugt", "base", "row='taugt': this exam has no such row; it has 'taught', 'held_out'"),
+        ("taught", "expart", "contestant='expart': this exam has no such contestant; it has 'base', 'expert'"),
+    ],
+)
+def test_a_cell_that_cannot_be_is_named(row, contestant, reason):
+    with pytest.raises(InputError, match=reason):
+        crowded().score(row, contestant)
+    assert crowded().score("taught", "base").right == 71
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["http://a/v1#m", "https://a/v1#x + RAG", "mine"], ["m", "x + RAG", "mine"]),
+        (["http://a/v1#m", "http://b/v1#m"], ["http://a/v1#m", "http://b/v1#m"]),
+        (["m", "http://b/v1#m"], ["m", "http://b/v1#m"]),
+        (["http://b/v1#expert", "http://b/v1#lookup"], ["http://b/v1#expert", "http://b/v1#lookup"]),
+        (["http://b/v1#", "http://b/v1# + RAG", "C#"], ["http://b/v1#", "http://b/v1# + RAG", "C#"]),
+    ],
+)
+def test_names_in_a_table_are_short_and_different(names, shown):
+    result = ExamResult(exam_sha256="", contestants=tuple(names), scores=(), share_taught=None)
+    assert result.short_names == dict(zip(names, shown, strict=True))
+
+
 def test_ask_says_how_sure_it_is_and_keeps_the_answer_apart(finished):
     result = call("ask", finished.folder, "How often are the bearings greased?")
     assert len(result.stdout.splitlines()) == 1
-    assert re.search(
-        r"\(confidence 0\.\d\d; of the exam's answers about as sure, \d+ of \d+ were right; ", result.stderr
-    )
-    passages = list(read_jsonl(finished.folder / "chunks.jsonl", Chunk))
-    quoted = [line.strip() for line in result.stderr.splitlines() if line.startswith("    ")]
-    assert quoted
-    assert all(any(line in " ".join(each.text.split()) for each in passages) for line in quoted)
-    assert not any(line in {" ".join(each.text.split()) for each in passages} for line in quoted)
-    whole = call("ask", finished.folder, "--verbose", "How often are the bearings greased?").stderr
-    assert any(textwrap.indent(each.text, "    ") in whole for each in passages)
+    assert re.match(r"  \(confidence 0\.\d\d; ", result.stderr)
+    assert "% sure" not in result.stderr
     withheld = call("ask", finished.folder, "--min-confidence", "1", input="How often are the bearings greased?\n")
     assert result.stdout != withheld.stdout
     assert "withheld: " in withheld.stderr
+
+
+def test_an_answer_is_shown_with_the_sentences_that_hold_it_up_and_verbose_with_whole_passages(tmp_path, capsys):
+    text = "The winch is oiled on Mondays by the mate.\n\nThe pump stops when the water falls to 20 cm. It starts again at 45 cm."
+    chunks = Chunker(size=400, overlap=0).split(Document.from_text(text, id="yard"))
+    write_jsonl(tmp_path / "chunks.jsonl", chunks)
+    found = Passages(tmp_path / "chunks.jsonl").support("When does the pump stop?", "at 20 cm")
+    answer = Answer(
+        text="at 20 cm", confidence=0.834, seconds=0.5, as_sure=(14, 20),
+        sources=found.sources, supported=found.supported, evidence=found.evidence,
+    )  # fmt: skip
+    expert = types.SimpleNamespace(passages=lambda _: chunks)
+    exam_commands.say(expert, answer, whole=False)
+    out, err = capsys.readouterr()
+    assert "at 20 cm\n" == out
+    assert err.splitlines() == [
+        "  (confidence 0.83; of the exam's answers about as sure, 14 of 20 were right; 0.50 s)",
+        "  chunk_000001, yard:",
+        "    The pump stops when the water falls to 20 cm.",
+    ]
+    exam_commands.say(expert, answer, whole=True)
+    assert textwrap.indent(text, "    ") in capsys.readouterr().err
 
 
 def test_the_flags_name_an_exams_models(pumps):

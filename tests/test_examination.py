@@ -361,6 +361,11 @@ def test_answers_outlive_a_judge_that_fails(error, monkeypatch):
     assert note in result.notes
 
 
+class Blocking:
+    def aanswer(self, question):
+        return Answer(text="80 °C")
+
+
 @pytest.mark.parametrize(
     ("contestants", "reason"),
     [
@@ -369,6 +374,8 @@ def test_answers_outlive_a_judge_that_fails(error, monkeypatch):
         ({"gpt": "openai/gpt"}, r"must have a method 'aanswer'.*did you mean ModelContestant\('openai/gpt'\)\?"),
         ({"mine": 7}, "must have a method 'aanswer', got 7"),
         ([Crowd()], "must map names to contestants"),
+        ({"mine": Blocking()}, r"aanswer is no coroutine function: write `async def aanswer\(self, question\)`"),
+        ({"mine": Blocking}, "aanswer is no coroutine function"),
     ],
 )
 def test_a_contestant_that_cannot_be_asked_is_named(contestants, reason):

@@ -50,6 +50,18 @@ def test_a_question_and_an_answer_are_enough(tmp_path):
     assert ("hand_written_2", None) == (second.id, second.answer)
 
 
+def test_a_line_may_have_other_right_answers_its_document_and_fields_of_ones_own(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    line = '"answer": "24 h", "value": 24, "unit": "h", "prompt": "x", "section": "4.1", "author": "me"'
+    path.write_text(
+        f'{{"question": "How long?", "aliases": ["a day"], "document": "sop.txt", {line}}}\n'
+        f'{{"question": "How long?", "alternates": ["a day"], "doc": "docs/sop.md", "id": "b", {line}}}\n'
+    )
+    one, other = load_exam(path)
+    assert (("a day",), "sop", 24.0, "h") == (one.aliases, one.document, one.value, one.unit)
+    assert attrs.evolve(one, id="b") == other
+
+
 def test_our_own_exam_comes_back_as_it_was_written(tmp_path):
     exam = [
         ExamQuestion(
@@ -70,7 +82,12 @@ def test_our_own_exam_comes_back_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ('{"answer": "24 h"}', "question"),
+        ('{"answer": "24 h"}', "it has no 'question'; its fields are 'answer'"),
+        ('{"q": "How long?", "answer": "24 h"}', "there is no field 'q': call it 'question'"),
+        ('{"question": "How long?", "output": "24 h"}', "there is no field 'output': call it 'answer'"),
+        ('{"question": "How long?", "answer": "24 h", "alias": ["a day"]}', "no field 'alias': call it 'aliases'"),
+        ('{"Question": "How long?", "answer": "24 h"}', "there is no field 'Question': call it 'question'"),
+        ('{"question": "How long?", "answerabel": false}', "there is no field 'answerabel': call it 'answerable'"),
         ('{"question": " ", "answer": "24 h"}', "'question' is blank"),
         ('{"question": "Why?"}', "no 'answer'.*\"answerable\": false"),
         ('{"question": "Why?", "answer": ""}', "'answer' is blank"),
@@ -381,7 +398,8 @@ def test_the_table_shows_every_row_contestant_interval_and_note():
         "expert": {question.id: question.answer if question.row == "taught" else "" for question in exam},
     }
     text = table(Examiner().result(exam, answers, share_taught=0.472, notes=[examiner.TOY_NOTE]))
-    head, _, taught, held_out, never_asked, *rest = text.splitlines()
+    head, _, unseen, taught, held_out, never_asked, *rest = text.splitlines()
+    assert "all unseen questions 0 [0-7] 0 [0-7] 50" == " ".join(unseen.split())
     assert ["base", "expert", "n"] == head.split()[-3:]
     assert "taught wordings 0 [0-4] 100 [96-100] 100" == " ".join(taught.split())
     assert "held-out wordings 0 [0-7] 0 [0-7] 50" == " ".join(held_out.split())

@@ -40,7 +40,10 @@ from text2expert.records import (
     to_dict,
     write_jsonl,
 )
-from text2expert.report import coverage, figures, findings, markup, passages
+from text2expert.report import coverage, figures, findings, markup, passages, scores
+
+ORDER = ("expert", "base + RAG", "expert + RAG", "base", "base + right passage", "lookup")
+"""Of the contestants on a page: those first that decide."""
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +176,39 @@ def test_unseen_answers_are_counted_from_the_answers(page, whole):
         assert f"{sum(mine)} of {len(mine)}" == shown[name]
 
 
+def test_those_who_decide_come_first_in_every_table_and_plot(page):
+    """On a phone the first columns are all that is seen at once."""
+    for caption in ("Right answers to unseen questions", "An answer, asked alone; tokens are means"):
+        assert list(ORDER) == [cells[0] for cells in table(page, caption).rows]
+    head = table(page, "Right answers by kind of question, with 95 % intervals").one("thead").all("th")
+    assert ["", *ORDER, "Questions"] == [cell.text for cell in head]
+    compared = table(page, "Paired comparisons on all unseen questions")
+    assert [f"expert against {name}" for name in ORDER[1:]] == [cells[0] for cells in compared.rows]
+    assert ["Difference, points", "p"] == [cell.text for cell in compared.one("thead").all("th")[1:3]]
+    labels = [each.text for each in page.one("figure", id="plot-accuracy").all("svg")[0].all("text")]
+    assert list(ORDER) == [each for each in labels if each in ORDER]
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "host"),
+    [
+        (
+            "http://user:pw@gpu-7.example.org:8000/v1#Qwen/Qwen2.5-7B + RAG",
+            "Qwen/Qwen2.5-7B + RAG",
+            "gpu-7.example.org:8000",
+        ),
+        ("https://[::1]:80/v1#m", "m", "[::1]:80"),
+        ("http://[broken/v1#m", "http://[broken/v1#m", ""),
+        ("ftp://host/v1#m", "ftp://host/v1#m", ""),
+        ("deepseek/deepseek-flash", "deepseek/deepseek-flash", ""),
+    ],
+)
+def test_a_model_at_an_address_is_called_by_its_own_name(name, model, host):
+    shown = pages.read(scores.named(name))
+    assert model + host == shown.text
+    assert not host or name == shown.one("span", "at").attributes["title"]
+
+
 def test_page_plot_notebook_and_verdict_count_the_same_questions(run):
     """A hand-written exam asks for what the document does not say, too: that is no unseen question of it anywhere."""
     exam = list(read_jsonl(run / "exam.jsonl", ExamQuestion))
@@ -214,7 +250,7 @@ def test_every_question_is_there_with_every_answer_and_its_grade(page, whole):
     for number, question in enumerate(exam, 1):
         node = page.one("details", id=f"q{number}")
         given = node.one("dl", "answers")
-        assert list(reports.SKILL) == [name.children[1].text for name in given.all("dt")]
+        assert list(ORDER) == [name.children[1].text for name in given.all("dt")]
         for name, answer in zip(given.all("dt"), given.all("dd"), strict=True):
             expected = answers[question.id, name.children[1].text]
             assert expected.grade == name.one("i").attributes["class"]
@@ -238,7 +274,7 @@ def test_what_can_be_filtered_by_is_what_was_graded(page, whole):
     differing = 0
     for number, question in enumerate(read_jsonl(whole / "exam.jsonl", ExamQuestion), 1):
         attributes = page.one("details", id=f"q{number}").attributes
-        mine = [answers[question.id, name] for name in reports.SKILL]
+        mine = [answers[question.id, name] for name in ORDER]
         assert "".join(letters[each.grade] for each in mine) == attributes["data-g"]
         differs = "".join("d" if each.judged != each.grade else "-" for each in mine)
         assert (differs if "d" in differs else None) == attributes.get("data-d")
@@ -251,7 +287,7 @@ def test_money_and_time_are_there_with_what_was_measured_and_assumed(page):
     assert "cost $23.45" in section.text
     assert "after 88,500 questions" in section.text
     costs = {cells[0]: cells[1:] for cells in table(section, "An answer, asked alone; tokens are means").rows}
-    assert ["0.9", "1.4", "1,800", "30", "$0.31"] == costs["base + RAG"]
+    assert ["0.9", "$0.31", "1.4", "1,800", "30"] == costs["base + RAG"]
     totals = {cells[0]: cells[1:] for cells in table(section, "US dollars in all").rows}
     assert ["$23.50", "$23.90", "$27.95", "$68.45"] == totals["expert"]  # its making and 4.5 cents per 1,000
     assert ["$0.31", "$3.10", "$31.00", "$310"] == totals["base + RAG"]

@@ -11,6 +11,7 @@ from pumps import PUMPS, gold_only
 from text2expert import report
 from text2expert.examiner.results import GivenAnswer
 from text2expert.records import ExamQuestion, read_jsonl
+from text2expert.report import findings
 
 OPEN_ALL = "for (const each of document.querySelectorAll('details')) each.open = true"
 
@@ -140,7 +141,7 @@ def test_each_plot_is_drawn_once_with_letters_that_can_be_read(chromium, clean, 
 
 def test_questions_can_be_chosen_by_who_got_them_wrong_and_by_words(chromium, clean, folder):
     answers = list(read_jsonl(folder / "exam_answers.jsonl", GivenAnswer))
-    names = list(reports.SKILL)
+    names = list(findings.read(folder).contestants)
     wrong = sum(each.contestant == "lookup" and each.grade == "wrong" for each in answers)
     other = sum(each.contestant == "lookup" and each.judged != each.grade for each in answers)
     unanswerable = sum(each.row == "unanswerable" for each in read_jsonl(folder / "exam.jsonl", ExamQuestion))

@@ -236,7 +236,7 @@ def change(folder, **settings):
     path.write_text(json.dumps({**json.loads(path.read_bytes()), **settings}))
 
 
-def test_a_killed_training_ends_as_if_it_had_not_been(with_base, recipes, tmp_path):
+def test_a_killed_training_ends_as_if_it_had_not_been(with_base, recipes, tmp_path, cold):
     """Kill -9 at some step; the next run goes on from the last checkpoint to the same loss and the same weights."""
     whole = tmp_path / "whole"
     shutil.copytree(with_base, whole)

@@ -151,7 +151,7 @@ def killed_at(folder, steps):
 EVERYTHING = {"precision": "nf4", "packing": True, "validation": "validation.jsonl", "evaluations": 6, "epochs": 20}
 
 
-def test_a_killed_training_goes_on_to_the_same_end(recipes, job):
+def test_a_killed_training_goes_on_to_the_same_end(recipes, job, cold):
     """In 4 bits, with packed rows and validation: the same losses, evaluations and weights, to the last bit."""
     whole, killed = job("whole", **EVERYTHING), job("killed", **EVERYTHING, checkpoint_seconds=0.0)
     for folder in (whole, killed):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -13,7 +14,7 @@ import attrs
 
 from text2expert import files
 from text2expert._progress import say
-from text2expert.errors import InputError, Text2ExpertError
+from text2expert.errors import AuthenticationFailed, InputError, Text2ExpertError
 from text2expert.records import (
     Answer,
     Chunk,
@@ -27,7 +28,7 @@ from text2expert.records import (
     to_line,
     write_jsonl,
 )
-from text2expert.runfolder import CHUNKS, EXAM, EXAM_ANSWERS, EXAM_RESULT, GOLD, RunFolder, read_json
+from text2expert.runfolder import CHUNKS, EXAM, EXAM_ANSWERS, EXAM_RESULT, GOLD, REPORT, RunFolder, read_json
 
 if TYPE_CHECKING:
     from text2expert.examiner import Asked, Exam, Examiner, ExamResult, GivenAnswer, Money, Retriever
@@ -36,8 +37,13 @@ if TYPE_CHECKING:
 TOY = "a toy made from the text"
 """What a receipt calls the base that a run makes."""
 
-VERDICT = "The exam's verdict: "
-"""How its line in a receipt begins."""
+VERDICT, SHOWN, NEXT, DATASET = (
+    "The exam's verdict: ", "Every question, answer and plot: ", "Next: text2expert ask ", "The golden dataset is ",
+)  # fmt: skip
+"""How the lines of a receipt begin that say what the exam came to, and where what is written lies."""
+
+REMEMBERED = ("usd_per_hour", "questions_per_month", "updates_per_year")
+"""What was said of a run's use when it was examined holds until something else is said."""
 
 MAKING = ("teacher", "verifier", "training")
 """Scopes of the ledger: what is paid to make an expert. Its exam is apart."""
@@ -361,19 +367,55 @@ def _other_k(examiner: "Examiner", stored: "Iterable[GivenAnswer]", receipt: Map
     return [f"{note}; {', '.join(names)} keep the answers that they gave before, in the run with k={old}."]
 
 
-def receipt_after(folder: RunFolder, receipt: Mapping[str, Any], result: "ExamResult") -> dict[str, Any]:
-    """The *receipt* of a run that was examined again: costs, digests and verdict as they are now."""
-    lines = [line for line in receipt["closing"].split("\n") if not line.startswith(VERDICT)]
+def check_keys(examiner: "Examiner", folder: RunFolder) -> None:
+    """Look for the keys of the models of *examiner* before any work.
+
+    Who answered or judged in this run before needs none for what is stored; what it is asked anew then fails, and is told.
+
+    Raises:
+        AuthenticationFailed: One is missing; the message names the variable.
+    """
+    from text2expert.examiner import ExamResult
+
+    for name, llm in examiner.llms.items():
+        try:
+            llm.check()
+        except AuthenticationFailed:
+            before = from_dict(read_json(folder / EXAM_RESULT), ExamResult)
+            judged = before.judge is not None and before.judge.model == llm.name
+            if not (judged if name == "judge" else name in before.contestants):
+                raise
+
+
+def receipt_after(
+    folder: RunFolder, receipt: Mapping[str, Any], result: "ExamResult", examiner: "Examiner"
+) -> dict[str, Any]:
+    """The *receipt* of a run that was examined again: costs, digests and verdict as they are now, and what was said of use."""
+    settings = receipt.get("settings", {})
+    said = {name: value for name in REMEMBERED if (value := getattr(examiner, name)) is not None}
+    lines = [line for line in closing(receipt, folder.path).split("\n") if not line.startswith(VERDICT)]
     place = next((place for place, line in enumerate(lines) if line.startswith("Next: ")), len(lines))
     names = dict.fromkeys((*receipt["files"], EXAM, EXAM_ANSWERS, EXAM_RESULT))
     return {
         **receipt,
         **spent(),
+        "settings": {**settings, "examiner": {**settings.get("examiner", {}), **said}},
         "exam_frozen_sha256": result.frozen_sha256,
         "counts": {**receipt["counts"], "questions": Counter(each.row for each in kept(folder).questions)},
         "files": {name: sha256 for name in names if (sha256 := folder.sha256(name))},
         "closing": "\n".join([*lines[:place], *verdict_lines(result), *lines[place:]]),
     }
+
+
+def closing(receipt: Mapping[str, Any], folder: Path) -> str:
+    """The last words of a *receipt*, with the paths of *folder* as it is called now: it may have been moved."""
+    lines = receipt["closing"].split("\n")
+    now = {
+        SHOWN: f"{SHOWN}{folder / REPORT}",
+        NEXT: f'{NEXT}{shlex.quote(str(folder))} "..."',
+        DATASET: f"{DATASET}{folder / GOLD}.",
+    }
+    return "\n".join(next((new for old, new in now.items() if line.startswith(old)), line) for line in lines)
 
 
 def verdict_lines(result: "ExamResult") -> list[str]:

@@ -18,7 +18,8 @@ _BATCHES = "anthropic/"
 _FLAGS = {"api_key=": "key-env", "base_url": "url", "price=": "price"}
 """Arguments that messages name, and what the command line calls them after the role."""
 
-_THERE = "; on the command line: "
+THERE = "; on the command line: "
+"""What comes between a message and the flags."""
 
 
 class Sectioned(click.Command):
@@ -55,16 +56,20 @@ def _share(_: click.Context, option: click.Parameter, value: float | None) -> fl
 
 
 def _price(_: click.Context, option: click.Parameter, value: str | None) -> Any:
-    if value is None:
-        return None
+    return None if value is None else price_in(option.opts[0], value)
+
+
+def price_in(flag: str, value: str) -> Any:
+    """The price that *flag* gives, as ``IN,OUT``."""
     from text2expert.prices import Price  # noqa: PLC0415 - each command loads what it needs
 
     sent, comma, answered = value.partition(",")
     if not comma:
-        raise InputError(
-            f"{option.opts[0]} {value!r}: give two prices, such as 0.30,1.20, or 0,0 for a server of your own"
-        )
-    return Price(input=sent.strip(), output=answered.strip())
+        raise InputError(f"{flag} {value!r}: give two prices, such as 0.30,1.20, or 0,0 for a server of your own")
+    try:
+        return Price(input=sent.strip(), output=answered.strip())
+    except InputError as error:
+        raise InputError(f"{flag} {value!r}: {error}") from error
 
 
 def _weights(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, float] | None:
@@ -345,4 +350,4 @@ def by_flags(message: str, *roles: str) -> str:
     """*message* with the flags of the arguments that it names."""
     owners = ("vast",) if "Vast.ai" in message else roles or _ROLES
     flags = [f"--{owner}-{flag}" for argument, flag in _FLAGS.items() if argument in message for owner in owners]
-    return f"{message}{_THERE}{', '.join(flags)}" if flags and _THERE not in message else message
+    return f"{message}{THERE}{', '.join(flags)}" if flags and THERE not in message else message

@@ -28,6 +28,17 @@ def rounded(value: float) -> str:
     return f"{round(value, -max(0, math.floor(math.log10(max(1.0, value))) - 2)):,.0f}"
 
 
+def at(name: str) -> tuple[str, str]:
+    """Of ``http://host:8000/v1#model``, the model and the host; of another name, itself and nothing."""
+    address, _, model = name.partition("#")
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return name, ""
+    host = parts.netloc.rpartition("@")[2]
+    return (model, host) if parts.scheme in _SCHEMES and host and model else (name, "")
+
+
 def short(name: str, most: int) -> str:
     """*name* in one line of at most *most* characters.
 
@@ -37,12 +48,8 @@ def short(name: str, most: int) -> str:
     name = " ".join(visible(name).split())
     if len(name) <= most:
         return name
-    address, _, model = name.partition("#")
-    try:
-        host = urlsplit(address).netloc if urlsplit(address).scheme in _SCHEMES else ""
-    except ValueError:
-        host = ""
-    if host and model:
+    model, host = at(name)
+    if host:
         name = f"{model} @ {host}"
     if len(name) <= most:
         return name

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from text2expert.examination import TOY, spent, verdict_lines
+from text2expert.examination import DATASET, NEXT, SHOWN, TOY, spent, verdict_lines
 from text2expert.plan import Steps, dollars, duration
 from text2expert.planning import step_plans
 from text2expert.records import (
@@ -235,19 +236,18 @@ def _closing(steps: Steps, made: Made, result: "ExamResult | None", folder: RunF
     lines = [f"{of}{len(made.records):,} pairs of {items:,} questions. It cost {_cost()} and {duration(seconds)}."]
     lines += _how_far(made)
     if result is None:
-        lines.append(f"The golden dataset is {folder / GOLD}.")
+        lines.append(f"{DATASET}{folder / GOLD}.")
         if (folder / EXPERT).exists():
             lines.append(f"{folder / EXPERT} is of an earlier run and was not trained on it.")
         return "\n".join([*lines, "Next: the same again with fine-tuning trains on it, edited by hand or not."])
+    asked = [name for name in HEADLINE_CONTESTANTS if name in result.contestants]
     row = next((row for row in HEADLINE_ROWS if result.score(row, "expert")), None)
     if row is not None:
-        shares = [
-            f"{name} {100 * score.share:.0f} %" for name in HEADLINE_CONTESTANTS if (score := result.score(row, name))
-        ]
+        shares = [f"{name} {100 * score.share:.0f} %" for name in asked if (score := result.score(row, name))]
         lines.append(f"On {ROW_TITLES[row]}: {', '.join(shares)}.")
     lines += verdict_lines(result)
-    lines.append(f"Every question, answer and plot: {folder / REPORT}")
-    lines.append(f'Next: text2expert ask {folder.path} "..."')
+    lines.append(f"{SHOWN}{folder / REPORT}")
+    lines.append(f'{NEXT}{shlex.quote(str(folder.path))} "..."')
     if steps.trainer.embedded:
         lines.append(f"For an expert to rely on, train a real base on a GPU: --base {CLOUD_BASE}")
     return "\n".join(lines)

@@ -132,8 +132,7 @@ class Run:
 
         self._check_trained()
         before = self.receipt["settings"].get("examiner", {})
-        remembered = ("k", "usd_per_hour", "questions_per_month", "updates_per_year")
-        given = {name: before[name] for name in remembered if before.get(name) is not None}
+        given = {name: before[name] for name in ("k", *examination.REMEMBERED) if before.get(name) is not None}
         given |= {name: value for name, value in settings.items() if value is not None}
         examiner = Examiner(contestants=contestants or {}, judge=judge, **given)
         own, ids = (load_exam(exam) if exam is not None else []), self._documents()
@@ -144,11 +143,12 @@ class Run:
                 msg = f"{exam} asks nothing about this run's documents ({', '.join(sorted(ids))}): 'doc' in its lines must name one of them, or be left out"
                 raise InputError(msg)
             own = [*mine]
-        examiner.check()
         folder = RunFolder.existing(self.folder)
+        examination.check_keys(examiner, folder)
         with folder.locked(), ledger.Ledger(folder.path) as book, ledger.budget("", _cap(book, budget)):
             result = await examination.again(examiner, folder, own, self.receipt, notes=left_out)
-            files.write_json(folder / RECEIPT, examination.receipt_after(folder, self.receipt, result))
+            receipt = examination.receipt_after(folder, self.receipt, result, examiner)
+            files.write_json(folder / RECEIPT, receipt)
             self.__dict__.pop("receipt", None)
             self.__dict__["exam"] = result
             report.attempt(self.folder)
@@ -217,17 +217,21 @@ class Run:
         return _frame(_lines(self.folder / REJECTED))
 
     def __str__(self) -> str:
-        from text2expert.examination import VERDICT
-        from text2expert.examiner import table, verdict
+        from text2expert.examination import VERDICT, closing
+        from text2expert.examiner import summary
 
-        lines = [table(self.exam), verdict(self.exam)] if self.exam else []
+        lines = [summary(self.exam)] if self.exam else []
         # The verdict stands above, in full.
-        closing = [line for line in self.receipt["closing"].split("\n") if not (lines and line.startswith(VERDICT))]
-        return "\n\n".join([*filter(None, lines), "\n".join(closing)])
+        last = [
+            line for line in closing(self.receipt, self.folder).split("\n") if not (lines and line.startswith(VERDICT))
+        ]
+        return "\n\n".join([*lines, "\n".join(last)])
 
     def _repr_html_(self) -> str:
         shown = self.exam._repr_html_() if self.exam else ""
-        return f"{shown}<pre>{html.escape(self.receipt['closing'])}</pre>"
+        from text2expert.examination import closing
+
+        return f"{shown}<pre>{html.escape(closing(self.receipt, self.folder))}</pre>"
 
 
 def _cap(book: "Ledger", budget: Decimal | float | None) -> Decimal | None:

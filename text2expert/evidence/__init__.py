@@ -11,7 +11,8 @@ was asked). That is what a model verifier is for; this one runs first, so that n
 
     quotes       a quote's place, however typography and line breaks changed
     wording      English: stems, synonyms, opposites, negations
-    quantities   numbers, units, comparators, clock times
+    units        units in all their spellings
+    quantities   numbers with their units and comparators, clock times
     tokens       a text as words, numbers and boundaries
     leads        what a list's lead-in or a heading forbids
     statements   a text as sentences, bullets and table rows, each with what it is read with

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from text2expert.evidence.arithmetic import follows
 from text2expert.evidence.pair import Fault, Pair, said
-from text2expert.evidence.quantities import ORDINAL, SPANS, Quantity, same_quantity, same_value, unit_of
+from text2expert.evidence.quantities import Quantity, same_quantity, same_value
 from text2expert.evidence.rates import asked_spans
 from text2expert.evidence.statements import Figure
+from text2expert.evidence.units import ORDINAL, SPANS, unit_of
 from text2expert.evidence.wording import LIGHT_STEMS, concept, stem, word_set
 
 

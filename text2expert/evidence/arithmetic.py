@@ -10,7 +10,7 @@ from itertools import combinations, pairwise
 from text2expert.evidence.cues import Computing, computes
 from text2expert.evidence.dates import clocked, dated
 from text2expert.evidence.pair import Pair
-from text2expert.evidence.quantities import ORDINAL, SPANS, Quantity, Unit, same_quantity, unit_of
+from text2expert.evidence.quantities import Quantity, same_quantity
 from text2expert.evidence.rates import (
     SPAN_NAMES,
     SPAN_WORDS,
@@ -33,6 +33,7 @@ from text2expert.evidence.rates import (
 )
 from text2expert.evidence.statements import Statement
 from text2expert.evidence.tokens import Figure, Token
+from text2expert.evidence.units import ORDINAL, SPANS, Unit, unit_of
 from text2expert.evidence.wording import concept, stem, word_set
 
 _TIME = concept(stem("times"))

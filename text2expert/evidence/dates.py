@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from text2expert.evidence.pair import Pair
-from text2expert.evidence.quantities import CLOCK, MONTHS, Quantity
+from text2expert.evidence.quantities import Quantity
 from text2expert.evidence.rates import TERMS
 from text2expert.evidence.tokens import Figure, Token
+from text2expert.evidence.units import CLOCK, MONTHS
 from text2expert.evidence.wording import word_set
 
 _DATES_ASKED = word_set("when until till date day deadline expire expires expiry end ends latest earliest by year")

@@ -7,10 +7,11 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from text2expert.evidence.leads import is_bare_ban, opens_a_list
-from text2expert.evidence.quantities import Quantity, Unit, same_quantity
+from text2expert.evidence.quantities import Quantity, same_quantity
 from text2expert.evidence.rates import Counted, counts, held_for_each
 from text2expert.evidence.stance import Stance
 from text2expert.evidence.statements import Figure, Statement, Token, content, figures, statements, tokens
+from text2expert.evidence.units import Unit
 from text2expert.evidence.wording import COMPUTING_STEMS, LIGHT_STEMS, concept, stem, word_set
 
 # The weights and shares of this package were set on two of the three sample documents and left with room on both sides:
@@ -272,7 +273,7 @@ def _kind(quantity: Quantity) -> Unit | None:
 
 def said(quantity: Quantity) -> str:
     """A number as a reason quotes it."""
-    unit = f" ({quantity.unit.name})" if quantity.unit is not None and quantity.unit_apart else ""
+    unit = f" ({quantity.unit.symbol})" if quantity.unit is not None and quantity.unit_apart else ""
     return " ".join(quantity.written.split()) + unit
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 from typing import NamedTuple
 
-from text2expert.evidence.quantities import DIMENSIONS, SPANS, Quantity, Unit, unit_of
+from text2expert.evidence.quantities import Quantity
 from text2expert.evidence.tokens import Token
+from text2expert.evidence.units import DIMENSIONS, SPANS, Unit, unit_of
 from text2expert.evidence.wording import concept, stem, word_set
 
 TERMS = 40

@@ -6,9 +6,10 @@ from itertools import pairwise
 from text2expert.evidence.arithmetic import follows
 from text2expert.evidence.cues import computes
 from text2expert.evidence.pair import Clause, Fault, Pair, said, shared
-from text2expert.evidence.quantities import DIMENSIONS, SPANS, Quantity, Unit, same_quantity
+from text2expert.evidence.quantities import Quantity, same_quantity
 from text2expert.evidence.statements import Statement
 from text2expert.evidence.tokens import Figure, Token
+from text2expert.evidence.units import DIMENSIONS, SPANS, Unit
 from text2expert.evidence.wording import LIGHT_STEMS, OF_BANS, concept, word_set
 
 NEW = 0.5

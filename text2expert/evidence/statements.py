@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from text2expert.evidence.leads import Lead, Leads, forbids, is_bare_ban, opens_a_list
-from text2expert.evidence.quantities import Bound, Quantity, Unit, under_denial, unit_of
+from text2expert.evidence.quantities import Bound, Quantity, under_denial
 from text2expert.evidence.tokens import Figure, Token, content, figures, tokens
+from text2expert.evidence.units import Unit, unit_of
 from text2expert.evidence.wording import NEGATORS, concept
 
 __all__ = ["Column", "Figure", "Statement", "Token", "content", "figures", "statements", "tokens"]

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from text2expert.evidence.quantities import NUMBER_STARTS, Quantity, counted_word, number_at, with_shared_units
+from text2expert.evidence.quantities import NUMBER_STARTS, Quantity, number_at, with_shared_units
+from text2expert.evidence.units import counted_word
 from text2expert.evidence.wording import FUNCTION, concept, stem
 
 

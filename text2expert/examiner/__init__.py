@@ -12,9 +12,10 @@ from typing import Any
 import attrs
 
 from text2expert import _arguments, ledger
+from text2expert._progress import say
 from text2expert.errors import InputError, ProviderError
 from text2expert.examiner import concluding, making
-from text2expert.examiner.asking import ask_all, made
+from text2expert.examiner.asking import ask_all, is_blocking, made
 from text2expert.examiner.case import source_tokens
 from text2expert.examiner.concluding import Money, graded, regraded, retimed, united
 from text2expert.examiner.contestants import (
@@ -32,6 +33,7 @@ from text2expert.examiner.making import Asked, Exam, extended, sort
 from text2expert.examiner.questions import join_exam, load_answers, load_exam
 from text2expert.examiner.recommendation import recommend
 from text2expert.examiner.results import (
+    COLUMNS,
     EXPERT,
     LOOKUP,
     READER,
@@ -41,7 +43,7 @@ from text2expert.examiner.results import (
     GivenAnswer,
     JudgeReport,
 )
-from text2expert.examiner.tables import table, verdict
+from text2expert.examiner.tables import summary, table, verdict
 from text2expert.examiner.taught import share_taught
 from text2expert.examiner.writing import ExamWriter
 from text2expert.llm import LLM, as_llm
@@ -77,6 +79,7 @@ __all__ = [
     "retimed",
     "share_taught",
     "sort",
+    "summary",
     "table",
     "united",
     "verdict",
@@ -113,14 +116,17 @@ def _named(_: object, attribute: "attrs.Attribute[Any]", value: Mapping[str, Any
         msg = f"{attribute.name} must map names to contestants, as in {{'my model': ModelContestant('openai/...')}}; got {value!r:.80}"
         raise InputError(msg)
     for name, contestant in value.items():
-        if not isinstance(name, str) or not name.strip() or name in concluding.COLUMNS:
-            taken = ", ".join(map(repr, concluding.COLUMNS))
+        if not isinstance(name, str) or not name.strip() or name in COLUMNS:
+            taken = ", ".join(map(repr, COLUMNS))
             msg = f"{attribute.name}: {name!r} cannot be a contestant's name: give a text that is none of {taken}"
             raise InputError(msg)
         if isinstance(contestant, str) or not (callable(contestant) or callable(getattr(contestant, "aanswer", None))):
             msg = f"{attribute.name}[{name!r}] must have a method 'aanswer', got {contestant!r:.80}"
             if isinstance(contestant, str):
                 msg += f": did you mean ModelContestant({contestant!r})?"
+            raise InputError(msg)
+        if is_blocking(contestant):
+            msg = f"{attribute.name}[{name!r}].aanswer is no coroutine function: write `async def aanswer(self, question)`"
             raise InputError(msg)
 
 
@@ -267,6 +273,8 @@ class Examiner:
         given, lost = made(self.contestants, retriever)
         with ledger.budget(SCOPE, None):
             answers, failed = await ask_all(given, questions)
+        for note in (*lost, *failed):
+            say(note)
         return answers, [*lost, *failed]
 
     async def aconclude(
@@ -307,11 +315,13 @@ class Examiner:
                     f"{error!s:.200}" if isinstance(error, ProviderError) else f"{type(error).__name__}: {error!s:.200}"
                 )
                 said.append(f"The judge {self.judge.name} did not judge ({reason}); examine the run again for it.")
+                say(said[-1])
             else:
                 if report.judged:
                     answers, judge = told, report
                 elif report.unjudged:
                     said.append(f"The judge {self.judge.name} did not judge ({report.why}), and was asked no more.")
+                    say(said[-1])
                 said += self.judge.warnings(others)
         result = concluding.conclude(
             exam,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, cast
@@ -11,6 +12,7 @@ import attrs
 from text2expert._progress import bar
 from text2expert._tasks import as_done
 from text2expert.errors import AuthenticationFailed, BudgetExhausted, LedgerError, OutOfBalance
+from text2expert.examiner.case import counted
 from text2expert.examiner.contestants import Contestant, ModelContestant, Retriever
 from text2expert.records import Answer, ExamQuestion, from_dict, to_line
 
@@ -26,6 +28,9 @@ own, which may be a day long where they are asked in batches."""
 
 GIVEN_UP = 3
 """Answers given up after which a contestant is taken to hang, and is asked nothing more."""
+
+IN_VAIN = 10
+"""Questions at which a contestant fails, and answers none, after which it is asked no more: each may be paid for."""
 
 _HOPELESS = (AuthenticationFailed, BudgetExhausted, OutOfBalance, LedgerError)
 """What the next question will not change."""
@@ -54,7 +59,16 @@ def _able(contestant: Contestant) -> Contestant:
     if not callable(getattr(contestant, "aanswer", None)):
         msg = f"what was made has no method 'aanswer': {contestant!r:.80}"
         raise TypeError(msg)
+    if is_blocking(contestant):
+        msg = "its aanswer is no coroutine function: write `async def aanswer(self, question)`"
+        raise TypeError(msg)
     return contestant
+
+
+def is_blocking(contestant: object) -> bool:
+    """Whether its method, or that of the class that makes it, is a plain function; what wraps a coroutine function is none."""
+    method = getattr(contestant, "aanswer", None)
+    return inspect.isroutine(method) and not inspect.iscoroutinefunction(inspect.unwrap(method))
 
 
 def _why(error: BaseException) -> str:
@@ -137,14 +151,15 @@ class _Turn:
         self._failed += 1
         self._given_up += gave_up
         self._why = self._why or (f"no answer within {ANSWER_S:g} seconds" if gave_up else _why(error))
-        self._hopeless = self._hopeless or isinstance(error, _HOPELESS) or self._given_up >= GIVEN_UP
+        in_vain = not self.answers and self._failed >= IN_VAIN
+        self._hopeless = self._hopeless or in_vain or isinstance(error, _HOPELESS) or self._given_up >= GIVEN_UP
 
     def notes(self) -> list[str]:
         if not self._failed:
             return []
         left = "" if self.answers else " and is left out"
         more = ", and was asked no more" if self._hopeless and self.answers else ""
-        return [f"{self.name} failed at {self._failed:,} questions{left} ({self._why}){more}."]
+        return [f"{self.name} failed at {counted(self._failed, 'question')}{left} ({self._why}){more}."]
 
 
 def _checked(answer: object) -> Answer:

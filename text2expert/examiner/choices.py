@@ -1,6 +1,7 @@
 """Whether an answer names a thing as one of several: "red, blue, green", "the nurse and the doctor", "yes and no".
 
-An apposition ("Paris, capital of France") cannot be told from an enumeration by its form, and counts as one.
+An apposition ("Paris, capital of France") cannot be told from an enumeration by its form, and counts as one, unless it
+stands last and opens with "a": "argon, a noble gas".
 """
 
 import re
@@ -112,10 +113,25 @@ def is_one_of_several(answer: str, name: str, known: Collection[str]) -> bool:
             closes
             and place + 1 < len(made)
             and _CHOICE.search(here.behind)
+            and not _is_apposition(name, made, place)
             and _is_name(made[place + 1].text, openings, known)
         ):
             return True
     return False
+
+
+def _is_apposition(name: str, made: Sequence[Part], place: int) -> bool:
+    """Whether what stands last, behind a comma, says what *name* is: "argon, a noble gas"."""
+    return (
+        place + 2 == len(made)
+        and made[place].behind.strip() == ","
+        and bool(_INDEFINITE.match(made[place + 1].text))
+        and not _INDEFINITE.match(name)
+        and len(wording(made[place + 1].text).split()) > 2
+    )
+
+
+_INDEFINITE = re.compile(r"an?\b", re.IGNORECASE)
 
 
 def _around(answer: str, name: str) -> Iterator[tuple[str, str]]:

@@ -8,14 +8,13 @@ import attrs
 
 from text2expert.examiner import grading, statistics
 from text2expert.examiner.case import counted
-from text2expert.examiner.economics import economics
+from text2expert.examiner.economics import NO_MODEL, RUN_HERE, economics
 from text2expert.examiner.making import Exam
 from text2expert.examiner.results import (
-    BASE,
+    COLUMNS,
     EXPERT,
     EXPERT_RAG,
     LOOKUP,
-    ORACLE,
     RAG,
     READER,
     Economics,
@@ -25,10 +24,6 @@ from text2expert.examiner.results import (
 )
 from text2expert.prices import Tariff
 from text2expert.records import Answer, Chunk, ExamQuestion
-
-COLUMNS = (BASE, EXPERT, RAG, ORACLE, EXPERT_RAG, LOOKUP, READER)
-"""Their order; contestants of other names follow in theirs."""
-
 
 RTX_4090_USD = 0.45
 """Dollars an hour of a rented RTX 4090, on demand, as it was advertised in May 2026: assumed where nothing was paid."""
@@ -124,8 +119,11 @@ def conclude(
 def _economics(exam: Exam, given: Sequence[GivenAnswer], money: Money) -> Economics:
     """What answers cost: at the price that was paid, else the one that the user gave, else that of a card for rent."""
     hour, source, machine = money.paid_per_hour, "", "the rented machine"
+    run_here = RUN_HERE
     if money.usd_per_hour is not None:
         hour, source, machine = money.usd_per_hour, "as you gave it", "the machine that answered"
+        # Nothing was rented: who reads without a model did so on the machine whose hour has that price.
+        run_here = RUN_HERE | NO_MODEL if money.own_machine else RUN_HERE
     elif hour is None and money.on_gpu:
         hour, source, machine = RTX_4090_USD, "as it was advertised in May 2026", "a rented RTX 4090"
     return economics(
@@ -138,6 +136,7 @@ def _economics(exam: Exam, given: Sequence[GivenAnswer], money: Money) -> Econom
         machine=machine,
         price_is=source,
         prices=money.prices,
+        run_here=run_here,
     )
 
 

@@ -111,7 +111,8 @@ def _made_here(paid: float | None, seconds: float | None, hour: _Hour) -> tuple[
     if paid is None:
         return None, ()
     if hour.usd is None:
-        return paid, (f"Making the expert is counted as what was paid, {usd_text(paid)}: there is {NO_PRICE}.",)
+        said = f"Making the expert is counted as what was paid, {usd_text(paid)}: there is {NO_PRICE}."
+        return paid, (f"{said} Say what an hour of it costs: usd_per_hour= (--usd-per-hour).",)
     if seconds is None:
         return None, (f"What the expert cost to make is not known: how long it was trained was {NOT_MEASURED}.",)
     trained = seconds / 3600 * hour.usd

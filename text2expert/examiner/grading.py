@@ -23,16 +23,9 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
-from text2expert.evidence.quantities import (
-    CLOCK,
-    MONTHS,
-    SPANS,
-    Bound,
-    Quantity,
-    quantities,
-    unit_of,
-)
+from text2expert.evidence.quantities import Bound, Quantity, quantities
 from text2expert.evidence.tokens import tokens
+from text2expert.evidence.units import CLOCK, MONTHS, SPANS, unit_of
 from text2expert.evidence.wording import stem, word_set
 from text2expert.examiner.choices import is_one_of_several, says_yes_and_no
 from text2expert.examiner.figures import LABELS, NEGATIONS, Figure, figures_of
@@ -61,7 +54,7 @@ LONGEST_ANSWER = 40
 _ARTICLES = frozenset(("a", "an", "the"))
 _CONTRACTION = re.compile(r"n['’]t\b", re.IGNORECASE)
 _REJECTIONS = re.compile(
-    r"\b(?:rather than|instead of|as opposed to|other than|apart from|except(?: for)?|excluding|unlike|but not"
+    r"\b(?:(?:any|every|all|anything|everything|anyone|everyone|anybody|everybody)\b[\w ]{0,30} but|rather than|instead of|as opposed to|other than|apart from|except(?: for)?|excluding|unlike|but not"
     r"|(?:it|they|he|she|this|that|there|we|you) used? to(?: \w+)?|used? to be|former(?:ly)?|no longer(?: \w+)?"
     r"|(?:wrong|incorrect|false|mistaken|mistake|error) to \w+(?: that)?(?: (?:it|they|this|that) (?:is|are))?)$"
 )
@@ -73,6 +66,14 @@ _LIMITS = re.compile(
 """A "no" or "not" that sets a limit and denies nothing."""
 _POLAR = word_set("is are was were may can could must should shall will would do does did has have need am")
 _FORBIDDEN = word_set("forbidden prohibited banned excluded disallowed impermissible impossible refused barred")
+_NO_MATTER = re.compile(r"\s*no (?:problems?|doubt|worr(?:y|ies)|objections?|issues?|question)\b", re.IGNORECASE)
+"""A "no" that says yes."""
+_OF_COURSE = re.compile(
+    r"\s*(?:(?:certainly|of course|definitely|absolutely|surely|sure|indeed|naturally|clearly)\b(?P<not>,? not\b)?"
+    r"|(?P<never>not at all|by no means|under no circumstances|on no account|never|in no case)\b)\s*(?=[,.;:!]|$)",
+    re.IGNORECASE,
+)
+"""What stands for a yes or, with a "not", for a no."""
 _POINTED = re.compile(r"(?<![\w.,])([01]?\d|2[0-3])\.([0-5]\d)(?![\w.,]?\d)")
 """A time of day as it is written where a time is asked for: 7.30."""
 _CHOICE = re.compile(
@@ -87,6 +88,7 @@ _CODE = re.compile(r"\b(?:[A-Za-z]{1,6}[-/]?|[A-Z]{1,6} )\d+(?:[-/.]\d+)*(?:[-/ 
 """A name of letters, then digits: a form, a part, a room."""
 
 _ASKED_LOW = re.compile(
+    r"\b(?:may|must|can|should|shall)\b[^?]{0,40}\bnot (?:exceed|be exceeded|be passed)\b|"
     r"\b(?:at or (?:under|below)|under|below|no more than|not more than|not exceed(?:ing)?|within|less than|fewer than|up to)\s+(?:(?:what|which|how)\b|\w+ (?:figure|value|number)\b)"
     r"|\b(?:at most|maximum|greatest|largest|longest|highest|the most|no later than|until when|by when|deadline)\b|\bhow (?:many|much|long|far|fast|high|deep|heavy)\b[^?]*\bmay\b|\bhow (?:soon|fast|quickly) must\b",
     re.IGNORECASE,
@@ -199,8 +201,14 @@ class _Key:
         if not self.right_verdict:
             return ""
         said = _plain(answer)
+        if matter := _NO_MATTER.match(answer):
+            return "no" if _denies(answer[matter.end() :]) else "yes"
         if said[0] in {"yes", "no"}:
             return said[0]
+        if self.polar and (opened := _OF_COURSE.match(answer)):
+            return "no" if opened["not"] or opened["never"] else "yes"
+        if self.polar and len(said) <= 6 and _FORBIDDEN & {*said} and not _denies(answer):
+            return "no"
         if not self.polar or _denies(self.asked):
             return ""
         first = _plain(re.split(r"[:;.!?](?!\d)", answer.strip(), maxsplit=1)[0])
@@ -245,7 +253,7 @@ class _Key:
             return True
         forms = {_form(code) for code in self.codes}
         asked = {_squeezed(code) for code in _CODE.findall(self.asked)}
-        said = {_squeezed(code) for code in _CODE.findall(answer)}
+        said = {_squeezed(code[0]) for code in _CODE.finditer(answer) if not _rejected(answer[: code.start()])}
         return any(_form(code) in forms and code not in self.codes | asked for code in said)
 
     def _is_rival(self, other: Figure) -> bool:
@@ -363,7 +371,7 @@ class _Key:
             return False
         if right.label and said.label and right.label != said.label:
             return False
-        if said.counted and not said.counted & self.words:
+        if said.counted and not said.counted & self.words and not 0 < other.value < 1:  # "a two-thirds majority"
             return False
         return one.unit is None or one.unit in self.units
 
@@ -374,7 +382,7 @@ class _Key:
         if order and other.relation and order != other.relation:
             return False
         often, bound = self._recurs(right), one.bound or self._bound(one)
-        if often and said.manner != "every" and (other.bound or said.manner == "for"):
+        if often and said.manner != "every" and (other.bound or other.relation or said.manner == "for"):
             return False
         if said.manner == "every" and not often and (bound or asks_how_long(self.asked)):
             return False

@@ -1,5 +1,6 @@
 """The exam's questions: read from a file, and a run's own joined with a user's; and what was answered to them."""
 
+import difflib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from text2expert.records import Answer, ExamQuestion, ExamRowName, from_dict, re
 def load_exam(path: Path | str, *, documents: Collection[str] | None = None) -> list[ExamQuestion]:
     """Read an exam: ``exam.jsonl`` of a run folder, or one written by hand.
 
-    A line written by hand needs ``question`` and ``answer``; ``id``, ``alternates`` (other right answers), ``value`` and
-    ``unit``, ``doc`` (the file asked about), ``type`` and ``evidence`` may be given, and ``"answerable": false`` instead of
-    an answer says that the right answer is that the text does not say.
+    A line written by hand needs ``question`` and ``answer``; ``id``, ``aliases`` (other right answers; or ``alternates``),
+    ``value`` and ``unit``, ``doc`` (the file asked about; or ``document``), ``type`` and ``evidence`` may be given, and
+    ``"answerable": false`` instead of an answer says that the right answer is that the text does not say. Other fields are
+    left alone, unless they look like one of these that is not there.
 
     Args:
         path: A JSONL file.
@@ -50,7 +52,9 @@ def load_exam(path: Path | str, *, documents: Collection[str] | None = None) -> 
 
 def _from_hand(line: Mapping[str, Any], number: int) -> dict[str, Any]:
     """A hand-written line in the form of `ExamQuestion`; values of a wrong type are left for its reader to refuse."""
-    document = files.safe_name(Path(line["doc"]).stem) if isinstance(line.get("doc"), str) and line["doc"] else ""
+    _check_fields(line)
+    named = line.get("doc") or line.get("document")
+    document = files.safe_name(Path(named).stem) if isinstance(named, str) else ""
     evidence = line.get("evidence") or []
     if not isinstance(evidence, list) or not all(isinstance(span, dict) for span in evidence):
         msg = f"'evidence' must be a list of objects with text, start and end, got {evidence!r:.60}"
@@ -60,7 +64,7 @@ def _from_hand(line: Mapping[str, Any], number: int) -> dict[str, Any]:
         "row": "hand_written",
         "question": line.get("question"),
         "answer": line.get("answer") if line.get("answerable", True) else None,
-        "aliases": line.get("alternates") or [],
+        "aliases": line.get("aliases") or line.get("alternates") or [],
         # "88-92" is a value too: it is read from the answer.
         "value": line.get("value") if not isinstance(line.get("value"), str) else None,
         "unit": line.get("unit"),
@@ -68,6 +72,36 @@ def _from_hand(line: Mapping[str, Any], number: int) -> dict[str, Any]:
         "evidence": [{"document": document, **span} for span in evidence],
         "kind": line.get("type") or "",
     }
+
+
+_FIELDS = (
+    "question", "answer", "answerable", "aliases", "alternates", "id", "value", "unit", "doc", "document", "type",
+    "evidence",
+)  # fmt: skip
+"""Of a line written by hand."""
+
+_MEANT = {
+    "question": {"q", "query", "prompt", "instruction", "ask", "input"},
+    "answer": {"a", "ans", "response", "output", "completion", "expected", "gold", "label", "target", "reference"},
+}
+"""What other formats call the two that a line cannot do without."""
+
+
+def _check_fields(line: Mapping[str, Any]) -> None:
+    """See whether a field that is not there is there under another name."""
+    for name in line:
+        if name in _FIELDS:
+            continue
+        bare = name.strip().casefold()
+        meant = next((field for field, others in _MEANT.items() if bare in others), None)
+        if meant is None and (alike := difflib.get_close_matches(bare, _FIELDS, n=1, cutoff=0.8)):
+            meant = alike[0]
+        if meant is not None and line.get(meant) is None and not (meant == "answer" and "answerable" in line):
+            raise InputError(f"there is no field {name!r}: call it {meant!r}")
+    if line.get("question") is None:
+        has = ", ".join(map(repr, line)) or "none"
+        msg = f"it has no 'question'; its fields are {has}. A line needs 'question' and 'answer'"
+        raise InputError(msg)
 
 
 def _check(question: ExamQuestion, line: Mapping[str, Any], lines: Mapping[str, int]) -> None:

@@ -303,7 +303,7 @@ def _amount_text(line: _Line, place: int, quantity: Quantity) -> str:
     text = quantity.written
     if quantity.unit is not None and quantity.unit_apart and text == quantity.text:
         unit = _IN_BRACKETS.search(_column(line, place))
-        text = f"{text} {unit[1] if unit else quantity.unit.name}"
+        text = f"{text} {unit[1] if unit else quantity.unit.symbol}"
     return " ".join(text.split())
 
 

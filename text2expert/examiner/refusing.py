@@ -6,8 +6,9 @@ that a text tells something (state, mention, information) counts anywhere, any o
 
 import re
 
-from text2expert.evidence.quantities import ORDINAL, quantities, same_quantity
+from text2expert.evidence.quantities import quantities, same_quantity
 from text2expert.evidence.tokens import tokens
+from text2expert.evidence.units import ORDINAL
 
 _TEXT = (
     r"(?:texts?|documents?|handbook|manual|protocols?|polic(?:y|ies)|procedures?|passages?|sources?|context|guide(?:lines?)?|"
@@ -54,6 +55,7 @@ _ENGLISH = re.compile(
     | \bno\ {_ASPECT}\b(?:\ \w+){{0,5}}?\ (?:is|are|was|were)\ (?:\w+\ )?{_HELD}\b
     | \bno\ (?:\w+\ ){{0,4}}?(?:is|are|was|were)\ {_HELD}\ (?:in|by|within)\ (?:\w+\ ){{0,3}}?{_TEXT}\b
     | \b{_TEXT}\b(?:\ \S+){{0,3}}?\ (?:gives?|contains?|provides?|makes?|names?|lists?|has|have|states?|specif(?:y|ies)|mentions?)\ (?:nothing|no(?!\ (?:more|less|fewer|later|longer|earlier|sooner)\b)|neither)\b
+    | \b{_TEXT}\b[^.;!?]{{0,60}},?\ but\ (?:no|not\ (?:the|any|an?))\ (?!(?:more|less|fewer|later|longer)\b)[^.;,!?]{{1,40}}(?=[.;!?]|$)
     | \b(?:says?|said|states?|mentions?|told|tells?)\ (?:nothing|no\ (?:word|more\ about))\b
     | \bnothing\ (?:(?:is|was|has\ been)\ (?:said|stated|mentioned|specified|written|known)|about|on\ (?:this|that)|in\ (?:\w+\ ){{0,3}}?{_TEXT})\b
     | \bleaves?\ (?:this|that|it)\ (?:point\ |question\ )?open\b | \bis\ left\ open\b

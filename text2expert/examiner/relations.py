@@ -15,7 +15,8 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-from text2expert.evidence.quantities import CLOCK, MONTHS, Bound, Quantity, quantities
+from text2expert.evidence.quantities import Bound, Quantity, quantities
+from text2expert.evidence.units import CLOCK, MONTHS
 from text2expert.examiner.values import same
 
 __all__ = ["asks_how_long", "asks_how_often", "is_in_time", "leaves_open", "manner", "order_asked", "side_of"]

@@ -1,6 +1,7 @@
 """What came of an exam: every answer, and what is counted and concluded from them."""
 
 import html
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
@@ -8,6 +9,7 @@ import attrs
 
 from text2expert.errors import InputError, MissingExtraError
 from text2expert.examiner.grading import Grade as Grade  # noqa: PLC0414 - whoever reads results gets it here
+from text2expert.examiner.grid import WIDTH, grid
 from text2expert.legible import percent, visible
 from text2expert.records import ROW_TITLES, UNSEEN_ROWS, ExamRowName, wilson
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 BASE, EXPERT, RAG, ORACLE, EXPERT_RAG = "base", "expert", "base + RAG", "base + right passage", "expert + RAG"
 LOOKUP, READER = "lookup", "RAG, no model"
 """Names of the contestants that every exam may have; other names are a user's own."""
+
+COLUMNS = (BASE, EXPERT, RAG, ORACLE, EXPERT_RAG, LOOKUP, READER)
+"""Their order; contestants of other names follow in theirs."""
 
 NEED_EXPERT = (EXPERT, EXPERT_RAG)
 """Contestants that would not be there without the expert, and pay for its making."""
@@ -245,7 +250,7 @@ class Unseen:
         return wilson(self.right, self.n)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class ExamResult:
     """The exam table: every contestant on every row, and the share of the document that was taught (0 to 1)."""
 
@@ -270,23 +275,59 @@ class ExamResult:
     """Of each contestant that was asked one."""
 
     def score(self, row: ExamRowName, contestant: str) -> ExamScore | None:
-        """A cell of the table; None where the exam has no such question."""
+        """A cell of the table; None where *contestant* was asked nothing of that row, or the exam has no such question.
+
+        Raises:
+            InputError: There is no such row, or no such contestant in this exam.
+        """
+        for what, name, known in (("row", row, ROW_TITLES), ("contestant", contestant, self.contestants)):
+            if name not in known:
+                msg = f"{what}={name!r}: this exam has no such {what}; it has {', '.join(map(repr, known)) or 'none'}"
+                raise InputError(msg)
+        return self._score(row, contestant)
+
+    def _score(self, row: ExamRowName, contestant: str) -> ExamScore | None:
         return next((each for each in self.scores if (each.row, each.contestant) == (row, contestant)), None)
+
+    @property
+    def short_names(self) -> dict[str, str]:
+        """What each contestant is called in a table: of a server's model the part after the ``#``, unless two are."""
+        bare = {name: _bare(name) for name in self.contestants}
+        taken = [*bare.values(), *(name for name in COLUMNS if name not in bare)]
+        return {name: short if taken.count(short) == 1 else name for name, short in bare.items()}
+
+    def lines(self, width: int = WIDTH) -> list[str]:
+        """The table of all rows and contestants, as lines of a terminal that is so many columns wide."""
+        unseen = {name: one for name in self.contestants if (one := self.of_unseen(name))}
+        by_row = {
+            title: {name: score for name in self.contestants if (score := self._score(row, name))}
+            for row, title in ROW_TITLES.items()
+        }
+        return grid(self.short_names, {ALL_UNSEEN: unseen, **by_row}, width=width)
+
+    def __str__(self) -> str:
+        """Verdict and table; a run shows costs and notes too."""
+        headline = [] if self.recommendation is None else [textwrap.fill(self.recommendation.headline, WIDTH), ""]
+        return "\n".join([*headline, *self.lines()])
+
+    __repr__ = __str__
 
     def of_unseen(self, contestant: str) -> Unseen | None:
         """What *contestant* got right of all unseen questions; None where it was asked none.
 
-        Of a result that was stored without these counts, the sum of its rows, in which a hand-written question that the
-        document does not answer counts among the others.
+        Of a result that was stored without these counts, its rows without the questions that the document does not answer.
         """
         if self.unseen:
             return next((each for each in self.unseen if each.contestant == contestant), None)
-        scores = [score for row in UNSEEN_ROWS if (score := self.score(row, contestant))]
-        n = sum(score.n for score in scores)
-        return Unseen(contestant=contestant, right=sum(score.right for score in scores), n=n) if n else None
+        scores = [score for row in UNSEEN_ROWS if (score := self._score(row, contestant))]
+        silent = next((each for each in self.refusals if each.contestant == contestant), None)
+        made = self._score("unanswerable", contestant)  # the others are in a hand-written exam
+        n = sum(each.n for each in scores) - (silent.unanswerable - (made.n if made else 0) if silent else 0)
+        right = sum(each.right for each in scores) - (silent.right - (made.right if made else 0) if silent else 0)
+        return Unseen(contestant=contestant, right=right, n=n) if n > 0 else None
 
     def plot(self, what: Literal["accuracy", "rows", "cost"] = "accuracy") -> "Plot":
-        """The exam as a figure, which a notebook shows and `savefig` writes to a file.
+        """The exam as a figure, which a notebook shows and its ``savefig`` writes to a file.
 
         Args:
             what: ``accuracy``: who is right on how much of the unseen questions. ``rows``: the same by kind of question.
@@ -316,7 +357,7 @@ class ExamResult:
         """Title of a row -> contestant -> how many it got right and how many it was asked; rows without any are left out."""
         names = list(contestants)
         found = {
-            title: {name: (cell.right, cell.n) for name in names if (cell := self.score(row, name))}
+            title: {name: (cell.right, cell.n) for name in names if (cell := self._score(row, name))}
             for row, title in ROW_TITLES.items()
         }
         return {title: cells for title, cells in found.items() if cells}
@@ -359,7 +400,7 @@ class ExamResult:
         )
         rows += [(_text(title), cells) for title, cells in self.by_row(self.contestants).items()]
         lines = [
-            f"<tr>{_cell('', 'th')}{''.join(_cell(_text(name), 'th') for name in self.contestants)}{_cell('questions', 'th')}</tr>"
+            f"<tr>{_cell('', 'th')}{''.join(_cell(_text(name), 'th') for name in self.short_names.values())}{_cell('questions', 'th')}</tr>"
         ]
         for title, cells in rows:
             shown = "".join(_html_cell(cells.get(name)) for name in self.contestants)
@@ -370,6 +411,12 @@ class ExamResult:
 
 def _text(value: str) -> str:
     return html.escape(visible(value))
+
+
+def _bare(name: str) -> str:
+    """``http://host/v1#model + RAG`` is ``model + RAG``."""
+    _, mark, model = name.partition("#")
+    return model if mark and name.startswith(("http://", "https://")) and model.partition(" + ")[0].strip() else name
 
 
 def _bullets(points: Iterable[str]) -> str:

@@ -3,7 +3,8 @@
 import calendar
 import re
 
-from text2expert.evidence.quantities import WORD_VALUES, unit_of
+from text2expert.evidence.quantities import WORD_VALUES
+from text2expert.evidence.units import unit_of
 
 _MONTHS = {name.lower(): name for name in calendar.month_name if name}
 _MONTHS |= {
@@ -23,7 +24,11 @@ _ISO = re.compile(r"(?<![\w-])(?P<year>\d{4})-(?P<number>0[1-9]|1[0-2])-(?P<day>
 _DOTTED = re.compile(
     r"(?<![\w.])(?P<day>0?[1-9]|[12]\d|3[01])\.\s?(?P<number>0?[1-9]|1[0-2])\.\s?(?P<year>\d{4})(?!\d)"
 )
-_SLASHED = re.compile(r"(?<![\w/])(?P<one>0?[1-9]|[12]\d|3[01])/(?P<two>0?[1-9]|[12]\d|3[01])/(?P<year>\d{4})(?![\w/])")
+_SLASHED = re.compile(
+    r"(?<![\w/])(?P<one>0?[1-9]|[12]\d|3[01])/(?P<two>0?[1-9]|[12]\d|3[01])/(?P<year>\d{4}|\d\d)(?![\w/])"
+)
+
+_MONTH_END = re.compile(rf"\b(?:the\s+)?(?:end|last\s+day)\s+of\s+{_MONTH}\s+(?P<year>\d{{4}})\b", re.IGNORECASE)
 
 _PART = r"(?:\s+(?:in\s+the\s+(?P<part>morning|afternoon|evening)|(?P<half>[ap])\.?m\b\.?))?"
 _HOUR = rf"(?P<hour>1[0-2]|[1-9]|{'|'.join(word for word, value in WORD_VALUES.items() if 1 <= value <= 12 and value.is_integer() and word.isalpha() and word not in {'once', 'twice', 'thrice', 'dozen', 'double', 'triple'})})"
@@ -39,7 +44,7 @@ _SCALED = re.compile(r"(?<![\w.,])(?P<number>\d+(?:[.,]\d+)*)\s?(?P<scale>thousa
 _COINS = re.compile(r"(?P<coin>[£$€¥]\s?)(?P<number>\d+(?:\.\d+)?)\s?(?P<scale>k|m|bn)\b", re.IGNORECASE)
 _SCALES = {"thousand": 10**3, "k": 10**3, "million": 10**6, "m": 10**6, "billion": 10**9, "bn": 10**9}
 _PER = re.compile(
-    r"(?P<unit>\b[^\W\d_]+)\s+(?:an?|every|each|for\s+every|for\s+each)\s+(?P<below>second|minute|hour|day|week|month|year|kg|kilogram|kilogramme|gram|"
+    r"(?P<unit>\b[^\W\d_]+)\s+(?:an?|(?:(?:on|in|to|for)\s+)?(?:every|each))\s+(?P<below>square\s+met(?:re|er)|cubic\s+met(?:re|er)|second|minute|hour|day|week|month|year|kg|kilogram|kilogramme|gram|"
     r"litre|liter|metre|meter)\b",
     re.IGNORECASE,
 )
@@ -57,14 +62,17 @@ _WATER = re.compile(r"\b(?P<unit>cm|mm)s?\s+(?:of\s+)?(?P<what>water|H2O|mercury
 _ONE = re.compile(r"^\s*an?\s+(?=(?:second|minute|hour|day|week|fortnight|month|quarter|year)\b)", re.IGNORECASE)
 _PAST = re.compile(rf"\b(?P<when>past|last|next|following|coming)\s+(?={_SPANS}\b)", re.IGNORECASE)
 _SHARE = re.compile(r"(?<![\w./])(?P<over>\d{1,2})/(?P<under>[1-9]\d?)\s+(?:of\s+)?(?:an?|one)\s+(?P<unit>[^\W\d_]+)")
-_EVERY = re.compile(rf"\bevery\s+(?P<word>other|{'|'.join(_ORDINALS[1:])})\s+(?P<unit>{_SPANS})\b", re.IGNORECASE)
+_EVERY = re.compile(
+    rf"\bevery\s+(?:(?P<number>\d+)(?:st|nd|rd|th)|(?P<word>other|{'|'.join(_ORDINALS[1:])}))\s+(?P<unit>{_SPANS})\b",
+    re.IGNORECASE,
+)
 _DAYTIME = re.compile(
-    r"(?<![\w.,:])(?P<hours>1[0-2]|[1-9])(?P<minutes>:[0-5]\d)?\s+(?P<when>at\s+night|in\s+the\s+(?:morning|afternoon|evening))\b",
+    rf"(?<![\w.,:]){_HOUR}\b(?P<minutes>:[0-5]\d)?\s+(?P<when>at\s+night|in\s+the\s+(?:morning|afternoon|evening))\b",
     re.IGNORECASE,
 )
 _MINUS = re.compile(r"(?<![\w%°)])(?<!\d )minus\s+(?=\d)", re.IGNORECASE)
 _KILONEWTONS = re.compile(r"(?<=\d)\s?kN\b")
-"""Told from knots by nothing but its capital."""
+"""Told from knots by nothing but its capital, which a comparison of words does not see."""
 _QUARTER = re.compile(r"\ba\s+quarter\s+of\s+an?\s+(?=[^\W\d_])", re.IGNORECASE)
 _IS = re.compile(r"\b(it|that|there|he|she|here|what|where|who)['’]s\b", re.IGNORECASE)
 _MARKS = re.compile(r"^[ \t]*(?:\(?\d{1,2}[.)]|[-*•])[ \t]+", re.MULTILINE)
@@ -78,6 +86,7 @@ def plain(text: str) -> str:
         (_ISO, _numbered),
         (_DOTTED, _numbered),
         (_SLASHED, _slashed),
+        (_MONTH_END, _ended),
         (_DAY_MONTH, _dated),
         (_MONTH_DAY, _dated),
         (_SPOKEN, _spoken),
@@ -116,7 +125,8 @@ def _slashed(found: "re.Match[str]") -> str:
     if (one > 12) == (two > 12) and one != two:
         return found[0]
     day, month = (one, two) if one > 12 else (two, one)
-    return f"{day} {calendar.month_name[month]} {found['year']}"
+    year = found["year"] if len(found["year"]) == 4 else f"20{found['year']}"
+    return f"{day} {calendar.month_name[month]} {year}"
 
 
 def _dated(found: "re.Match[str]") -> str:
@@ -126,6 +136,13 @@ def _dated(found: "re.Match[str]") -> str:
         return found[0]  # "second may be", "may 2"
     day = int(found["day"]) if found["day"] else _ORDINALS.index(word) + 1
     return f"{day} {month}" + (f" {found['year']}" if found["year"] else "")
+
+
+def _ended(found: "re.Match[str]") -> str:
+    """The last day of a month of a year."""
+    month = _MONTHS[found["month"].lower()]
+    last = calendar.monthrange(int(found["year"]), [*calendar.month_name].index(month))[1] if int(found["year"]) else 0
+    return f"{last} {month} {found['year']}" if last else found[0]
 
 
 def _spoken(found: "re.Match[str]") -> str:
@@ -141,11 +158,15 @@ def _spoken(found: "re.Match[str]") -> str:
 
 
 def _daytime(found: "re.Match[str]") -> str:
-    late = "morning" not in found["when"].lower() and found["hours"] != "12"
-    return f"{found['hours']}{found['minutes'] or ''} {'pm' if late else 'am'}"
+    hours = found["hour"].lower()
+    hours = hours if hours.isdigit() else f"{int(WORD_VALUES[hours])}"
+    late = "morning" not in found["when"].lower() and hours != "12"
+    return f"{hours}{found['minutes'] or ''} {'pm' if late else 'am'}"
 
 
 def _every(found: "re.Match[str]") -> str:
+    if found["number"]:
+        return f"every {found['number']} {found['unit']}s"
     word = found["word"].lower()
     return f"every {2 if word == 'other' else _ORDINALS.index(word) + 1} {found['unit']}s"
 

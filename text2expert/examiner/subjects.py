@@ -41,6 +41,8 @@ _CONDITION = re.compile(
     re.IGNORECASE,
 )
 """What opens a clause with a case of the same thing, not with another thing."""
+_STANDS_FOR = re.compile(r"\b(?:that|those|ones?) (?:of|for|in|with|from)\b", re.IGNORECASE)
+"""What stands for a word of the clause before, so that one word of the question there tells nothing apart."""
 _PLAIN = word_set("it this that they these those he she there one")
 _LIGHT = LIGHT_STEMS - {stem(word) for word in ("day", "week", "month", "year")}
 """Words that tell no thing from another; "the day shift" is another than the night shift."""
@@ -90,7 +92,7 @@ def _is_apart(other: Figure, right: Figure, answer: str, asked: frozenset[str]) 
     strange = its.words - asked - mine.words
     turned = {word for word in strange & LIGHT_STEMS if any(_are_opposite(word, each) for each in own)}
     own, strange = own - (frozenset() if turned else _LIGHT), (strange - _LIGHT) | turned
-    if not own or not strange:
+    if len(own) < (2 if _STANDS_FOR.search(its.text) else 1) or not strange:
         return False
     if first is right:
         # The clause behind may leave out what the first one says: "in summer" and "in winter" then stand behind both.

@@ -2,16 +2,19 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from text2expert.examiner.case import counted
-from text2expert.examiner.results import NO_PRICE, ContestantCost, Economics, ExamResult, ExamScore, JudgeReport
-from text2expert.records import ROW_TITLES
-
-WIDTH = 100
-"""Columns of a terminal that a table fits into: with many contestants, intervals are written shorter and names are broken."""
+from text2expert.examiner.grid import WIDTH
+from text2expert.examiner.results import NO_PRICE, ContestantCost, Economics, ExamResult, JudgeReport
 
 _REASONS = {"same_text": "the same words", "jaccard": "nearly the same words", "eight_grams": "the same phrases"}
+_IN_SHORT = {
+    "expert": "the expert",
+    "rag": "RAG, not the expert",
+    "both": "the expert with RAG",
+    "neither": "neither the expert nor RAG as they are",
+}
 _PROBES = {
     "gold": "right answers",
     "hedge": "hedges",
@@ -20,20 +23,32 @@ _PROBES = {
 }
 
 
+def summary(result: ExamResult, width: int = WIDTH) -> str:
+    """All that a terminal shows of *result*: the verdict, who was right on how much, what it costs, and what to know.
+
+    The verdict comes first, and in few words last: the one is read from the top of a page, the other from its end.
+    """
+    parts = [
+        [*_recommendation(result, width)],
+        _grid(result, width),
+        [*_costs(result.economics, result.short_names, width)],
+        [*_judged(result.judge, width)],
+        _notes(result, width),
+        [f"In short: {_IN_SHORT[result.recommendation.use]}."] if result.recommendation is not None else [],
+    ]
+    return "\n\n".join("\n".join(lines).strip("\n") for lines in parts if lines)
+
+
 def table(result: ExamResult) -> str:
     """*result* as text for a terminal: per cent right, with 95 % intervals (Wilson), and the notes below."""
-    lines = _whole(result) or _short(result)
-    width = max(len(line) for line in lines)
-    short = "±" in "".join(lines)
-    legend = (
-        "Right answers in per cent, ± the longer arm of the 95 % interval."
-        if short
-        else "Right answers in per cent, with 95 % intervals."
-    )
+    return "\n".join([*_grid(result, WIDTH), *_notes(result, WIDTH)])
+
+
+def _grid(result: ExamResult, width: int) -> list[str]:
+    *lines, blank, legend = result.lines(width)
     if result.share_taught is not None:
         legend += f" Taught: {100 * result.share_taught:.0f} % of the text."
-    notes = [*result.notes, *_dropped(result)]
-    return "\n".join([*lines, *_by_document(result), "", legend, *(textwrap.fill(note, width) for note in notes)])
+    return [*lines, *_by_document(result), blank, textwrap.fill(legend, width)]
 
 
 def _by_document(result: ExamResult) -> Iterator[str]:
@@ -43,7 +58,7 @@ def _by_document(result: ExamResult) -> Iterator[str]:
     if not names:
         return
     title = "Unseen questions by document"
-    parts = {name: textwrap.wrap(name, 9, break_long_words=True) for name in result.contestants}
+    parts = {name: textwrap.wrap(shown, 9, break_long_words=True) for name, shown in result.short_names.items()}
     widths = {name: max(4, *map(len, broken)) for name, broken in parts.items()}
     left = max(len(title), *map(len, names))
     height = max(map(len, parts.values()))
@@ -64,66 +79,8 @@ def _by_document(result: ExamResult) -> Iterator[str]:
         yield "  ".join([f"{document:<{left}}", *cells, f"{max(each.n for each in mine.values()):>5,}"])
 
 
-def _whole(result: ExamResult) -> list[str]:
-    """Every interval in full; nothing where that is too wide."""
-    widths = {name: max(len(name), len("100 [96-100]")) for name in result.contestants}
-    lines = _lines(result, [[*widths]], widths, _cell)
-    return lines if len(lines[0]) <= WIDTH else []
-
-
-def _short(result: ExamResult) -> list[str]:
-    """Names of contestants over several lines, and intervals by their longer arm; more contestants than fit go below."""
-    names = {name: textwrap.wrap(name, 9, break_long_words=True) for name in result.contestants}
-    widths = {name: max(len("100 ±99"), *map(len, parts)) for name, parts in names.items()}
-    room = WIDTH - max(map(len, ROW_TITLES.values())) - 7
-    blocks: list[list[str]] = [[]]
-    for name, width in widths.items():
-        if blocks[-1] and sum(widths[each] + 2 for each in blocks[-1]) + width + 2 > room:
-            blocks.append([])
-        blocks[-1].append(name)
-    found: list[str] = []
-    for block in blocks:
-        height = max(len(names[name]) for name in block)
-        head = [[*[""] * (height - len(names[name])), *names[name]] for name in block]
-        found += [
-            *([""] if found else []),
-            *_lines(result, [*zip(*head, strict=True)], {name: widths[name] for name in block}, _arm),
-        ]
-    return found
-
-
-def _lines(
-    result: ExamResult,
-    head: Sequence[Sequence[str]],
-    widths: Mapping[str, int],
-    cell: Callable[[ExamScore], str],
-) -> list[str]:
-    """The table of the contestants in *widths*, under the lines of *head*."""
-    left = max(map(len, ROW_TITLES.values()))
-    columns = [*widths.values()]
-    lines = [
-        "  ".join([" " * left, *(f"{part:>{width}}" for part, width in zip(parts, columns, strict=True)), " " * 5])
-        for parts in head
-    ]
-    lines[-1] = lines[-1][:-5] + "    n"
-    lines.append("-" * len(lines[-1]))
-    for row, title in ROW_TITLES.items():
-        scores = {name: score for name in widths if (score := result.score(row, name))}
-        if scores:
-            shown = [f"{cell(scores[name]) if name in scores else '':>{width}}" for name, width in widths.items()]
-            n = max(score.n for score in scores.values())
-            lines.append("  ".join([f"{title:<{left}}", *shown, f"{n:>5,}"]))
-    return lines
-
-
-def _cell(score: ExamScore) -> str:
-    low, high = score.interval
-    return f"{100 * score.share:.0f} [{100 * low:.0f}-{100 * high:.0f}]"
-
-
-def _arm(score: ExamScore) -> str:
-    low, high = score.interval
-    return f"{100 * score.share:.0f} ±{math.ceil(100 * max(score.share - low, high - score.share)):<2}"
+def _notes(result: ExamResult, width: int) -> list[str]:
+    return [textwrap.fill(note, width) for note in (*result.notes, *_dropped(result))]
 
 
 SHOWN = 2
@@ -132,32 +89,33 @@ SHOWN = 2
 
 def verdict(result: ExamResult) -> str:
     """What *result* comes to, in a few lines: the recommendation, what answers cost and take, the judge."""
-    return "\n".join([*_recommendation(result), *_costs(result.economics), *_judged(result.judge)])
+    costs, judged = _costs(result.economics, result.short_names, WIDTH), _judged(result.judge, WIDTH)
+    return "\n".join([*_recommendation(result, WIDTH), *costs, *judged])
 
 
-def _recommendation(result: ExamResult) -> Iterator[str]:
+def _recommendation(result: ExamResult, width: int) -> Iterator[str]:
     said = result.recommendation
     if said is None:
         return
-    yield textwrap.fill(f"Verdict: {said.headline}", WIDTH, subsequent_indent="  ")
-    yield from _bullets(said.because)
+    yield textwrap.fill(f"Verdict: {said.headline}", width, subsequent_indent="  ")
+    yield from _bullets(said.because, width)
     if said.next:
         yield "What to do next:"
-        yield from _bullets(said.next)
+        yield from _bullets(said.next, width)
 
 
-def _bullets(points: Sequence[str]) -> Iterator[str]:
+def _bullets(points: Sequence[str], width: int) -> Iterator[str]:
     for each in points[:SHOWN]:
-        yield textwrap.fill(f"- {each}", WIDTH, subsequent_indent="  ", max_lines=SHOWN, placeholder=" …")
+        yield textwrap.fill(f"- {each}", width, subsequent_indent="  ", max_lines=SHOWN, placeholder=" …")
     if (left := len(points) - SHOWN) > 0:
-        yield f"- and {left} more in the report"
+        yield f"- and {left} more in report.html"
 
 
-def _costs(economics: Economics | None) -> Iterator[str]:
+def _costs(economics: Economics | None, names: Mapping[str, str], width: int) -> Iterator[str]:
     if economics is None:
         return
     if measured := [each for each in economics.costs if _is_known(each)]:
-        left = max(len(each.contestant) for each in measured)
+        left = max(len(names.get(each.contestant, each.contestant)) for each in measured)
         yield ""
         yield f"{'':<{left}}  s p50  s p95  tokens in  tokens out  $ per 1,000 questions"
         for each in measured:
@@ -168,14 +126,14 @@ def _costs(economics: Economics | None) -> Iterator[str]:
                 _number(each.tokens_out, 10, 0),
                 _number(each.usd_per_1000, 21, 4),
             )
-            yield "  ".join([f"{each.contestant:<{left}}", *cells])
+            yield "  ".join([f"{names.get(each.contestant, each.contestant):<{left}}", *cells])
     if economics.making_usd is not None and not any(NO_PRICE in note for note in economics.notes):
         made = f"Making the expert cost ${economics.making_usd:,.2f}."
         if economics.break_even is not None:
             made += f" Against {economics.against} it has paid for itself after {counted(math.ceil(economics.break_even), 'question')}."
-        yield textwrap.fill(made, WIDTH)
+        yield textwrap.fill(made, width)
     for note in economics.notes:
-        yield textwrap.fill(note, WIDTH)
+        yield textwrap.fill(note, width)
 
 
 def _is_known(cost: ContestantCost) -> bool:
@@ -190,12 +148,12 @@ def _number(value: float | None, width: int, digits: int = 2) -> str:
     return f"{value:>{width},.{digits}f}"
 
 
-def _judged(judge: JudgeReport | None) -> Iterator[str]:
+def _judged(judge: JudgeReport | None, width: int) -> Iterator[str]:
     if judge is None:
         return
     if not judge.judged:
         yield ""
-        yield textwrap.fill(f"The judge, {judge.model}, gave no grade that can be used.", WIDTH)
+        yield textwrap.fill(f"The judge, {judge.model}, gave no grade that can be used.", width)
         return
     said = (
         f"The judge, {judge.model}, agrees with the grades on {judge.agree:,} of {judge.judged:,} answers; it alone finds "
@@ -206,7 +164,7 @@ def _judged(judge: JudgeReport | None) -> Iterator[str]:
     if judge.probes:
         said += f" Put to the test, it graded {', '.join(f'{_PROBES[each.name]} {each.passed} of {each.asked}' for each in judge.probes)}."
     yield ""
-    yield textwrap.fill(said, WIDTH)
+    yield textwrap.fill(said, width)
 
 
 def _dropped(result: ExamResult) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 import re
 
-from text2expert.evidence.quantities import Bound, Quantity, Unit, same_quantity
+from text2expert.evidence.quantities import Bound, Quantity, is_turned, same_quantity
+from text2expert.evidence.units import Unit
 
 __all__ = [
     "ROUGHLY",
@@ -63,6 +64,8 @@ _OUTSIDE = re.compile(r"above|over|beyond|exceed(?:s|ed|ing)?|below|under|outsid
 
 def is_beyond(quantity: Quantity) -> bool:
     """Whether the value itself is left out: "less than 6" is not 6, where no limit is asked for."""
+    if is_turned(quantity):
+        return False
     if _OUTSIDE.fullmatch(quantity.comparator):
         return True
     return quantity.comparator.endswith(" than") and not quantity.comparator.startswith(("no ", "not "))

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from text2expert.evidence.quantities import MONTHS, SPANS, Bound, Quantity, quantities, unit_of
+from text2expert.evidence.quantities import Bound, Quantity, quantities
 from text2expert.evidence.tokens import Token, content, tokens
+from text2expert.evidence.units import MONTHS, SPANS, unit_of
 from text2expert.evidence.wording import LIGHT_STEMS, concept, stem, word_set
 
 _LIGHT = 0.5

@@ -10,7 +10,7 @@ import attrs
 from text2expert import runfolder
 from text2expert.errors import InputError, RunFolderError
 from text2expert.examiner import ExamResult
-from text2expert.examiner.results import GivenAnswer
+from text2expert.examiner.results import BASE, EXPERT, EXPERT_RAG, RAG, GivenAnswer
 from text2expert.legible import percent
 from text2expert.records import (
     Chunk,
@@ -104,6 +104,8 @@ def read(folder: Path | str) -> Findings:
     if result is not None and receipt and not receipt.get("trained", True):
         result = None
         caveats.append("The exam in this folder is of an earlier expert, not of this dataset: it is not shown.")
+    if result is not None:
+        result = attrs.evolve(result, contestants=_ordered(result))
     given = _lines(run / runfolder.EXAM_ANSWERS, GivenAnswer) if result else ()
     if result is not None and not given:
         caveats.append("The answers themselves were not kept: examine the expert again to read them here.")
@@ -128,6 +130,13 @@ def read(folder: Path | str) -> Findings:
         log=_log(run / TRAINING_LOG) if result else (),
         caveats=tuple(caveats),
     )
+
+
+def _ordered(result: ExamResult) -> tuple[str, ...]:
+    """The contestants with those first that decide: on a narrow screen the first columns are seen without scrolling."""
+    against = result.economics.against if result.economics else None
+    first = [EXPERT, against or RAG, EXPERT_RAG, BASE]
+    return tuple(sorted(result.contestants, key=lambda name: first.index(name) if name in first else len(first)))
 
 
 def _lines(path: Path, kind: type[R]) -> tuple[R, ...]:

@@ -57,14 +57,14 @@ def said(value: str, name: str = "span", **attributes: str | int | bool | None) 
     return tag(name, value, dir="auto", **attributes)
 
 
-def table(caption: str, head: Iterable[Child], rows: Iterable[Iterable[Child]], *, wide: bool = True) -> Html:
+def table(caption: str, head: Iterable[Child], rows: Iterable[Iterable[Child]], *, words: bool = False) -> Html:
     """A table with a header row; the first cell of each row is its header.
 
     Args:
         caption: Says what it shows, also to those who do not see it.
         head: Names of the columns.
         rows: Cells.
-        wide: Whether it may be wider than a phone, and then scrolls in its box.
+        words: Whether its cells hold words, which may be broken over lines, and not figures alone.
     """
     body = [
         tag(
@@ -75,12 +75,13 @@ def table(caption: str, head: Iterable[Child], rows: Iterable[Iterable[Child]], 
     ]
     made = tag(
         "table",
-        tag("caption", caption),
+        tag("caption", tag("span", caption)),
         tag("thead", tag("tr", *(tag("th", name, scope="col") for name in head))),
         tag("tbody", *body),
     )
     # A box that scrolls must be reachable by the keyboard, and then it needs a name.
-    return tag("div", made, class_="scroll", tabindex=0, role="group", aria_label=caption) if wide else made
+    class_ = "scroll words" if words else "scroll"
+    return tag("div", made, class_=class_, tabindex=0, role="group", aria_label=caption)
 
 
 def bullets(items: Iterable[Child]) -> Html:

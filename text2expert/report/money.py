@@ -18,7 +18,7 @@ def money(found: Findings) -> Html:
         return Html()
     return joined(
         _making(economics),
-        _answers(economics.costs) if economics.costs else None,
+        _answers(found.result) if economics.costs else None,
         figures.cost(found.result),
         _volumes(economics),
         bullets(said(note) for note in economics.notes),
@@ -46,19 +46,22 @@ def _making(economics: Economics) -> Html:
     return tag("p", *lines) if lines else Html()
 
 
-def _answers(costs: tuple[ContestantCost, ...]) -> Html:
+def _answers(result: ExamResult) -> Html:
+    costs = {cost.contestant: cost for cost in (result.economics.costs if result.economics else ())}
     rows = [
         [
             named(cost.contestant),
             seconds(cost.seconds_p50),
+            dollars(cost.usd_per_1000),
             seconds(cost.seconds_p95),
             "–" if cost.tokens_in is None else f"{cost.tokens_in:,.0f}",
             "–" if cost.tokens_out is None else f"{cost.tokens_out:,.0f}",
-            dollars(cost.usd_per_1000),
         ]
-        for cost in costs
+        for cost in (
+            costs[name] for name in (*result.contestants, *(costs.keys() - {*result.contestants})) if name in costs
+        )
     ]
-    head = ["Who", "Median, seconds", "95 % within, seconds", "Tokens in", "Tokens out", "$ per 1,000"]
+    head = ["Who", "Median, seconds", "$ per 1,000", "95 % within, seconds", "Tokens in", "Tokens out"]
     return table("An answer, asked alone; tokens are means", head, rows)
 
 
@@ -80,15 +83,18 @@ def _claims(result: ExamResult) -> Html:
     rows = [
         [
             claim.name,
-            joined(claim.rag, tag("small", claim.claimed_rag)),
             joined(claim.expert, tag("small", claim.claimed_expert)),
+            joined(claim.rag, tag("small", claim.claimed_rag)),
         ]
         for claim in claims(result)
     ]
     return joined(
         tag("h3", "What is often claimed, and what was found here"),
         table(
-            "In small letters what is often claimed; above it what was measured here", ["", "RAG", "The expert"], rows
+            "In small letters what is often claimed; above it what was measured here",
+            ["", "The expert", "RAG"],
+            rows,
+            words=True,
         ),
     )
 

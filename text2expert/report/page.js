@@ -40,6 +40,14 @@
     choose();
   }
 
+  // A table that is wider than its box says so.
+  function measure() {
+    for (const box of document.querySelectorAll(".scroll")) box.classList.toggle("wider", box.scrollWidth > box.clientWidth + 1);
+  }
+  addEventListener("resize", measure);
+  addEventListener("toggle", measure, true);
+  measure();
+
   function open() {
     let target = document.getElementById(location.hash.slice(1));
     for (; target; target = target.parentElement) {

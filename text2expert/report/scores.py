@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from text2expert.examiner.economics import usd_text
 from text2expert.examiner.results import EXPERT, Comparison, ExamResult, Group, JudgeReport, Recommendation
 from text2expert.examiner.statistics import GREEDY_NOTE
-from text2expert.legible import percent
+from text2expert.legible import at, percent
 from text2expert.records import ROW_TITLES
 from text2expert.report import figures
 from text2expert.report.findings import Findings, Share
@@ -143,7 +143,7 @@ def scores(found: Findings) -> Html:
         tag("h3", "By kind of question"),
         _matrix(result),
         figures.rows(result),
-        _comparisons(result.comparisons),
+        _comparisons(result),
         _refusals(result),
         *(_groups(result, by) for by in GROUPS),
         _judge(result.judge),
@@ -192,9 +192,11 @@ def _cell(share: Share, asked: int | None = None) -> Html:
     return joined(share.percent, tag("small", f"{of}{share.between}"))
 
 
-def _comparisons(comparisons: Sequence[Comparison]) -> Html:
-    if not comparisons:
+def _comparisons(result: ExamResult) -> Html:
+    if not result.comparisons:
         return Html()
+    order = {name: place for place, name in enumerate(result.contestants)}
+    comparisons = sorted(result.comparisons, key=lambda each: (order.get(each.one, 0), order.get(each.other, 0)))
     first = [each for each in comparisons if each.row == "all"]
     rest = [each for each in comparisons if each.row != "all"]
     return joined(
@@ -215,19 +217,19 @@ def _compared(caption: str, comparisons: Iterable[Comparison]) -> Html:
             [
                 joined(named(each.one), " against ", named(each.other), of),
                 joined(signed(each.difference), tag("small", f"{signed(low)} to {signed(high)}")),
+                "<\u00a00.001" if each.p < 0.001 else f"{each.p:.3f}",
                 f"{each.only_one:,}",
                 f"{each.only_other:,}",
                 f"{each.n:,}",
-                "< 0.001" if each.p < 0.001 else f"{each.p:.3f}",
             ]
         )
     head = [
         "One against the other",
         "Difference, points",
+        "p",
         "Only the one right",
         "Only the other right",
         "Questions",
-        "p",
     ]
     return table(caption, head, rows)
 
@@ -245,8 +247,9 @@ def _refusals(result: ExamResult) -> Html:
             _of(each.right, each.unanswerable),
             _of(each.wrong, each.answerable),
         ]
+        for name in result.contestants
         for each in result.refusals
-        if each.unanswerable or each.answerable
+        if each.contestant == name and (each.unanswerable or each.answerable)
     ]
     if not rows:
         return Html()
@@ -305,7 +308,10 @@ def _dropped(result: ExamResult) -> Html:
 
 
 def named(contestant: str) -> Html:
-    """A contestant's name; the expert's stands out."""
+    """A contestant's name; the expert's stands out, and a model at an address is called by its own name, above its host's."""
+    model, host = at(contestant)
+    if host:
+        return tag("span", said(model), tag("small", said(host)), class_="at", title=contestant)
     return said(contestant, "strong" if contestant == EXPERT else "span")
 
 
