@@ -249,7 +249,16 @@ def test_what_the_next_question_will_not_change_ends_the_asking():
     answers, notes = asyncio.run(asking.ask_all({"mine": crowd}, questions(40)))
     assert answers == {}
     assert len(crowd.asked) == 1
-    assert "mine failed at 1 questions and is left out (AuthenticationFailed: no 0)." in notes
+    assert "mine failed at 1 question and is left out (AuthenticationFailed: no 0)." in notes
+
+
+def test_who_never_answers_is_asked_no_more():
+    """Each failure may have been paid for; who answered once is asked on."""
+    numbers = {str(n) for n in range(40)}
+    never, once = Crowd(fails=numbers), Crowd(fails=numbers - {"0"})
+    answers, _ = asyncio.run(asking.ask_all({"never": never, "once": once}, questions(40)))
+    assert [1] == [len(each) for each in answers.values()]
+    assert (asking.IN_VAIN, 40) == (len(never.asked), len(once.asked))
 
 
 def given(answer):
@@ -317,7 +326,7 @@ def test_who_hangs_is_given_up(monkeypatch):
     assert {name: len(each) for name, each in answers.items()} == {"later": 39}
     assert notes == [
         "never failed at 3 questions and is left out (no answer within 0.02 seconds).",
-        "later failed at 1 questions (no answer within 0.02 seconds).",
+        "later failed at 1 question (no answer within 0.02 seconds).",
     ]
 
 
