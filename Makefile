@@ -30,11 +30,11 @@ demo: $(INSTALLED)
 	  --exam text2expert/samples/exam.jsonl --out expert_model_demo --yes
 	$(BIN)/text2expert ask expert_model_demo "How often do all bedside staff repeat the airway emergency drill?"
 
-# The tests of a file stay together, because they share what is trained for them; many wait for servers, so that there is
-# work for more processes than cores.
+# The tests of a file stay together, because they share what is trained for them, and the longest files come first; many
+# wait for servers, so that there is work for more processes than cores.
 WORKERS ?= 4
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -49,7 +49,7 @@ wheel: $(INSTALLED)
 
 # Longer than `make test`: what runs in other processes (recipes, experts, commands) is counted as well.
 coverage: $(INSTALLED)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov
+	COLD=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov
 
 # Every warning is an error: a link or an anchor that leads nowhere, a name in a docstring that nobody has.
 docs: $(INSTALLED)
@@ -88,4 +88,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(VENV)-* build dist docs/_build docs/notebooks .coverage* expert_model_* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* build dist docs/_build docs/notebooks/*.ipynb docs/notebooks/seconds.json .coverage* expert_model_* .pytest_cache .mypy_cache .ruff_cache .hypothesis

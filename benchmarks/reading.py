@@ -18,6 +18,7 @@ questions were read by the authors of the rules.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -50,9 +51,8 @@ class Asked:
     def answered(self, score: float, answer: str, *, right: bool) -> None:
         """Count a reading of a question with an *answer*."""
         self.answerable.append((score, right))
-        first = answer.split(maxsplit=1)[0].strip(",.;:").casefold()
-        if first in ("yes", "no"):
-            self.polar.append((first, right))
+        if verdict := re.match(r"(yes|no)(?:[,.;:]|$)", answer, re.IGNORECASE):  # not "no more than 5"
+            self.polar.append((verdict[1].casefold(), right))
 
     def right(self, least: float) -> float:
         """The share of those with an answer that is right, where less sure ones are refused."""

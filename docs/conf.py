@@ -35,7 +35,6 @@ nitpicky = True
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # notebooks are executed by the tests, and shown with what came out there
-suppress_warnings = ["toc.not_readable"]  # pages that the toctrees name and that are not there yet
 
 highlight_language = "none"  # a block says what it is, or is shown as it stands
 

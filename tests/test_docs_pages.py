@@ -1,4 +1,4 @@
-"""The pages on steps, on writing one's own, on money and safety: what they show runs, and what they name is there."""
+"""Every page of the documentation and the README: what they show runs, and what they name is there."""
 
 import ast
 import asyncio
@@ -8,6 +8,9 @@ import json
 import re
 import shlex
 import threading
+import tomllib
+from datetime import UTC, datetime
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -27,37 +30,36 @@ from text2expert import (
     ProviderError,
     ProviderUnavailable,
     Request,
+    Usage,
+    prices,
 )
 from text2expert.cli import main
 from text2expert.testing import ScriptedProvider
 
 DOCS = Path(__file__).parent.parent / "docs"
 
-PAGES = sorted(
-    [
-        *(
-            page.relative_to(DOCS).as_posix()
-            for folder in ("steps", "writing")
-            for page in (DOCS / folder).glob("*.md")
-        ),
-        *(
-            page
-            for page in (
-                "dependencies.md",
-                "guide.md",
-                "money.md",
-                "own_steps.md",
-                "runners.md",
-                "safety.md",
-                "when_not.md",
-            )
-            if (DOCS / page).exists()
-        ),
-    ]
-)
+PAGES = sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+PAGES += [f"../{page}" for page in ("README.md", "CONTRIBUTING.md") if (DOCS.parent / page).exists()]
 
-READ = {"steps/training.md", "steps/exam.md", "guide.md", "money.md", "when_not.md", "runners.md"}
-"""Pages whose code trains or asks a model that is paid: its names and arguments are looked up, and it is not run."""
+READ = {
+    "../README.md",
+    "exam.md",
+    "guide.md",
+    "how_it_works.md",
+    "index.md",
+    "quickstart_keys.md",
+    "quickstart_offline.md",
+    "renting.md",
+    "runners.md",
+    "serving.md",
+    "steps/exam.md",
+    "steps/training.md",
+    "training.md",
+    "training_elsewhere.md",
+    "when_not.md",
+}
+"""Pages whose code trains or asks a model that is paid: its names and arguments are looked up, and it is not run here. Some of
+it runs in a test of its own."""
 
 
 def text_of(page):
@@ -299,7 +301,8 @@ def test_no_code_of_a_model_is_trusted():
     """Every call of transformers that could run code of a model's own says that it must not."""
     said = []
     for path in sorted(Path(text2expert.__file__).parent.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        source = path.read_text("utf-8")
+        for node in ast.walk(ast.parse(source)) if ".from_" in source else ():
             if isinstance(node, ast.Call) and re.fullmatch(r"Auto\w+\.from_\w+", ast.unparse(node.func)):
                 trusts = [ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg == "trust_remote_code"]
                 said.append((path.name, node.lineno, trusts))
@@ -311,3 +314,31 @@ def test_the_base_that_an_adapter_names_is_said_before_it_is_fetched(tmp_path, c
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/their-base"}')
     with Expert.load(tmp_path):
         assert "somebody/their-base, which is fetched from the Hugging Face hub" in capsys.readouterr().err
+
+
+# -- dependencies and prices -------------------------------------------------------------------------------------------
+
+
+def test_every_dependency_has_its_reason():
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = [
+        *project["dependencies"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+    ]
+    names = {re.match(r"[\w-]+", each)[0] for each in wanted}
+    page = text_of("dependencies.md").lower()
+    assert [name for name in sorted(names) if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", page)] == []
+
+
+def test_the_sums_of_the_guides_page_are_those_of_the_price_table():
+    """A question to a cheap reader, and the month of a card that is rented."""
+    off_peak = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    read = Usage(input_tokens=1_000, output_tokens=50)
+    page = text_of("guide.md")
+    for model, usd in (("deepseek-flash", "0.00018"), ("claude-haiku-5-5", "0.000125")):
+        cost = prices.tariff(model, endpoint="https://models.example").cost(read, off_peak)
+        assert Decimal(usd) == cost
+        assert f"${usd} with {model}" in page
+    assert (180, 125) == (round(0.00018 * 1e6), round(0.000125 * 1e6))
+    assert "$180 or $125" in page
+    assert f"costs ${0.31 * 720:.0f} to ${0.875 * 720:.0f}" in page

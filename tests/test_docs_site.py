@@ -117,34 +117,26 @@ def test_what_a_newcomer_copies_is_there(page):
         assert pin in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
 
 
-def test_every_link_of_the_readme_leads_somewhere():
-    text = (ROOT / "README.md").read_text("utf-8")
-    for path, anchor in re.findall(r"\]\(([^)#:]+)(?:#([\w-]+))?\)", text):
-        assert (ROOT / path).is_file(), path
-        titles = re.findall(r"^#+ (.*)$", (ROOT / path).read_text("utf-8"), re.MULTILINE)
-        assert not anchor or anchor in {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in titles}
-
-
 def test_the_offline_quickstart_runs_block_after_block(tmp_path, monkeypatch, capsys):
     """As it stands, but for the training: the run stops before it, and the expert says what it is told."""
     monkeypatch.chdir(tmp_path)
     expert = create_autospec(Expert, instance=True)
-    expert.ask.return_value = Answer(text="Every 7 days.", confidence=0.9, supported=True)
+    expert.ask.return_value = Answer(text="Every 12 months.", confidence=0.9, supported=True)
     monkeypatch.setattr(Run, "expert", expert)
     text = (DOCS / "quickstart_offline.md").read_text("utf-8")
-    trained = 'pipeline.run("mooring.txt")'
+    trained = 'pipeline.run("vessel_mooring_sop.txt")'
     assert 1 == text.count(trained)
-    text = text.replace(trained, 'pipeline.run("mooring.txt", fine_tune=False)')
+    text = text.replace(trained, 'pipeline.run("vessel_mooring_sop.txt", fine_tune=False)')
     names: dict[str, object] = {}
     for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         exec(compile(block, "quickstart_offline.md", "exec"), names)
     said = capsys.readouterr().out
     assert "nobody: it stays on this machine" in said
-    assert "Every 7 days. 0.9 True" in said
+    assert "Every 12 months. 0.9 True" in said
     assert names["again"].receipt["counts"]["gold"] == len(names["again"].gold)
-    assert (tmp_path / "expert_model_mooring" / "report.html").is_file()
+    assert (tmp_path / "expert_model_vessel_mooring_sop" / "report.html").is_file()
     (asked,) = expert.ask.call_args.args
-    assert "every 7 days" in next(
+    assert "every 12 months" in next(
         record.output
         for record in golden.load(names["run"].folder / "golden_dataset.jsonl")
         if asked == record.instruction

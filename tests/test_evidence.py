@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timed import cpu_seconds
 
-from text2expert.evidence import Grounding, amounts, check, locate
+from text2expert.evidence import Grounding, amounts, check, locate, units
 from text2expert.evidence.pair import Pair, source
 from text2expert.evidence.quantities import quantities
 from text2expert.evidence.statements import statements
@@ -340,6 +340,35 @@ def test_checking_takes_linear_time_in_the_passage():
 def test_numbers_are_read_with_unit_and_bound(text, told):
     found = [(q.value, q.unit.name if q.unit else None, q.bound) for q in quantities(text)]
     assert told == found
+
+
+@pytest.mark.parametrize(
+    ("text", "symbol", "same_as"),
+    [
+        ("25 kN", "kN", "25 kilonewtons"),
+        ("25 kn", "knot", "25 knots"),
+        ("5 NM", "nautical mile", "5 nautical miles"),
+        ("40 Nm", "Nm", "40 newton metres"),
+        ("40 nm", "nm", "40 nanometres"),
+        ("3 mW", "mW", "3 milliwatts"),
+        ("3 MW", "MW", "3 megawatts"),
+        ("3 mPa", "mPa", "3 millipascals"),
+        ("3 MPa", "MPa", "3 megapascals"),
+        ("18 cmH2O", "cmH2O", "18 cm H2O"),
+        ("6 ml/kg", "mL/kg", "6 millilitres per kilogram"),
+        ("2 kn/m", "knot/m", "2 knots per metre"),
+        ("2 kN/m", "kN/m", "2 kilonewtons per metre"),
+    ],
+)
+def test_capitals_tell_units_apart_and_are_shown(text, symbol, same_as):
+    (quantity,), (other,) = quantities(text), quantities(same_as)
+    assert (symbol, other.unit) == (quantity.unit.symbol, quantity.unit)
+
+
+def test_a_unit_is_read_back_from_its_symbol():
+    by_their_place = {"A", "M", "May", "N", "sq ft"}  # one letter alone, a month, a space: not read as units
+    for unit in [unit for unit in set(units.UNITS.values()) if unit.symbol not in by_their_place]:
+        assert units.unit_of(unit.symbol) == unit, unit
 
 
 def test_statements_join_wrapped_lines_and_keep_lead_ins_and_headers():

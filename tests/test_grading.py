@@ -2,8 +2,10 @@
 
 Its rules were mended by what it missed, so that agreement on this table is the best case. The later parts of the table were
 written one after another, and each was graded before any rule was mended by it: 88 % of 136, 90 % of 93 and 91 % of 75 answers
-as a reader graded them. Most misses are right answers in other words; the judge is for those. Its last 138 rows are answers
-that try to be graded right for listing everything, or for refusing and answering, and harmless ones like them.
+as a reader graded them. Most misses are right answers in other words; the judge is for those. Then come 138 answers
+that try to be graded right for listing everything, or for refusing and answering, and harmless ones like them; then 53 that
+add a side ("up to", "after", "every") or hold the value of another thing too. The last 120 are two sets of 60 in words as
+unlike each other as could be thought of, each graded before any rule was mended by it: 83 % and 77 % as a reader graded them.
 """
 
 import datetime as dt
@@ -406,3 +408,9 @@ def test_an_echo_of_the_question_is_never_right():
     for question in load_exam(SAMPLES / "exam.jsonl"):
         assert not grade(question, question.question)
         assert not grade(attrs.evolve(question, question=question.question.upper()), question.question)
+
+
+@pytest.mark.parametrize("noise", [": the", "; stop", "", "...", ". . the"])
+def test_an_answer_that_begins_with_a_mark_is_graded_like_any_other(noise):
+    """What a model says that has learned next to nothing."""
+    assert grade(asked("Yes, it must.", "yes", question="Must the pump be stopped at night?"), noise) is False

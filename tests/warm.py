@@ -17,7 +17,9 @@ import socket
 import subprocess
 import sys
 
-RECIPES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "text2expert", "recipes", "")
+PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "text2expert")
+RECIPES = os.path.join(PACKAGE, "recipes", "")
+LEASH = os.path.join(PACKAGE, "runners", "leash.py")
 
 
 @contextlib.contextmanager
@@ -43,10 +45,12 @@ def serving(folder):
 
 def forked(command, address):
     """*command*, forked from the process at *address* if it runs one of our recipes, on a leash or not."""
-    options = list(itertools.takewhile(lambda word: str(word).startswith("-"), command[1:]))
-    script = command[1 + len(options) :]
-    recipes = [word for word in script[:2] if str(word).startswith(RECIPES)]
-    return [command[0], *options, "-S", __file__, address, *script] if recipes else command
+    words = [str(word) for word in command]
+    options = list(itertools.takewhile(("-P", "-u").__contains__, words[1:]))
+    script = words[1 + len(options) :]
+    recipe = script[1:2] if script[:1] == [LEASH] else script[:1]
+    runs = words[0] == sys.executable and recipe and recipe[0].startswith(RECIPES)
+    return [words[0], *options, "-S", __file__, address, *script] if runs else command
 
 
 def load():

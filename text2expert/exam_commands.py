@@ -204,7 +204,7 @@ def ask(folder: Path, questions: tuple[str, ...], min_confidence: float | None, 
     with Expert.load(folder, min_confidence) as expert:
         if questions:
             for answer in expert.ask_many(questions):
-                _say(expert, answer, whole=verbose)
+                say(expert, answer, whole=verbose)
             return
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(errors="surrogateescape")  # what is not UTF-8 is refused by the expert, by name
@@ -217,14 +217,15 @@ def ask(folder: Path, questions: tuple[str, ...], min_confidence: float | None, 
             if not question:
                 continue
             try:
-                _say(expert, expert.ask(question), whole=verbose)
+                say(expert, expert.ask(question), whole=verbose)
             except InputError as error:
                 if not talks:
                     raise
                 click.echo(f"text2expert: {error}", err=True)  # a chat goes on
 
 
-def _say(expert: "Expert", answer: "Answer", *, whole: bool) -> None:
+def say(expert: "Expert", answer: "Answer", *, whole: bool) -> None:
+    """Show *answer*, how sure it is, and the sentences that hold it up or, if *whole*, their passages."""
     click.echo(answer.text)
     facts = [f"confidence {answer.confidence or 0:.2f}", *filter(None, [answer.worth]), f"{answer.seconds or 0:.2f} s"]
     if answer.withheld:

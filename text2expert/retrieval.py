@@ -33,6 +33,17 @@ def _terms(text: str) -> Iterator[str]:
             yield f"={concept(root)}"  # "=" is in no word: a concept is not taken for the stem that names it
 
 
+def _phrases(text: str) -> Iterator[str]:
+    """The terms of *text*, and each two concepts that stand side by side in it."""
+    before = ""
+    for term in _terms(text):
+        yield term
+        if term.startswith("="):
+            if before:
+                yield before + term
+            before = term
+
+
 def with_context(chunk: Chunk) -> str:
     """The text of *chunk* under its headings and what leads it in: what it is found by."""
     return f"{chunk.context or ' > '.join(chunk.headings)}\n{chunk.text}"
@@ -41,14 +52,21 @@ def with_context(chunk: Chunk) -> str:
 class Index:
     """Passages to be compared with a text by their words; built once, asked often, deterministic."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        """Index *texts*; `scores` are in their order."""
+    def __init__(self, texts: Sequence[str], *, phrases: bool = False) -> None:
+        """Index *texts*; `scores` are in their order.
+
+        Args:
+            texts: The passages.
+            phrases: Whether two words side by side count beside the words: better where a question is asked, and twice
+                the memory.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it loads tqdm, which warns in notebooks without ipywidgets
             import bm25s  # noqa: PLC0415 - 0.3 s that only a search should cost
 
         self._size = len(texts)
-        words = [terms(text) for text in texts]
+        self._read = _phrases if phrases else _terms
+        words = [list(self._read(text)) for text in texts]
         self._searcher = bm25s.BM25(method="lucene") if any(words) else None
         if self._searcher is not None:
             self._searcher.index(words, show_progress=False)
@@ -56,7 +74,7 @@ class Index:
     def scores(self, query: str) -> list[float]:
         """The BM25 score of every passage for *query*, 0 where no word is shared; function words are not shared."""
         known = [] if self._searcher is None else [
-            term for term in _terms(query) if term in self._searcher.vocab_dict
+            term for term in self._read(query) if term in self._searcher.vocab_dict
         ]  # fmt: skip
         if self._searcher is None or not known:
             return [0.0] * self._size

@@ -22,6 +22,9 @@ from text2expert.examiner.results import (
 )
 from text2expert.records import UNSPACED, Chunk, ExamQuestion, ExamRowName, wilson
 
+FEW = 30
+"""Questions. An interval around one half is then 34 points wide or more."""
+
 LEARNED = 0.5
 """Share of unseen questions. An expert that is wrong more often than right has not learned the text, whatever its base knew."""
 
@@ -116,6 +119,12 @@ class Share(NamedTuple):
 
     def __str__(self) -> str:
         return f"{100 * self.share:.0f} %"
+
+    @property
+    def ranged(self) -> str:
+        """With its interval, as the table writes it."""
+        low, high = self.interval
+        return f"{self} [{100 * low:.0f}-{100 * high:.0f}]"
 
     @property
     def whole(self) -> str:

@@ -92,7 +92,7 @@ class Retriever:
             raise InputError(msg)
         self.chunks = tuple(chunks)
         self.k = k
-        self._index = Index([with_context(chunk) for chunk in self.chunks])
+        self._index = Index([with_context(chunk) for chunk in self.chunks], phrases=True)
 
     def find(self, question: str) -> tuple[Chunk, ...]:
         """Up to ``k`` passages that share most with *question*, best first; none where no word is shared."""

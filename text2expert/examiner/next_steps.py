@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterator
 
 from text2expert.examiner import statistics
-from text2expert.examiner.case import LEARNED, MARGIN, REFUSES_TOO_MUCH, Case, Share, is_better, is_worse
+from text2expert.examiner.case import FEW, LEARNED, MARGIN, REFUSES_TOO_MUCH, Case, Share, is_better, is_worse
 from text2expert.examiner.results import BASE, EXPERT, ORACLE, RAG
+from text2expert.records import ROW_TITLES
 
 TAUGHT_ENOUGH = 0.8
 """Share of the text. What is not taught the expert cannot know; the rest of most documents is headings and filler."""
@@ -56,6 +57,12 @@ def _next_for_exam(case: Case) -> Iterator[str]:
     if not case.expert.n:
         yield "Give an exam of your own, or train with several wordings of a question, of which one is held out to be asked."
         return
+    if case.expert.n < FEW:
+        yield (
+            f"Ask more questions: {case.expert.n:,} {'says' if case.expert.n == 1 else 'say'} little; give an exam of your own (text2expert exam DIR --exam FILE) of {FEW} "
+            "questions or more."
+        )
+        return
     compared = case.against_reader
     if compared is not None and not is_better(compared) and not is_worse(compared):
         half = (compared.interval[1] - compared.interval[0]) / 2
@@ -99,7 +106,7 @@ def _next_for_base(case: Case) -> Iterator[str]:
     if weak:
         yield f"Take another base, or a larger one: even with the right passage in sight this one is right on {oracle} only."
     elif case.expert.n and not case.learned and not case.toy:
-        yield "Try another base, or a larger one: this one did not take the text up."
+        yield from _next_for_not_learned(case)
     one, several = _hops(case)
     if several.clearly_below(one):
         yield (
@@ -111,6 +118,20 @@ def _next_for_base(case: Case) -> Iterator[str]:
             f"Mend the search before the reader: with the right passage in sight the base is right on {oracle}, with those that "
             f"RAG finds on {case.share(RAG)}."
         )
+
+
+def _next_for_not_learned(case: Case) -> Iterator[str]:
+    base, row = case.share(BASE), case.not_learned_row
+    if base and base.share >= LEARNED and not is_better(case.against_base):
+        yield f"Ask the base as it is, with RAG: of the unseen questions it knew {base} before training. Train on what it does not know."
+    elif row and case.expert.share >= LEARNED:
+        own = case.row(EXPERT, "held_out", "new_template")
+        yield (
+            f"Teach in the words of those who ask, with a model as the teacher or with pairs of your own: of questions made as the "
+            f"training pairs were the expert is right on {own}, of others ({ROW_TITLES[row]}) on {case.row(EXPERT, row)}."
+        )
+    else:
+        yield "Try another base, or a larger one: this one did not take the text up."
 
 
 def _hops(case: Case) -> tuple[Share, Share]:

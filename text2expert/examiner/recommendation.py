@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from text2expert.errors import InputError
 from text2expert.examiner import statistics
 from text2expert.examiner.case import (
+    FEW,
     INDEPENDENT,
     LEARNED,
     MARGIN,
@@ -43,8 +44,8 @@ GOOD = 0.7
 FACTS_FOR_EQUALS = 60
 """Facts. Of fewer, even two that never differed may differ by `MARGIN`: 3/n, the 95 % bound after nothing in n (rule of three)."""
 
-FEW = 30
-"""Questions. An interval around one half is then 34 points wide or more."""
+LEAST = 9
+"""Questions. Of fewer, even who got all of them right may be right on less than `GOOD`: the 95 % interval of 8 in 8 begins at 68 %."""
 
 _Use = Literal["expert", "rag", "both", "neither"]
 
@@ -63,13 +64,14 @@ def recommend(
     """What to do, from the unseen questions (`text2expert.examiner.statistics.is_unseen`). The first of these that is so:
 
     1. do not fine-tune: the text is *too short* (4,000 tokens), so that it fits whole in a prompt;
-    2. do not fine-tune: it is *too volatile*: it changes before the expert has paid for itself;
-    3. use both: the expert with passages is better than the expert and than RAG;
-    4. do not fine-tune: *not learned*: the expert is no better than its base, or right on less than half, of all unseen
+    2. no verdict: of so few questions (8 or fewer) nothing can be said;
+    3. do not fine-tune: it is *too volatile*: it changes before the expert has paid for itself;
+    4. use both: the expert with passages is better than the expert and than RAG;
+    5. do not fine-tune: *not learned*: the expert is no better than its base, or right on less than half, of all unseen
        questions or of an independent row (`text2expert.examiner.case.INDEPENDENT`);
-    5. do not fine-tune, nor rely on RAG: neither is right on 70 %;
-    6. use the one that is better, but not the expert where an independent row shows it worse; RAG where they are equals or it is not known which is, unless the expert is shown to be
-       as good within 5 points and pays for itself.
+    6. do not fine-tune, nor rely on RAG: neither is right on 70 %;
+    7. use the one that is better, but not the expert where an independent row shows it worse; RAG where they are equals or it is
+       not known which is, unless RAG is not right on 70 %, or the expert is shown to be as good within 5 points and pays for itself.
 
     Better is `is_better`, and for RAG against the expert the weaker `is_worse`. RAG is the best contestant that searches
     (`statistics.best_reader`). Where the advice is not to fine-tune, `use` says whether RAG is good enough to use instead.
@@ -132,6 +134,12 @@ def _verdict(case: Case) -> _Verdict:
     if case.too_short:
         msg = f"Do not fine-tune: the whole text, about {case.n_tokens:,} tokens, fits in a prompt; put it there"
         return _Verdict(_rag_or_neither(reader), f"{msg}.")
+    if case.expert.n < LEAST:
+        figures = f"the expert was right on {_of(case.expert)}" + (f", RAG on {_of(reader)}" if reader else "")
+        msg = (
+            f"No verdict: {counted(case.expert.n, 'unseen question')} cannot show who is right often enough; {figures}."
+        )
+        return _Verdict("neither", msg)
     if case.too_volatile:
         msg = (
             f"Do not fine-tune: the text changes {_times(case.updates_per_year or 0)} a year, and between two changes the "
@@ -139,40 +147,49 @@ def _verdict(case: Case) -> _Verdict:
         )
         return _rather(case, msg)
     if case.both_are_better and both and both.share >= GOOD:
-        msg = f"Use both: the expert with RAG is right on {both}, the expert alone on {case.expert}, RAG alone on {reader}."
+        msg = (
+            f"Use both: the expert with RAG is right on {both.ranged}, the expert alone on {case.expert.ranged}, "
+            f"RAG alone on {reader.ranged if reader else reader}."
+        )
         return _Verdict("both", msg)
     if not case.learned:
         return _rather(case, _not_learned(case))
     if max(case.expert.share, reader.share if reader else 0.0) < GOOD:
-        msg = f"Do not fine-tune: the expert is right on {case.expert} of the questions that it was not trained on, which is too little"
+        msg = f"Do not fine-tune: the expert is right on {case.expert.ranged} of the questions that it was not trained on, which is too little"
         return _rather(case, msg)
     if reader is None:
-        return _Verdict("expert", f"Use the expert: it is right on {case.expert}; RAG was not asked.")
+        return _Verdict(
+            "expert", f"Use the expert: it is right on {case.expert.ranged} of unseen questions; RAG was not asked."
+        )
     return _better_one(case, reader)
 
 
 def _not_learned(case: Case) -> str:
     base = case.share(BASE)
     if base and base.share >= GOOD and not is_better(case.against_base):
-        return f"Do not fine-tune: the base is right on {base} already, and training did not make it better"
+        return f"Do not fine-tune: the base is right on {base.ranged} already, and training did not make it better"
     if case.expert.share >= LEARNED and (row := case.not_learned_row):
         return (
             f"Do not fine-tune: the expert has learned its own questions, not the text: it is right on {case.expert} in all, "
             f"on {case.row(EXPERT, row)} where others ask ({ROW_TITLES[row]})"
         )
-    before = f", its base before training on {base}" if base else ""
-    return f"Do not fine-tune: the expert has not learned the text; it is right on {case.expert}{before}"
+    before = f", its base before training on {base.ranged}" if base else ""
+    return f"Do not fine-tune: the expert has not learned the text; it is right on {case.expert.ranged}{before}"
 
 
 def _rather(case: Case, reason: str) -> _Verdict:
     """Not the expert, for *reason*; RAG, if it is good enough."""
     reader = case.share(case.reader)
     use = _rag_or_neither(reader)
-    if use == "rag":
-        return _Verdict(use, f"{reason}. Use RAG, which is right on {reader}.")
+    if reader and use == "rag":
+        return _Verdict(use, f"{reason}. Use RAG, which is right on {reader.ranged}.")
     if reader:
-        return _Verdict(use, f"{reason}. Nor is RAG good enough: it is right on {reader}.")
+        return _Verdict(use, f"{reason}. Nor is RAG good enough: it is right on {reader.ranged}.")
     return _Verdict(use, f"{reason}. RAG was not asked.")
+
+
+def _of(share: Share) -> str:
+    return f"{share.right:,} of {share.n:,}"
 
 
 def _rag_or_neither(reader: Share | None) -> Literal["rag", "neither"]:
@@ -182,7 +199,7 @@ def _rag_or_neither(reader: Share | None) -> Literal["rag", "neither"]:
 def _better_one(case: Case, reader: Share) -> _Verdict:
     """The expert or RAG, of which at least one is good enough."""
     mine = case.against_reader
-    figures = f"it is right on {case.expert} of the questions that it was not trained on, RAG on {reader}"
+    figures = f"it is right on {case.expert.ranged} of the questions that it was not trained on, RAG on {reader.ranged}"
     if row := case.worse_row:
         msg = (
             f"the expert is right on {case.expert} in all, RAG on {reader}, but where others ask ({ROW_TITLES[row]}) the expert on "
@@ -194,19 +211,21 @@ def _better_one(case: Case, reader: Share) -> _Verdict:
     if is_better(mine):
         return _Verdict("expert", f"Use the expert: {figures}.")
     if is_worse(mine):
-        return _Verdict("rag", f"Use RAG: it is right on {reader}, the expert on {case.expert}.")
+        return _Verdict("rag", f"Use RAG: it is right on {reader.ranged}, the expert on {case.expert.ranged}.")
     as_good = mine is not None and mine.interval[0] > -MARGIN and case.facts >= FACTS_FOR_EQUALS
     if as_good and case.expert_pays and case.expert.share >= GOOD:
         return _Verdict(
-            "expert", f"Use the expert: it is as good as RAG ({case.expert}, RAG {reader}) and costs less to ask."
+            "expert",
+            f"Use the expert: it is as good as RAG ({case.expert.ranged}, RAG {reader.ranged}) and costs less to ask.",
         )
     if reader.share < GOOD:
         # Only one is good enough, and it is not worse.
-        return _Verdict("expert", f"Use the expert: {figures}, which is too little.")
+        msg = f"Use the expert: it is right on {case.expert.ranged}; RAG, on {reader.ranged}, is not good enough"
+        return _Verdict("expert", f"{msg}, though that the expert is better is not shown.")
     if as_good:
-        msg = f"Use RAG: the expert is as good ({case.expert}, RAG {reader}), but is not shown to cost less to ask."
+        msg = f"Use RAG: the expert is as good ({case.expert.ranged}, RAG {reader.ranged}), but is not shown to cost less to ask."
         return _Verdict("rag", msg)
-    msg = f"Use RAG: it is right on {reader}, the expert on {case.expert}, and that the expert is as good is not shown."
+    msg = f"Use RAG: it is right on {reader.ranged}, the expert on {case.expert.ranged}, and that the expert is as good is not shown."
     return _Verdict("rag", msg)
 
 
@@ -283,6 +302,8 @@ def _beside(comparison: Comparison | None, one: str, other: str) -> str:
     """A paired comparison, in words for someone who never heard of one."""
     if comparison is None:
         return ""
+    if not comparison.only_one and not comparison.only_other:
+        return f"{one[0].upper()}{one[1:]} and {other} were right and wrong on the same questions."
     low, high = (100 * end for end in comparison.interval)
     return (
         f"Of the questions that only one of them got right, {one} had {comparison.only_one} and {other} "

@@ -27,6 +27,7 @@ _ABSENT = word_set("without unless")
 _NOT_YET = word_set("until till before")
 _ONCE = word_set("after once since")
 _EXCEPT = word_set("except excepting excluding save")
+_EXCEPTING = word_set("except unless without until only but")
 _TURNS = word_set("but while whereas although however")
 _PERMITTING = frozenset(map(concept, PERMITS)) | {concept(stem("accept")), concept(stem("eligible"))}
 _WITHOUT = "without"
@@ -51,7 +52,7 @@ def affirms(question: str, statement: Statement, lead: Statement | None = None) 
         denied = denied or _denies(asked, lead.tokens)
     if denied:
         # "Prohibited above 30 knots" says nothing against 25.
-        return (fits is False and _has_condition(statement)) or _brings_exception(asked, made)
+        return (fits is False and _has_condition(statement, denied=statement.denied)) or _brings_exception(asked, made)
     if fits is False or _lacks(asked, made) or _is_excepted(asked, made) or _is_too_late(asked, made):
         return False
     return not _is_opposite(asked, made)
@@ -173,6 +174,8 @@ def _forbids(asked: _Asked, made: Sequence[Token], *, denied: bool) -> bool:
 
 def _brings_exception(asked: _Asked, made: Sequence[Token]) -> bool:
     """Whether the question has what is excepted: "on the terrace" of "except on the terrace"."""
+    if not any(token.text.lower() in _EXCEPTING for token in made):  # "exceptions may not"
+        return False
     stance = Stance(made)
     excepted = _heavy(frozenset(stance.exceptions).difference(*stance.bans))
     return bool((excepted & asked.words) - asked.lacking) and not excepted & asked.lacking
@@ -268,5 +271,13 @@ def _is_within(number: Quantity, limit: Quantity) -> bool:
     return one < other if limit.bound == "low" else one > other if limit.bound == "high" else False
 
 
-def _has_condition(statement: Statement) -> bool:
-    return any(figure.quantity.bound for figure in statement.figures)
+def _has_condition(statement: Statement, *, denied: bool) -> bool:
+    """Whether a limit stands where something is denied, so that it says in which case."""
+    for clause in _clauses(statement.tokens):
+        says_no = denied or _scopes(clause) or Stance(clause).bans or _REFUSALS & {token.stem for token in clause}
+        if says_no and any(token.quantity is not None and token.quantity.bound for token in clause):
+            return True
+    # A negation with no words of its own is on what stands before it, as in "oil below 40 °C: do not take off".
+    return any(not scope.clause - LIGHT_STEMS for scope in _scopes(statement.tokens)) and any(
+        figure.quantity.bound for figure in statement.figures
+    )
