@@ -47,7 +47,6 @@ READ = {
     "guide.md",
     "how_it_works.md",
     "index.md",
-    "money.md",
     "quickstart_keys.md",
     "quickstart_offline.md",
     "renting.md",
