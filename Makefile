@@ -88,4 +88,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(VENV)-* build dist docs/_build docs/notebooks .coverage* expert_model_* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* build dist docs/_build docs/notebooks/*.ipynb docs/notebooks/seconds.json .coverage* expert_model_* .pytest_cache .mypy_cache .ruff_cache .hypothesis

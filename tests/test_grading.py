@@ -408,3 +408,9 @@ def test_an_echo_of_the_question_is_never_right():
     for question in load_exam(SAMPLES / "exam.jsonl"):
         assert not grade(question, question.question)
         assert not grade(attrs.evolve(question, question=question.question.upper()), question.question)
+
+
+@pytest.mark.parametrize("noise", [": the", "; stop", "", "...", ". . the"])
+def test_an_answer_that_begins_with_a_mark_is_graded_like_any_other(noise):
+    """What a model says that has learned next to nothing."""
+    assert grade(asked("Yes, it must.", "yes", question="Must the pump be stopped at night?"), noise) is False

@@ -1,7 +1,4 @@
-"""How a run speaks to whoever watches it: bars and lines on standard error.
-
-In notebooks, which show that as a fault, on standard output.
-"""
+"""How a run speaks: bars and lines on standard error; in notebooks, which show that as a fault, on standard output."""
 
 import sys
 import warnings

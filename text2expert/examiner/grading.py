@@ -212,7 +212,7 @@ class _Key:
         if not self.polar or _denies(self.asked):
             return ""
         first = _plain(re.split(r"[:;.!?](?!\d)", answer.strip(), maxsplit=1)[0])
-        short = len(first) <= (6 if _denies(answer) else 4) and first[0] in {
+        short = 0 < len(first) <= (6 if _denies(answer) else 4) and first[0] in {
             "it",
             "they",
             "he",
