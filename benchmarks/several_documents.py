@@ -7,7 +7,6 @@ Needs no key, no network and no GPU. What it prints is in docs/several_documents
 """
 
 import argparse
-import json
 import os
 import time
 from collections import Counter
@@ -53,18 +52,17 @@ def made(out: str) -> Run:
 
 
 def by_document(run: Run) -> str:
-    """The table that the page shows: what was trained of each document, and how its unseen questions were answered."""
+    """The table that the page shows: the pairs of each document, and how its unseen questions were answered."""
     pairs = Counter(record.document for record in load(Path(run.folder) / "golden_dataset.jsonl"))
-    said = json.loads((Path(run.folder) / "expert" / "training_args.json").read_bytes())["documents"]
     groups = {(group.name, group.contestant): group for group in run.exam.groups if group.by == "document"}
     lines = [
-        "| document | pairs | share of what is trained | unseen questions | base | expert | RAG, no model |",
-        "|---|---|---|---|---|---|---|",
+        "| document | pairs | unseen questions | base | expert | RAG, no model |",
+        "|---|---|---|---|---|---|",
     ]
     for name in sorted(pairs):
         cells = [groups[name, who] for who in ("base", "expert", "RAG, no model")]
         shares = " | ".join(f"{100 * each.right / each.n:.0f} %" for each in cells)
-        lines.append(f"| {name} | {pairs[name]:,} | {100 * said[name]['share']:.0f} % | {cells[1].n} | {shares} |")
+        lines.append(f"| {name} | {pairs[name]:,} | {cells[1].n} | {shares} |")
     return "\n".join(lines)
 
 

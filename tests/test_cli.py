@@ -151,5 +151,7 @@ def test_doctor_says_what_is_missing_for_what(monkeypatch):
 def test_doctor_knows_the_extras_of_the_package():
     from importlib import metadata
 
-    declared = {extra for extra in metadata.metadata("text2expert").get_all("Provides-Extra") if extra not in ("dev", "docs")}
+    declared = {
+        extra for extra in metadata.metadata("text2expert").get_all("Provides-Extra") if extra not in ("dev", "docs")
+    }
     assert declared == set(doctor.EXTRAS)

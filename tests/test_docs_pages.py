@@ -4,10 +4,14 @@ import ast
 import asyncio
 import importlib
 import inspect
+import itertools
 import json
 import re
 import shlex
 import threading
+import tomllib
+from datetime import UTC, datetime
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -27,6 +31,8 @@ from text2expert import (
     ProviderError,
     ProviderUnavailable,
     Request,
+    Usage,
+    prices,
 )
 from text2expert.cli import main
 from text2expert.testing import ScriptedProvider
@@ -42,7 +48,6 @@ READ = {
     "guide.md",
     "how_it_works.md",
     "index.md",
-    "money.md",
     "quickstart_keys.md",
     "quickstart_offline.md",
     "renting.md",
@@ -86,15 +91,22 @@ def test_what_a_page_calls_is_there_and_takes_what_it_is_given(page):
     known: dict[str, object] = {}
     for block in blocks(page):
         for node in ast.walk(ast.parse(block)):
-            if isinstance(node, ast.ImportFrom):
-                module = importlib.import_module(node.module)
-                known |= {name.asname or name.name: getattr(module, name.name) for name in node.names}
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "text2expert":
+                known |= {name.asname or name.name: _imported(node.module, name.name) for name in node.names}
             elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 known[node.targets[0].id] = _meant(node.value, known)
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.Call) and (called := _meant(node.func, known)) is not None:
                 keywords = {keyword.arg: None for keyword in node.keywords if keyword.arg is not None}
                 inspect.signature(called).bind(*(None for _ in node.args), **keywords)
+
+
+def _imported(module, name):
+    """What ``from module import name`` gives."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except AttributeError:
+        return importlib.import_module(f"{module}.{name}")
 
 
 def _meant(node, known):
@@ -115,10 +127,12 @@ def commands():
         shown = [line for block in blocks(page, "bash") for line in block.replace("\\\n", " ").splitlines()]
         shown += re.findall(r"`(text2expert [a-z][^`]*)`", in_lines(page).replace("\n", " "))
         shown += re.findall(r"^    (text2expert [a-z].*)$", in_lines(page), re.MULTILINE)
-        for line in shown:
-            for part in re.split(r"&&|;|\|", line):
-                words = shlex.split(part, comments=True)
-                if words[:1] == ["text2expert"]:
+        for line in (line for line in shown if re.search(r"(?:^|[;|&]\s*)text2expert ", line)):
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=";|&")
+            lexer.whitespace_split = True
+            for ends, part in itertools.groupby(lexer, lambda word: not set(word) - set(";|&")):
+                words = list(part)
+                if not ends and words[0] == "text2expert":
                     found.append(pytest.param(words[1:], id=f"{page}: {' '.join(words)[:80]}"))
     return found
 
@@ -297,7 +311,8 @@ def test_no_code_of_a_model_is_trusted():
     """Every call of transformers that could run code of a model's own says that it must not."""
     said = []
     for path in sorted(Path(text2expert.__file__).parent.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        source = path.read_text("utf-8")
+        for node in ast.walk(ast.parse(source)) if ".from_" in source else ():
             if isinstance(node, ast.Call) and re.fullmatch(r"Auto\w+\.from_\w+", ast.unparse(node.func)):
                 trusts = [ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg == "trust_remote_code"]
                 said.append((path.name, node.lineno, trusts))
@@ -309,3 +324,31 @@ def test_the_base_that_an_adapter_names_is_said_before_it_is_fetched(tmp_path, c
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/their-base"}')
     with Expert.load(tmp_path):
         assert "somebody/their-base, which is fetched from the Hugging Face hub" in capsys.readouterr().err
+
+
+# -- dependencies and prices -------------------------------------------------------------------------------------------
+
+
+def test_every_dependency_has_its_reason():
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = [
+        *project["dependencies"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+    ]
+    names = {re.match(r"[\w-]+", each)[0] for each in wanted}
+    page = text_of("dependencies.md").lower()
+    assert [name for name in sorted(names) if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", page)] == []
+
+
+def test_the_sums_of_the_guides_page_are_those_of_the_price_table():
+    """A question to a cheap reader, and the month of a card that is rented."""
+    off_peak = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    read = Usage(input_tokens=1_000, output_tokens=50)
+    page = text_of("guide.md")
+    for model, usd in (("deepseek-flash", "0.00018"), ("claude-haiku-5-5", "0.000125")):
+        cost = prices.tariff(model, endpoint="https://models.example").cost(read, off_peak)
+        assert Decimal(usd) == cost
+        assert f"${usd} with {model}" in page
+    assert (180, 125) == (round(0.00018 * 1e6), round(0.000125 * 1e6))
+    assert "$180 or $125" in page
+    assert f"costs ${0.31 * 720:.0f} to ${0.875 * 720:.0f}" in page

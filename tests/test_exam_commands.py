@@ -160,13 +160,17 @@ def server():
 def test_models_of_a_server_answer_and_judge_under_short_names(run, server):
     """What stands before the # is the same for all of them, and too long for a column."""
     small = f"{server.url}#small"
-    shown = call("exam", run.folder, "--contestant", small, "--rag", small, "--judge", f"{server.url}#judge").output
+    models = ("--contestant", small, "--rag", small, "--judge", f"{server.url}#judge")
+    shown = call("exam", run.folder, *models, "--price", f"{small}=1000,1000").output
     assert max(map(len, shown.split("s p50")[0].splitlines())) <= 100
     grid = shown.split("---")[0].split("\n\n")[1]
     assert " small" in grid
     assert "http" not in grid
     assert "#judge, agrees with the grades on" in shown
-    assert {small, f"{small} + RAG"} <= set(Run.load(run.folder).exam.contestants)
+    found = Run.load(run.folder).exam
+    costs = {cost.contestant: cost.usd_per_1000 for cost in found.economics.costs}
+    assert 10 < costs[small] < costs[f"{small} + RAG"]
+    assert found.judge.usd == 0  # the price was the other model's
     # Nothing that is stored is asked again; the judge of before is still told of.
     asked = len(server.received)
     assert "#judge, agrees with the grades on" in call("exam", run.folder, "--contestant", small).output
@@ -203,14 +207,6 @@ def test_price_and_key_of_a_model_are_asked_for_by_the_commands_own_flags(run, g
     assert reason in said
     assert "--teacher" not in said
     assert "sk-123" not in said
-
-
-def test_a_price_is_of_the_model_that_it_names(run, server):
-    small, judge = f"{server.url}#small", f"{server.url}#judge"
-    call("exam", run.folder, "--contestant", small, "--judge", judge, "--price", f"{small}=1000,1000")
-    found = Run.load(run.folder).exam
-    assert {cost.contestant: cost.usd_per_1000 for cost in found.economics.costs}[small] > 10
-    assert found.judge.usd == 0
 
 
 def test_the_hour_of_a_processor_prices_everybody_who_answered_on_it(run):
@@ -319,3 +315,14 @@ def test_the_flags_name_an_exams_models(pumps):
     assert "exam writer" in call(*cloud).output
     assert "exam writer" not in call(*cloud, "--exam-writer", "none").output
     assert "--judge: " in call("plan", pumps, "--judge", "nobody/knows-it", code=1).stderr
+
+
+def test_price_and_key_of_a_runs_judge_have_flags_of_their_own(pumps, tmp_path):
+    plan = ("plan", pumps, "--judge", "http://gpu.example/v1#big")
+    said = call(*plan, code=1).stderr
+    assert said.endswith("; on the command line: --judge-price\n")
+    assert "gpu.example" in call(*plan, "--judge-price", "1,2").output
+    run = ("run", *plan[1:], "--judge-price", "1,2", "--out", tmp_path / "run")
+    assert call(*run, code=1).stderr.endswith("; on the command line: --judge-key-env\n")
+    said = call("plan", pumps, "--exam-writer-price", "1,2", code=1).stderr
+    assert "--exam-writer-price is for a model that --exam-writer names" in said

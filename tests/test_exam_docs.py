@@ -4,6 +4,7 @@ import ast
 import asyncio
 import hashlib
 import re
+import shlex
 import shutil
 import threading
 from pathlib import Path
@@ -134,3 +135,28 @@ def test_the_figures_of_the_search_are_those_that_are_measured():
     one, three, five = (f"{100 * count / len(exam):.0f}" for count in found.values())
     text = " ".join(PAGE.read_text("utf-8").split())
     assert f"first for {one} %, among the first three for {three} % and among the first five for {five} %" in text
+
+
+def test_its_hand_written_exam_is_read(tmp_path):
+    (lines,) = re.findall(r"```json\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    (tmp_path / "mine.jsonl").write_text(lines, encoding="utf-8")
+    first, second, third = load_exam(tmp_path / "mine.jsonl")
+    assert ("every 6 weeks", ("every six weeks",)) == (first.answer, first.aliases)
+    assert (80.0, "°C", "pumps") == (second.value, second.unit, second.document)
+    assert third.answer is None
+
+
+def test_its_commands_have_the_options_and_prices_that_they_name():
+    """Each is taken by the command, and asks for no price where it gives none."""
+    from text2expert.exam_commands import _llms, exam
+
+    (block,) = re.findall(r"```bash\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    for line in block.splitlines():
+        words = shlex.split(line)
+        assert ["text2expert", "exam"] == words[:2]
+        given = exam.make_context("exam", words[2:], resilient_parsing=False).params
+        models = [*given["models"], *given["readers"], *filter(None, [given["judge"]])]
+        _llms(models, given["prices"], ())
+    assert {name for command in re.findall(r"`(--[\w-]+)", PAGE.read_text("utf-8")) for name in [command]} <= {
+        name for option in exam.params for name in option.opts
+    }

@@ -8,6 +8,7 @@ import shutil
 import attrs
 import pytest
 from pumps import PUMPS
+from vast_server import VastServer
 
 from text2expert import LLM, Ledger, Pipeline, Run, Trainer, examination
 from text2expert.chunker import Chunker
@@ -29,6 +30,7 @@ from text2expert.examiner import (
     Retriever,
     asking,
     concluding,
+    estimating,
     extended,
     making,
     sort,
@@ -45,12 +47,14 @@ from text2expert.records import (
     ExamPrompt,
     ExamQuestion,
     GoldRecord,
+    Quote,
     Span,
     read_jsonl,
     to_dict,
     wording,
 )
 from text2expert.runfolder import RunFolder
+from text2expert.runners.vast import offers
 from text2expert.testing import ScriptedProvider
 
 CHUNKS = Chunker(size=200, overlap=0).split(Document.from_text(PUMPS, id="pumps"))
@@ -245,7 +249,7 @@ def test_what_the_next_question_will_not_change_ends_the_asking():
     answers, notes = asyncio.run(asking.ask_all({"mine": crowd}, questions(40)))
     assert answers == {}
     assert len(crowd.asked) == 1
-    assert "mine failed at 1 questions and is left out (AuthenticationFailed: no 0)." in notes
+    assert "mine failed at 1 question and is left out (AuthenticationFailed: no 0)." in notes
 
 
 def given(answer):
@@ -313,7 +317,7 @@ def test_who_hangs_is_given_up(monkeypatch):
     assert {name: len(each) for name, each in answers.items()} == {"later": 39}
     assert notes == [
         "never failed at 3 questions and is left out (no answer within 0.02 seconds).",
-        "later failed at 1 questions (no answer within 0.02 seconds).",
+        "later failed at 1 question (no answer within 0.02 seconds).",
     ]
 
 
@@ -422,8 +426,9 @@ def test_a_run_says_its_verdict_and_where_money_went(finished):
     assert headline in " ".join(str(finished).split())
     assert finished.exam.economics.making_usd == 0
     html = finished._repr_html_()
-    assert headline in html
-    assert "<table>" in html
+    assert html.count(headline) == 1
+    assert html.count("<table>") == 2
+    assert html.count("data:image/svg+xml") == 1
 
 
 def test_a_run_is_examined_again_with_ones_own_questions(run, tmp_path):
@@ -551,11 +556,12 @@ def scripted(answer="80 °C"):
 def test_a_run_draws_who_is_right(finished, monkeypatch):
     import sys
 
+    import text2expert
     from text2expert.errors import MissingExtraError
 
     assert "<svg" in finished.plot()._repr_svg_()
-    for name in [name for name in sys.modules if name.startswith(("matplotlib", "text2expert.report"))]:
-        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "text2expert.plots")
+    monkeypatch.delattr(text2expert, "plots")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r'pip install "text2expert\[report\]"'):
         finished.plot()
@@ -737,6 +743,35 @@ def test_a_plan_names_what_an_exams_models_cost(pumps):
     assert "judge" in str(plan)
     assert plan.without_training.steps == ()
     assert Pipeline().plan(pumps).steps == ()
+
+
+class Landlord:
+    """Rents a machine by what is asked of it."""
+
+    async def run(self, job):
+        raise AssertionError("a plan runs nothing")
+
+    async def quote(self, job):
+        self.needs = job.needs
+        return Quote(usd=1.0, seconds=job.needs.seconds + job.needs.exam_seconds)
+
+
+def test_a_machine_is_quoted_for_the_passages_that_the_exam_shows(pumps):
+    """Of an exam with 100 general questions, which are asked without passages, and some 30 others in five ways."""
+    seconds = {}
+    for k in (1, 5):
+        landlord = Landlord()
+        trainer = Trainer("Qwen/Qwen2.5-7B-Instruct", runner=landlord)
+        Pipeline(trainer=trainer, examiner=Examiner(k=k)).plan(pumps)
+        seconds[k] = landlord.needs.exam_seconds
+    assert 10 < seconds[1] < seconds[5]
+    (offer,) = offers.rank([VastServer._offer(1)], landlord.needs)
+    (without,) = offers.rank([VastServer._offer(1)], attrs.evolve(landlord.needs, exam_seconds=0.0))
+    assert offer.hours > without.hours
+    assert estimating.asked_there(130, 100, k=5, chunks=50, characters=50 * 800, embedded=False) == (
+        2 * 130 + 3 * 30,
+        (2 * 130 + 3 * 30) * estimating.ASKED_TOKENS + 30 * (5 + 5 + 1) * 200,
+    )
 
 
 def test_keys_of_an_exams_models_are_looked_for_before_anything_is_done(pumps, tmp_path):

@@ -3,6 +3,7 @@
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from deck import gold
@@ -61,6 +62,30 @@ def test_an_epoch_has_every_gold_row_once(recipes, data, by_length, epoch):
     again.step(7)
     assert [names(step) for step in steps] == [names(step) for step in again.of(epoch)]
     assert names(steps[-1]) == names(again.step((epoch + 1) * epochs.steps - 1))
+
+
+@given(weights=st.lists(st.floats(0.05, 6), min_size=1, max_size=8), epochs=st.integers(1, 6), seed=st.integers(0, 3))
+def test_a_row_is_trained_as_often_as_its_weight_says(recipes, weights, epochs, seed):
+    """Over some epochs, to within one; and every weight of 1 is once in each of them."""
+    rows = [replace(row_of(recipes, f"item {n}"), weight=weight) for n, weight in enumerate([*weights, 1.0])]
+    made = recipes["epochs"].Epochs(
+        recipes["rows"].Streams(gold=rows), settings_of(recipes, seed=seed), by_length=False
+    )
+    seen = [[row.item for step in made.of(epoch) for row in step] for epoch in range(epochs)]
+    for row in rows:
+        assert abs(sum(epoch.count(row.item) for epoch in seen) - epochs * row.weight) <= 1
+        assert all(math.floor(row.weight) <= epoch.count(row.item) <= math.ceil(row.weight) for epoch in seen)
+
+
+def test_the_share_of_each_document_is_recorded(recipes):
+    rows = [
+        replace(row_of(recipes, f"{name} {n}", length=10), document=name, weight=weight)
+        for name, count, weight in (("long", 30, 1.0), ("short", 10, 3.0))
+        for n in range(count)
+    ]
+    made = recipes["epochs"].Epochs(recipes["rows"].Streams(gold=rows), settings_of(recipes), by_length=False)
+    expected = {"long": {"rows": 30, "weight": 1.0, "share": 0.5}, "short": {"rows": 10, "weight": 3.0, "share": 0.5}}
+    assert expected == made.documents(made.steps)
 
 
 @given(data=st.data())

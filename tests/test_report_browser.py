@@ -61,6 +61,33 @@ def test_on_a_phone_nothing_is_wider_than_it_and_nothing_is_asked_of_the_network
         assert [] == page.requests()
 
 
+def test_on_a_phone_a_table_that_is_wider_says_so_and_shows_what_decides(chromium, clean):
+    """The first column stays in sight; the expert and what it is compared with stand beside it."""
+    boxes = """[...document.querySelectorAll('#scores .scroll')].filter((box) => box.checkVisibility()).map((box) => {
+      box.scrollLeft = 0;
+      const edge = box.getBoundingClientRect().right;
+      const seen = [...box.querySelectorAll('thead th')].filter((cell) => cell.getBoundingClientRect().right <= edge + 1);
+      const caption = box.querySelector('caption span');
+      const hint = getComputedStyle(caption, '::after').content;
+      const whole = caption.getBoundingClientRect().right <= edge;
+      box.scrollLeft = 1000;
+      const stays = box.querySelector('tbody th').getBoundingClientRect().left >= box.getBoundingClientRect().left - 1;
+      return [caption.textContent, box.scrollWidth > box.clientWidth + 1, hint, whole, stays, seen.map((cell) => cell.textContent)];
+    })"""
+    with chromium.open(clean, size=browser.PHONE) as page:
+        found = page.value(boxes)
+    assert any(wider for _, wider, *_ in found)
+    for _, wider, hint, whole, stays, _ in found:
+        assert ("more to the right" in hint) == wider
+        assert whole
+        assert stays
+    seen = {caption: columns for caption, *_, columns in found}
+    assert {"expert", "base + RAG"} <= {*seen["Right answers by kind of question, with 95 % intervals"]}
+    assert "Difference, points" in seen["Paired comparisons on all unseen questions"]
+    with chromium.open(clean, size=browser.DESKTOP) as page:
+        assert not any(hint for _, wider, hint, *_ in page.value(boxes) if not wider and "right" in hint)
+
+
 def test_hostile_texts_stay_text(chromium, hostile, clean):
     """No script of theirs ran, no dialog opened, and no element is there that a harmless page has not."""
     kinds = "[...new Set([...document.querySelectorAll('*')].map((each) => each.localName))].sort()"

@@ -221,7 +221,7 @@ def _before(pipeline: Any, source: list[str | Path], out: Path | None, *, ask: b
         coming = coming.without_training
     # Where pairs are there, nothing may be left to ask; the pipeline looks for a key when something is.
     if paid and not (Path(coming.folder) / PAIRS).exists():
-        check_keys(pipeline)
+        check_keys(pipeline, exam=trains)
     if ask and (coming.most > 0 or (trains and coming.seconds > ASK_FIRST_SECONDS)):
         click.echo(str(coming))
         click.confirm(_start(coming.most), abort=True)

@@ -146,6 +146,10 @@ _SETTINGS = [
     option(TRAINING, "--train-anyway", is_flag=True, help="Train also too little data where that costs money, or a large base without a GPU."),
     option(EXAM, "--exam-writer", metavar="NAME", help="A model that writes exam questions apart from the training pairs, or none.  [default: none; cloud: the teacher's]"),
     option(EXAM, "--judge", metavar="NAME", help="A model that grades beside the mechanical grade; best of another family than the teacher.  [default: none]"),
+    option(EXAM, "--exam-writer-key-env", metavar="VARIABLE", help="As --teacher-key-env."),
+    option(EXAM, "--exam-writer-price", metavar="IN,OUT", callback=_price, help="As --teacher-price."),
+    option(EXAM, "--judge-key-env", metavar="VARIABLE", help="As --teacher-key-env."),
+    option(EXAM, "--judge-price", metavar="IN,OUT", callback=_price, help="As --teacher-price."),
     option(REST, "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder.  [default: expert_model_<first input>]"),
     option(REST, "--seed", type=int, default=0, show_default=True, metavar="N", help="Decides every draw."),
 ]  # fmt: skip
@@ -166,10 +170,13 @@ def sources_of(inputs: tuple[str, ...], more: tuple[str, ...]) -> list[str | Pat
     return [*inputs, *more]
 
 
-def check_keys(pipeline: Any) -> None:
-    """Names, keys and prices of teacher and verifier; what is wrong is said by the flags."""
-    for role in _ROLES:
-        if (model := getattr(getattr(pipeline, role), "llm", None)) is not None:
+def check_keys(pipeline: Any, *, exam: bool = False) -> None:
+    """Names, keys and prices of teacher and verifier, and of the models of the *exam*; what is wrong is said by the flags."""
+    models = {role: getattr(getattr(pipeline, role), "llm", None) for role in _ROLES}
+    if exam:
+        models |= {name.replace(" ", "-"): llm for name, llm in pipeline.examiner.llms.items()}
+    for role, model in models.items():
+        if model is not None:
             try:
                 model.check()
             except AuthenticationFailed as error:
@@ -185,6 +192,7 @@ def pipeline_of(
     from text2expert.pipeline import Pipeline  # noqa: PLC0415
 
     training = {name: flags.pop(name) for name in _TRAINING_FLAGS}
+    of_exam = {name: flags.pop(name) for name in _EXAM_FLAGS}
     steps = _steps(seed=seed, preset=preset, **flags)
     return Pipeline(
         chunker=Chunker(size=chunk_size, overlap=chunk_overlap),
@@ -193,22 +201,32 @@ def pipeline_of(
         budget=budget,
         include_unverified=include_unverified,
         seed=seed,
-        examiner=_examiner(exam_writer, judge, steps.get("teacher") if preset == "cloud" else None),
+        examiner=_examiner(exam_writer, judge, steps.get("teacher") if preset == "cloud" else None, of_exam),
         **steps,
     )
 
 
-def _examiner(writer: str | None, judge: str | None, teacher: Any) -> Any:
+_EXAM_FLAGS = ("exam_writer_key_env", "exam_writer_price", "judge_key_env", "judge_price")
+
+
+def _examiner(writer: str | None, judge: str | None, teacher: Any, flags: dict[str, Any]) -> Any:
     """The examiner of the flags; *teacher* writes the exam where no other model is named."""
     from text2expert.examiner import Examiner  # noqa: PLC0415 - each command loads what it needs
 
-    models = {"writer": writer if writer is not None else getattr(teacher, "llm", None), "judge": judge}
-    given: dict[str, Any] = {name: model for name, model in models.items() if model not in (None, "none")}
-    for name, model in given.items():
-        try:
-            Examiner(**{name: model})
-        except InputError as error:
-            raise InputError(f"--{'exam-writer' if name == 'writer' else name}: {error}") from error
+    given: dict[str, Any] = {}
+    for name, model in (("writer", writer), ("judge", judge)):
+        role = "exam_writer" if name == "writer" else name
+        if model not in (None, "none"):
+            given[name] = _llm(role, str(model), {**flags, f"{role}_url": None}, batch=False)
+            continue
+        for flag in _EXAM_FLAGS:
+            if flag.startswith(role) and flags[flag] is not None:
+                shown = role.replace("_", "-")
+                raise InputError(
+                    f"--{flag.replace('_', '-')} is for a model that --{shown} names: name one, or leave it out"
+                )
+    if writer is None and getattr(teacher, "llm", None) is not None:
+        given["writer"] = teacher.llm
     return Examiner(**given)
 
 
@@ -313,13 +331,13 @@ def _cloud() -> dict[str, str]:
 def _llm(role: str, name: str, flags: dict[str, Any], *, batch: bool) -> Any:
     from text2expert.llm import LLM  # noqa: PLC0415 - each command loads what it needs
 
-    variable = flags[f"{role}_key_env"]
-    key = None if variable is None else key_in(f"--{role}-key-env", variable)
+    variable, flag = flags[f"{role}_key_env"], role.replace("_", "-")
+    key = None if variable is None else key_in(f"--{flag}-key-env", variable)
     batch = batch and name.startswith(_BATCHES)
     try:
         return LLM(name, base_url=flags[f"{role}_url"], api_key=key, price=flags[f"{role}_price"], batch=batch)
     except InputError as error:
-        raise InputError(by_flags(f"{role}: {error}", role)) from error
+        raise InputError(by_flags(f"{role if role in _ROLES else f'--{flag}'}: {error}", flag)) from error
 
 
 def key_in(flag: str, variable: str) -> str:
@@ -349,5 +367,11 @@ def _unused(role: str, name: str, flags: dict[str, Any]) -> None:
 def by_flags(message: str, *roles: str) -> str:
     """*message* with the flags of the arguments that it names."""
     owners = ("vast",) if "Vast.ai" in message else roles or _ROLES
-    flags = [f"--{owner}-{flag}" for argument, flag in _FLAGS.items() if argument in message for owner in owners]
+    flags = [
+        f"--{owner}-{flag}"
+        for argument, flag in _FLAGS.items()
+        if argument in message
+        for owner in owners
+        if flag != "url" or owner in _ROLES  # a server of another model is a part of its name
+    ]
     return f"{message}{THERE}{', '.join(flags)}" if flags and THERE not in message else message

@@ -56,6 +56,15 @@ def write_gold(gold: "Gold", folder: RunFolder, origin: str) -> None:
     folder.record(GOLD, origin)
 
 
+def conflicts_of(gold: "Gold") -> list[str]:
+    """What a reader must know of documents that contradict each other."""
+    return [
+        f"{n:,} pairs are left out because {one} and {other} answer the same questions differently: {REJECTED} has them. "
+        "Correct one of the texts, or leave it out."
+        for (one, other), n in gold.conflicts.items()
+    ]
+
+
 def by_hand(gold: "Gold", records: Sequence[GoldRecord]) -> dict[str, int]:
     """How many pairs were added to and removed from the dataset by hand; nothing where none were."""
     ours, theirs = Counter(map(to_line, gold.records)), Counter(map(to_line, records))

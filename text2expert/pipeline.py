@@ -19,7 +19,7 @@ import text2expert
 from text2expert import _arguments, _sync, documents, examination, files
 from text2expert._progress import bar, say
 from text2expert.errors import InputError, NothingTaughtError
-from text2expert.materials import adopt, by_hand, dataset_name, keep_sources, texts_of, write_gold
+from text2expert.materials import adopt, by_hand, conflicts_of, dataset_name, keep_sources, texts_of, write_gold
 from text2expert.plan import Plan, Preview
 from text2expert.receipt import Made, models_of, notes_of, receipt, settings, teaching
 from text2expert.records import (
@@ -404,6 +404,8 @@ class Pipeline:
                 nothing_taught(gold, taught, inputs, per_chunk, self.teacher.name if _is_paid(self.teacher) else None)  # type: ignore[attr-defined]
             )
         write_gold(gold, folder, gold_from)
+        for conflict in (conflicts := conflicts_of(gold)):
+            say(conflict)
         records = golden.load(folder / GOLD)
         # What was added to the training set by hand is no unseen question any more.
         fair = reseat(gold.exam, records) if folder.edited(GOLD) else gold.exam
@@ -417,7 +419,7 @@ class Pipeline:
             counts={**to_dict(gold.counts), **by_hand(gold, records)},
             share_taught=examiner.share_taught(texts_of(sources), records),
             sources=sources,
-            notes=left_out,
+            notes=(*conflicts, *left_out),
             teaching=teaching(self, taught, folder),
         )
 

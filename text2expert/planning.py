@@ -53,7 +53,7 @@ async def plan(steps: Steps, inputs: list[Document], folder: Path) -> Plan:
     planned = step_plans(steps, folder, chunks, characters, items=work.items)
     examined = exam_plans(steps, chunks, characters, work.items)
     training = _with_notes(work.training, steps.trainer)
-    rent = await rent_plan(steps.trainer, work.training)
+    rent = await rent_plan(steps.trainer, work.training, *_prompts(steps, chunks, characters, work.items))
     trains = rent.quote.seconds if rent is not None and rent.quote is not None else work.training.seconds or 0.0
     waiting = max((step.estimate.seconds for step in planned), default=0.0)  # teacher and verifier work side by side
     waiting += sum(step.estimate.seconds for step in examined)
@@ -87,14 +87,18 @@ def _with_notes(training: "TrainingPlan", trainer: "Trainer") -> "TrainingPlan":
     return attrs.evolve(training, notes=(*training.notes, problem)) if problem else training
 
 
-async def rent_plan(trainer: "Trainer", training: "TrainingPlan") -> RentPlan | None:
-    """What the machine costs that *trainer* trains on; None where it costs nothing. Its owner is asked, and sees no text."""
+async def rent_plan(trainer: "Trainer", training: "TrainingPlan", prompts: int = 0, tokens: int = 0) -> RentPlan | None:
+    """What the machine costs that *trainer* trains on; None where it costs nothing. Its owner is asked, and sees no text.
+
+    *prompts* of so many *tokens* in all are what base and expert are asked there.
+    """
     runner = getattr(trainer, "runner", None)
     if not hasattr(runner, "quote"):
         return None
     budget = _float(getattr(runner, "budget", None))
+    quote = trainer.aquote(training, prompts=prompts, tokens=tokens) if prompts else trainer.aquote(training)
     try:
-        return RentPlan(quote=await asyncio.wait_for(trainer.aquote(training), QUOTE_SECONDS), budget=budget)
+        return RentPlan(quote=await asyncio.wait_for(quote, QUOTE_SECONDS), budget=budget)
     except TimeoutError:
         return RentPlan(quote=None, problem=f"no answer within {QUOTE_SECONDS:.0f} s", budget=budget)
     except Exception as error:  # noqa: BLE001 - a plan can do without, whatever somebody's own runner raises
@@ -293,15 +297,30 @@ READING, SHOWN_NO_PASSAGES = 6, 3
 """Contestants of every exam that a judge grades, and of that of a toy."""
 
 
+PROBE = 100
+"""General questions, about."""
+
+
 def _examined(steps: Steps, items: int) -> int:
     """Questions that an exam has, about: its rows are full, or as long as there are items."""
     from text2expert.examiner import making
 
     row = min(100, items)
-    probe = 100 if steps.examiner.general and not steps.trainer.embedded else 0
+    probe = PROBE if steps.examiner.general and not steps.trainer.embedded else 0
     writer = steps.examiner.writer
     written = 0 if writer is None else writer.questions + writer.across + writer.unanswerable
     return 3 * row + making.UNANSWERABLE + probe + written
+
+
+def _prompts(steps: Steps, chunks: int, characters: int, items: int) -> tuple[int, int]:
+    """What base and expert are asked where they are trained: prompts, and tokens of all."""
+    from text2expert.examiner.estimating import asked_there
+
+    probe = PROBE if steps.examiner.general else 0
+    return asked_there(
+        _examined(steps, items), probe, k=steps.examiner.k, chunks=chunks, characters=characters,
+        embedded=steps.trainer.embedded,
+    )  # fmt: skip
 
 
 def _lessons(steps: Steps, chunks: int, characters: int) -> "Estimate | None":

@@ -258,6 +258,8 @@ class Needs:
     tokens: int = 0
     seconds: float | None = None
     """That an RTX 4090 takes for them, and for what the base writes before; None: not known."""
+    exam_seconds: float = 0.0
+    """That it takes to read the exam's prompts, passages included, and to answer them."""
     base_gb: float | None = None
     """Of the base's files; None: not known."""
     sends_base: bool = False

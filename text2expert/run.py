@@ -217,21 +217,21 @@ class Run:
         return _frame(_lines(self.folder / REJECTED))
 
     def __str__(self) -> str:
-        from text2expert.examination import VERDICT, closing
         from text2expert.examiner import summary
 
         lines = [summary(self.exam)] if self.exam else []
-        # The verdict stands above, in full.
-        last = [
-            line for line in closing(self.receipt, self.folder).split("\n") if not (lines and line.startswith(VERDICT))
-        ]
-        return "\n\n".join([*lines, "\n".join(last)])
+        return "\n\n".join([*lines, self._closing()])
+
+    def _closing(self) -> str:
+        """Its last words; without the verdict, where that stands above in full."""
+        from text2expert.examination import VERDICT, closing
+
+        lines = closing(self.receipt, self.folder).split("\n")
+        return "\n".join(line for line in lines if not (self.exam and line.startswith(VERDICT)))
 
     def _repr_html_(self) -> str:
         shown = self.exam._repr_html_() if self.exam else ""
-        from text2expert.examination import closing
-
-        return f"{shown}<pre>{html.escape(closing(self.receipt, self.folder))}</pre>"
+        return f"{shown}<pre>{html.escape(self._closing())}</pre>"
 
 
 def _cap(book: "Ledger", budget: Decimal | float | None) -> Decimal | None:

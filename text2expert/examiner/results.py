@@ -343,7 +343,9 @@ class ExamResult:
             found = {name: (one.right, one.n) for name in self.contestants if (one := self.of_unseen(name))}
             return plots.accuracy(found, strong=EXPERT)
         if what == "rows":
-            return plots.rows(self.by_row(self.contestants))
+            return plots.rows(
+                self.by_row(sorted(self.contestants, key=lambda name: name != EXPERT))
+            )  # in its own colour
         if what != "cost":
             msg = f"what={what!r}: there is a plot of 'accuracy', 'rows' or 'cost'"
             raise InputError(msg)

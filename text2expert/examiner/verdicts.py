@@ -277,7 +277,7 @@ def _has_condition(statement: Statement, *, denied: bool) -> bool:
         says_no = denied or _scopes(clause) or Stance(clause).bans or _REFUSALS & {token.stem for token in clause}
         if says_no and any(token.quantity is not None and token.quantity.bound for token in clause):
             return True
-    # "Oil below 40 °C: do not take off"
+    # A negation with no words of its own is on what stands before it, as in "oil below 40 °C: do not take off".
     return any(not scope.clause - LIGHT_STEMS for scope in _scopes(statement.tokens)) and any(
         figure.quantity.bound for figure in statement.figures
     )

@@ -95,6 +95,8 @@ class Gold:
     exam: tuple[ExamQuestion, ...]
     rejected: tuple[RejectedPair, ...]
     counts: Counts
+    conflicts: Mapping[tuple[str, ...], int] = attrs.field(factory=dict)
+    """Two documents -> how many pairs are left out because they answer the same question differently."""
 
 
 @attrs.frozen(kw_only=True)
@@ -147,9 +149,10 @@ def gather(
     judged = {verdict.qa_id for verdict in verdicts}
     taken = [pair for pair in ordered if pair.qa_id not in refusals]
     records = with_facts([to_gold(pair, status if pair.qa_id in judged else "unverified") for pair in taken])
+    repetitive = list(repetitions(records, duplicates=deduplicate))
     left = {
         each.record.qa_id: _Left(cause="duplicate" if each.cause == "duplicate" else "rejected", reason=each.reason)
-        for each in repetitions(records, duplicates=deduplicate)
+        for each in repetitive
     }
     split = split_records(
         [record for record in records if record.qa_id not in left],
@@ -180,6 +183,7 @@ def gather(
             facts=len({record.fact for record in split.records} | {each.fact for each in split.exam}),
             questions=dict(Counter(each.row for each in split.exam)),
         ),
+        conflicts=dict(sorted(Counter(each.between for each in repetitive if each.between).items())),
     )
 
 

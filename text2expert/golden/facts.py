@@ -77,6 +77,8 @@ class Repetition:
     record: GoldRecord
     cause: Literal["duplicate", "contradictory"]
     reason: str
+    between: tuple[str, ...] = ()
+    """The two documents that contradict each other, in order."""
 
 
 def question(record: GoldRecord) -> str:
@@ -194,9 +196,15 @@ def repetitions(records: Sequence[GoldRecord], *, duplicates: bool = True) -> It
         first, *others = group
         if len({wording(record.output) for record in group}) > 1 and len({_answer(record) for record in group}) > 1:
             for record in group:
-                rival = next(other for other in group if _answer(other) != _answer(record))
-                reason = f"contradictory: {rival.qa_id or 'another record'} gives another answer to the same question"
-                yield Repetition(record=record, cause="contradictory", reason=reason)
+                rivals = [other for other in group if _answer(other) != _answer(record)]
+                rival = next((other for other in rivals if other.document != record.document), rivals[0])
+                apart = rival.document != record.document
+                where = f" of document {rival.document!r}" if apart and rival.document else ""
+                reason = (
+                    f"contradictory: {rival.qa_id or 'another record'}{where} gives another answer to the same question"
+                )
+                between = tuple(sorted((record.document, rival.document))) if apart else ()
+                yield Repetition(record=record, cause="contradictory", reason=reason, between=between)
             continue
         single.append(first)
         for record in others if duplicates else ():

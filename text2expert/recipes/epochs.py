@@ -83,7 +83,7 @@ class Epochs:
             # Where in its turn a row begins is its own, so that each epoch has some of every document.
             phase = random.Random(f"{self.seed} {row.item} {row.question}").random()
             found += [row] * (math.floor(row.weight * (epoch + 1) + phase) - math.floor(row.weight * epoch + phase))
-        return found
+        return found or rows  # a few rows that all come rarely
 
     def drawn(self, stream: Stream, epoch: int) -> list[Row]:
         """What another stream gives to an epoch."""
@@ -99,8 +99,13 @@ class Epochs:
         return chosen
 
     def documents(self, steps: int) -> dict[str, dict[str, float]]:
-        """Of each document of the golden dataset: its rows, their weight, and its share of the tokens in *steps* steps."""
+        """Of each document of the golden dataset: its rows, their weight, and its share of the tokens in *steps* steps.
+
+        Nothing where its rows name none.
+        """
         rows = Counter(row.document for row in self.streams.gold)
+        if not any(rows):
+            return {}
         weights = {row.document: row.weight for row in self.streams.gold}
         tokens: Counter[str] = Counter()
         for epoch in range(math.ceil(steps / self.steps)):

@@ -380,16 +380,28 @@ class Trainer:
         total = sum(pairs.values())
         return sum(n * factors.get(document, 1.0) for document, n in pairs.items()) / total if total else 1.0
 
-    async def aquote(self, plan: TrainingPlan) -> Quote | None:
-        """What the runner asks for the training of *plan*; None where it costs nothing. Errors are the runner's own."""
+    async def aquote(self, plan: TrainingPlan, *, prompts: int = 0, tokens: int = 0) -> Quote | None:
+        """What the runner asks for the training of *plan*; None where it costs nothing. Errors are the runner's own.
+
+        *prompts* and *tokens* are as in `quoted`.
+        """
         if not self._paid:
             return None
-        quoted: Quote = await self.runner.quote(self.quoted(plan))  # type: ignore[attr-defined] # it has one: `_paid`
+        job = self.quoted(plan, prompts=prompts, tokens=tokens)
+        quoted: Quote = await self.runner.quote(job)  # type: ignore[attr-defined] # it has one: `_paid`
         return quoted
 
-    def quoted(self, plan: TrainingPlan) -> Job:
-        """The job of *plan* as far as a quote needs it: what it asks of a machine, and no stages. Writes nothing."""
-        return Job(id="plan", folder=os.curdir, stages=(), needs=jobs.needs(plan, self._chosen))
+    def quoted(self, plan: TrainingPlan, *, prompts: int = 0, tokens: int = 0) -> Job:
+        """The job of *plan* as far as a quote needs it: what it asks of a machine, and no stages. Writes nothing.
+
+        Args:
+            plan: Of the training.
+            prompts: What base and expert are asked, before training and after it.
+            tokens: Of these prompts, with the passages in them.
+        """
+        exam = estimates.exam_seconds(plan.parameters, prompts, tokens)
+        needs = attrs.evolve(jobs.needs(plan, self._chosen), exam_seconds=exam)
+        return Job(id="plan", folder=os.curdir, stages=(), needs=needs)
 
     def job(
         self,

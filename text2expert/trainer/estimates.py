@@ -56,6 +56,13 @@ GPU_STARTS_SECONDS = 180.0
 GPU_SAMPLE_SECONDS = 0.3
 """A guess: processes that load gigabytes from the disk, the exam before and after; and a sample that the base writes."""
 
+READS_FASTER = 3.0
+"""Than it trains, a base reads a prompt: forward once, where training goes forward, again for what it did not keep, and back.
+By counting passes, not measured."""
+
+GPU_ANSWER_SECONDS = 0.1
+"""A guess: of an answer of 20 words, with as many at a time as the recipe takes."""
+
 # -- memory --------------------------------------------------------------------------------------------------------------
 
 _BYTES = {"fp32": 4.0, "bf16": 2.0, "nf4": 0.516}
@@ -181,6 +188,12 @@ def work_seconds(parameters: float, tokens: int, chosen: Chosen) -> float | None
     if precision not in ANCHOR_SPEED:
         return None
     return scale * (tokens / ANCHOR_SPEED[precision] + replay_rows(tokens, chosen) * GPU_SAMPLE_SECONDS)
+
+
+def exam_seconds(parameters: float | None, prompts: int, tokens: int) -> float:
+    """What an RTX 4090 takes to read *prompts* of so many *tokens* in all, and to answer them; 8 billion parameters if unknown."""
+    scale = max(parameters or ANCHOR_PARAMETERS, ANCHOR_LEAST) / ANCHOR_PARAMETERS
+    return scale * (tokens / (READS_FASTER * ANCHOR_SPEED["nf4"]) + prompts * GPU_ANSWER_SECONDS)
 
 
 def _precision(parameters: float, chosen: Chosen) -> str:

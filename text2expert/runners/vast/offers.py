@@ -30,7 +30,7 @@ HOME_MBIT: Final = 50.0
 """Of the line over which a base that is a folder goes there from here. A guess."""
 
 EXAM_SECONDS: Final = 300.0
-"""Loading the base twice and answering, before and after training. An estimate, not measured."""
+"""Loading the base twice, before and after training; what is asked then comes to it. An estimate, not measured."""
 
 TOKENS_PER_SECOND: Final = 2_400.0
 """Trained on an RTX 4090 with a base of 8 billion parameters in 4 bit, where a job does not say how long it takes:
@@ -151,7 +151,7 @@ def _offer(found: Mapping[str, Any], needs: Needs) -> Offer | None:
         speed = TFLOPS.get(gpu, 100.0) / TFLOPS["RTX 4090"] * int(found["num_gpus"])
         work = needs.tokens / TOKENS_PER_SECOND if needs.seconds is None else needs.seconds
         arriving = 8e3 * (IMAGE_GB / mbit + base / base_mbit)
-        seconds = SETUP_SECONDS + EXAM_SECONDS + arriving + work / speed
+        seconds = SETUP_SECONDS + EXAM_SECONDS + arriving + (work + needs.exam_seconds) / speed
         usd = rate * Decimal(str(round(seconds / 3600, 6))) + per_gb * Decimal(str(IMAGE_GB + base))
         return Offer(
             id=int(found["id"]),
