@@ -24,6 +24,7 @@ LARGER = 1.12
 LONGEST_HEADING = 150
 
 _NUMBER = re.compile(r"[0-9]{1,5}")
+_LAST_NUMBER = re.compile(r"(?<![0-9.,])[0-9]{1,5}$")
 _ITEM = re.compile(r"(?:[-*•–—‣▪◦·●○■]|\(?(?:[0-9]{1,3}|[a-zA-Z]|[ivxIVX]{1,4})[.)]|[A-Z]?\.?\d+(?:\.\d+)+\.?)\s+\S")
 _LOWER = re.compile(r"[^\w]*(?:[a-zß-ÿ]|\d[\d.,]*\s+[a-zß-ÿ])")
 """How a line begins that goes on with a sentence: a small letter, or a number before a unit."""
@@ -136,6 +137,12 @@ def _places(block: Line | Table, page: int, usual: float) -> set[tuple[str, int]
         places |= {
             (f"{text[: number.start()]}\0{int(number[0]) - page}{text[number.end() :]}", height)
             for number in _NUMBER.finditer(text)
+        }
+        # Beside the number of the page the title of a chapter changes.
+        places |= {
+            (f"\0{side}{int(number[0]) - page}", height)
+            for side, number in (("<", _NUMBER.match(text)), (">", _LAST_NUMBER.search(text)))
+            if number
         }
     return places
 

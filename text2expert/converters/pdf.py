@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import statistics
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -16,6 +17,9 @@ from text2expert.errors import InputError
 
 GUTTER = 8.0
 """Points that are free between two columns of text, at least."""
+
+SPACE = 0.15
+"""Of the size of letters: a wider gap parts words, in files that have no spaces between them, and narrow ones when justified."""
 
 PRINTED_ONCE = 0.97
 """Share of a page's letters that stand in a place of their own; where it is less, some are bold by being printed twice."""
@@ -61,7 +65,7 @@ def text_of(path: str, file: BinaryIO) -> str:
     text = text_of_pages(pages)
     if text.count("(cid:") > UNREADABLE * len(text):
         raise InputError(f"{path} does not say which letters its signs are: {_OCR} (`--force-ocr`)")
-    return text
+    return re.sub(r"\(cid:[0-9]+\)", "", text)
 
 
 def _refusal(path: str, error: Exception) -> InputError:
@@ -102,7 +106,7 @@ def _page(page: Any) -> Page:
     places = {(char["text"], round(char["x0"]), round(char["top"])) for char in text.chars}
     if len(places) < PRINTED_ONCE * len(text.chars):
         text = text.dedupe_chars()
-    words = text.extract_words() + [row for box in boxes for row in _as_words(box)]
+    words = text.extract_words(x_tolerance_ratio=SPACE) + [row for box in boxes for row in _as_words(box)]
     blocks: list[Line | Table] = []
     for box in _regions(page.bbox, words):
         inside = [
@@ -138,7 +142,7 @@ def _lines(page: Any, box: _Box) -> Iterator[Line]:
     def inside(char: dict[str, Any]) -> bool:
         return _is_in((char["x0"] + char["x1"]) / 2, (char["top"] + char["bottom"]) / 2, box)
 
-    for line in page.filter(inside).extract_text_lines(return_chars=True):
+    for line in page.filter(inside).extract_text_lines(return_chars=True, x_tolerance_ratio=SPACE):
         chars = [char for char in line["chars"] if char["text"].strip()]
         if chars:
             yield Line(
