@@ -138,6 +138,29 @@ def test_a_scan_is_refused_with_what_to_do(printed):
         documents.read(printed / "scan.pdf")
 
 
+def placed(words, size=10, gap=2.2):
+    """A PDF that has no spaces: it puts every word in its place."""
+    x, shown = 50.0, []
+    for word in words:
+        shown.append(f"1 0 0 1 {x:.2f} 700 Tm ({word}) Tj")
+        x += 0.6 * size * len(word) + gap  # Courier's letters are 0.6 wide
+    stream = f"BT /F 10 Tf {' '.join(shown)} ET".encode()
+    parts = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%s\nendstream" % (len(stream), stream),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Courier/Encoding/WinAnsiEncoding>>",
+    ]
+    objects = b"".join(b"%d 0 obj%s endobj\n" % (number, part) for number, part in enumerate(parts, 1))
+    return b"%PDF-1.4\n" + objects + b"trailer<</Root 1 0 R>>\n"
+
+
+def test_words_that_no_space_parts_are_words(tmp_path):
+    (tmp_path / "a.pdf").write_bytes(placed("Stop the pump at once".split()))
+    assert text_of(tmp_path / "a.pdf") == "Stop the pump at once\n"
+
+
 LOCKED = b"""%%PDF-1.4
 1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
 2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj
@@ -184,6 +207,20 @@ def test_a_title_that_is_the_same_on_odd_pages_alone_is_left_out():
     assert [[f"{n} is here."] for n in range(6)] == [
         [block.text for block in page.blocks] for page in without_furniture(pages)
     ]
+
+
+def test_titles_of_chapters_beside_the_page_number_are_left_out():
+    pages = [
+        Page(
+            height=800,
+            blocks=(
+                line(f"Chapter {n // 2}: {'On pumps' if n < 4 else 'On fans'} {n + 9}", 20),
+                *body(FILLED, top=300),
+            ),
+        )
+        for n in range(8)
+    ]
+    assert all(len(page.blocks) == 1 for page in without_furniture(pages))
 
 
 def test_a_chapter_on_each_page_is_no_running_title():
@@ -298,6 +335,11 @@ def test_a_page_is_read_without_its_menus_scripts_and_marks(tmp_path):
     <p hidden>Secret</p><ol><li>Stop.<li>Call.</ol><img src="x.png" alt="A picture"><footer>© nobody</footer></body></html>"""
     (tmp_path / "a.html").write_text(page, "utf-8")
     assert text_of(tmp_path / "a.html") == "# Pumps\n\nThe oil is at 80_C, see there.\n\n1. Stop.\n2. Call.\n"
+
+
+def test_of_a_page_with_a_main_part_that_part_is_read(tmp_path):
+    (tmp_path / "a.html").write_text("<div>Press ? for help</div><main><p>The oil is at 80 °C.</p></main>", "utf-8")
+    assert text_of(tmp_path / "a.html") == "The oil is at 80 °C.\n"
 
 
 @pytest.mark.parametrize(

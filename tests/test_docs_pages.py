@@ -4,6 +4,7 @@ import ast
 import asyncio
 import importlib
 import inspect
+import itertools
 import json
 import re
 import shlex
@@ -47,7 +48,6 @@ READ = {
     "guide.md",
     "how_it_works.md",
     "index.md",
-    "money.md",
     "quickstart_keys.md",
     "quickstart_offline.md",
     "renting.md",
@@ -91,15 +91,22 @@ def test_what_a_page_calls_is_there_and_takes_what_it_is_given(page):
     known: dict[str, object] = {}
     for block in blocks(page):
         for node in ast.walk(ast.parse(block)):
-            if isinstance(node, ast.ImportFrom):
-                module = importlib.import_module(node.module)
-                known |= {name.asname or name.name: getattr(module, name.name) for name in node.names}
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "text2expert":
+                known |= {name.asname or name.name: _imported(node.module, name.name) for name in node.names}
             elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 known[node.targets[0].id] = _meant(node.value, known)
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.Call) and (called := _meant(node.func, known)) is not None:
                 keywords = {keyword.arg: None for keyword in node.keywords if keyword.arg is not None}
                 inspect.signature(called).bind(*(None for _ in node.args), **keywords)
+
+
+def _imported(module, name):
+    """What ``from module import name`` gives."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except AttributeError:
+        return importlib.import_module(f"{module}.{name}")
 
 
 def _meant(node, known):
@@ -120,10 +127,12 @@ def commands():
         shown = [line for block in blocks(page, "bash") for line in block.replace("\\\n", " ").splitlines()]
         shown += re.findall(r"`(text2expert [a-z][^`]*)`", in_lines(page).replace("\n", " "))
         shown += re.findall(r"^    (text2expert [a-z].*)$", in_lines(page), re.MULTILINE)
-        for line in shown:
-            for part in re.split(r"&&|;|\|", line):
-                words = shlex.split(part, comments=True)
-                if words[:1] == ["text2expert"]:
+        for line in (line for line in shown if re.search(r"(?:^|[;|&]\s*)text2expert ", line)):
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=";|&")
+            lexer.whitespace_split = True
+            for ends, part in itertools.groupby(lexer, lambda word: not set(word) - set(";|&")):
+                words = list(part)
+                if not ends and words[0] == "text2expert":
                     found.append(pytest.param(words[1:], id=f"{page}: {' '.join(words)[:80]}"))
     return found
 

@@ -117,6 +117,17 @@ def test_what_a_newcomer_copies_is_there(page):
         assert pin in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
 
 
+def test_the_tree_of_the_readme_has_every_module():
+    """A line for each, or a place on one."""
+    tree = (ROOT / "README.md").read_text("utf-8").split("## The tree")[1]
+    package = ROOT / "text2expert"
+    modules = [each.name for each in package.glob("*.py") if each.name != "__main__.py"]
+    packages = [f"{each.parent.name}/" for each in package.glob("*/__init__.py")]
+    named = re.findall(r"(?:^ {6}|  )(\w+(?:\.py|/))", tree, re.MULTILINE)
+    assert [] == sorted({*modules, *packages, "recipes/", "samples/"} - set(named))
+    assert all((package / each).exists() or (ROOT / each).exists() for each in named)
+
+
 def test_the_offline_quickstart_runs_block_after_block(tmp_path, monkeypatch, capsys):
     """As it stands, but for the training: the run stops before it, and the expert says what it is told."""
     monkeypatch.chdir(tmp_path)

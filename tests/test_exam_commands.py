@@ -267,6 +267,7 @@ def test_a_cell_that_cannot_be_is_named(row, contestant, reason):
         (["http://a/v1#m", "http://b/v1#m"], ["http://a/v1#m", "http://b/v1#m"]),
         (["m", "http://b/v1#m"], ["m", "http://b/v1#m"]),
         (["http://b/v1#expert", "http://b/v1#lookup"], ["http://b/v1#expert", "http://b/v1#lookup"]),
+        (["a\x1b[2J" + "b" * 99, "b" * 99], ["a[U+001B][2J" + "b" * 12 + "…" + "b" * 11, "b" * 24 + "…" + "b" * 11]),
         (["http://b/v1#", "http://b/v1# + RAG", "C#"], ["http://b/v1#", "http://b/v1# + RAG", "C#"]),
     ],
 )

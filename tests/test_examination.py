@@ -252,6 +252,15 @@ def test_what_the_next_question_will_not_change_ends_the_asking():
     assert "mine failed at 1 question and is left out (AuthenticationFailed: no 0)." in notes
 
 
+def test_who_never_answers_is_asked_no_more():
+    """Each failure may have been paid for; who answered once is asked on."""
+    numbers = {str(n) for n in range(40)}
+    never, once = Crowd(fails=numbers), Crowd(fails=numbers - {"0"})
+    answers, _ = asyncio.run(asking.ask_all({"never": never, "once": once}, questions(40)))
+    assert [1] == [len(each) for each in answers.values()]
+    assert (asking.IN_VAIN, 40) == (len(never.asked), len(once.asked))
+
+
 def given(answer):
     class Gives:
         async def aanswer(self, question):

@@ -97,6 +97,7 @@ def test_our_own_exam_comes_back_as_it_was_written(tmp_path):
         ('{"question": "Why?", "answer": "a", "evidence": "b"}', "'evidence' must be a list of objects"),
         ('{"question": "Why?", "answer": "a", "evidence": [{"text": "b"}]}', "evidence"),
         ('{"question": "Why?", "answer": "a", "id": "one"}', "its id 'one' is that of line 1"),
+        ('{"question": "who", "answer": "You"}', "line 1 asks the same, and there 'I' is right, here 'You'"),
         ('{"id": "b", "row": "easy", "question": "Why?", "answer": "a"}', "easy"),
         ('{"question": "Why?", "answer": "a"', "not valid JSON"),
     ],

@@ -241,7 +241,7 @@ def _closing(steps: Steps, made: Made, result: "ExamResult | None", folder: RunF
             lines.append(f"{folder / EXPERT} is of an earlier run and was not trained on it.")
         return "\n".join([*lines, "Next: the same again with fine-tuning trains on it, edited by hand or not."])
     asked = [name for name in HEADLINE_CONTESTANTS if name in result.contestants]
-    row = next((row for row in HEADLINE_ROWS if result.score(row, "expert")), None)
+    row = next((row for row in HEADLINE_ROWS if "expert" in asked and result.score(row, "expert")), None)
     if row is not None:
         shares = [f"{name} {100 * score.share:.0f} %" for name in asked if (score := result.score(row, name))]
         lines.append(f"On {ROW_TITLES[row]}: {', '.join(shares)}.")

@@ -24,10 +24,14 @@ LARGER = 1.12
 LONGEST_HEADING = 150
 
 _NUMBER = re.compile(r"[0-9]{1,5}")
-_ITEM = re.compile(r"(?:[-*•–—‣▪◦·●○■]|\(?[0-9a-zA-Z]{1,3}[.)]|\d+(?:\.\d+)+\.?)\s+\S")
+_LAST_NUMBER = re.compile(r"(?<![0-9.,])[0-9]{1,5}$")
+_ITEM = re.compile(r"(?:[-*•–—‣▪◦·●○■]|\(?(?:[0-9]{1,3}|[a-zA-Z]|[ivxIVX]{1,4})[.)]|[A-Z]?\.?\d+(?:\.\d+)+\.?)\s+\S")
+_LOWER = re.compile(r"[^\w]*(?:[a-zß-ÿ]|\d[\d.,]*\s+[a-zß-ÿ])")
+"""How a line begins that goes on with a sentence: a small letter, or a number before a unit."""
 _BULLET = re.compile(r"[•‣▪◦·●○■]\s*")
 _WORDS = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _BROKEN = re.compile(r"([^\W\d_]+)-$")
+_HYPHEN = re.compile(r"\w-$")
 _OPEN = re.compile(r"[^.!?:;…»”\"')\]]$")
 _SENTENCE_END = re.compile(r"[.!?…][»”\"')\]]?$")
 
@@ -133,6 +137,12 @@ def _places(block: Line | Table, page: int, usual: float) -> set[tuple[str, int]
         places |= {
             (f"{text[: number.start()]}\0{int(number[0]) - page}{text[number.end() :]}", height)
             for number in _NUMBER.finditer(text)
+        }
+        # Beside the number of the page the title of a chapter changes.
+        places |= {
+            (f"\0{side}{int(number[0]) - page}", height)
+            for side, number in (("<", _NUMBER.match(text)), (">", _LAST_NUMBER.search(text)))
+            if number
         }
     return places
 
@@ -243,9 +253,11 @@ def _goes_on(paragraph: Sequence[Line], line: Line, fonts: _Fonts, *, turned: bo
     last = paragraph[-1]
     if abs(last.size - line.size) > 0.6 or fonts.is_heading(last) != fonts.is_heading(line):
         return False
-    is_item = _ITEM.match(line.text) is not None
+    follows = _OPEN.search(last.text) is not None and _LOWER.match(line.text) is not None
+    # "at least / 1.2 metres" goes on with a sentence, and clause 1.2 does not.
+    is_item = _ITEM.match(line.text) is not None and not (follows and line.text[:1].isdigit())
     if turned or last.left != line.left or line.top < last.top:
-        return not is_item and _OPEN.search(last.text) is not None and line.text[:1].islower()
+        return follows and not is_item
     leading = fonts.leading.get(line.size, 1.25 * line.size)
     if line.top - last.top > max(1.25 * leading, leading + 2):
         return False
@@ -264,6 +276,8 @@ def _as_text(paragraph: Sequence[Line], fonts: "_Fonts", words: Counter[str]) ->
             text = text[:-1] + line.text
         elif broken and line.text[:1].islower():
             text = _mended(text, broken[1], line.text, words)
+        elif _HYPHEN.search(text) and not fonts.is_short(last):
+            text += line.text
         elif fonts.is_short(last):
             text += "\n" + line.text
         else:

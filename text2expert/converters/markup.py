@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import BinaryIO
 
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from bs4.dammit import EncodingDetector
 from markdownify import MarkdownConverter
 
@@ -76,11 +76,14 @@ def of_docx(path: str, file: BinaryIO) -> str:
 
 def of_markup(html: str) -> str:
     """The Markdown of *html*."""
-    page = BeautifulSoup(html, "lxml")  # as browsers do, it ends a list item where the next one begins
+    page: Tag = BeautifulSoup(html, "lxml")  # as browsers do, it ends a list item where the next one begins
     for element in page.find_all(_NO_TEXT):
         element.decompose()
     for element in page.select("[hidden], [aria-hidden=true], [role=navigation], [role=contentinfo], body > footer"):
         element.decompose()
+    main = page.find_all("main") or page.select("[role=main]")
+    if len(main) == 1 and len(main[0].get_text()) > 0.5 * len(page.get_text()):
+        page = main[0]
     for link in page.select('a[href^="#"]'):
         # Ways back from a footnote, and signs beside a heading that are there to be copied.
         if link.get_text(strip=True) in {"↑", "¶", "#", "↩", "↩︎"}:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import statistics
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -17,8 +18,17 @@ from text2expert.errors import InputError
 GUTTER = 8.0
 """Points that are free between two columns of text, at least."""
 
+SPACE = 0.15
+"""Of the size of letters: a wider gap parts words, in files that have no spaces between them, and narrow ones when justified."""
+
 PRINTED_ONCE = 0.97
 """Share of a page's letters that stand in a place of their own; where it is less, some are bold by being printed twice."""
+
+TABLE_LINE = 12.0
+"""Points that a row of a table is taken to be high, where columns are looked for."""
+
+_Box = tuple[float, float, float, float]
+"""Left, top, right and bottom."""
 
 UNREADABLE = 0.05
 """Share of the characters that may have no meaning (a font without a map to Unicode) before a text is refused."""
@@ -55,7 +65,7 @@ def text_of(path: str, file: BinaryIO) -> str:
     text = text_of_pages(pages)
     if text.count("(cid:") > UNREADABLE * len(text):
         raise InputError(f"{path} does not say which letters its signs are: {_OCR} (`--force-ocr`)")
-    return text
+    return re.sub(r"\(cid:[0-9]+\)", "", text)
 
 
 def _refusal(path: str, error: Exception) -> InputError:
@@ -96,16 +106,28 @@ def _page(page: Any) -> Page:
     places = {(char["text"], round(char["x0"]), round(char["top"])) for char in text.chars}
     if len(places) < PRINTED_ONCE * len(text.chars):
         text = text.dedupe_chars()
+    words = text.extract_words(x_tolerance_ratio=SPACE) + [row for box in boxes for row in _as_words(box)]
     blocks: list[Line | Table] = []
-    for region in _regions(text):
+    for box in _regions(page.bbox, words):
         inside = [
-            Table(rows=rows, x0=box[0], x1=box[2], top=box[1], bottom=box[3])
-            for box, rows in tables
-            if region.bbox[1] <= (box[1] + box[3]) / 2 < region.bbox[3]
-            and region.bbox[0] <= (box[0] + box[2]) / 2 < region.bbox[2]
+            Table(rows=rows, x0=x0, x1=x1, top=top, bottom=bottom)
+            for (x0, top, x1, bottom), rows in tables
+            if _is_in((x0 + x1) / 2, (top + bottom) / 2, box)
         ]
-        blocks += sorted([*_lines(region), *inside], key=lambda block: block.top)
+        blocks += sorted([*_lines(text, box), *inside], key=lambda block: block.top)
     return Page(height=float(page.height), blocks=tuple(blocks))
+
+
+def _is_in(x: float, y: float, box: _Box) -> bool:
+    return box[0] <= x < box[2] and box[1] <= y < box[3]
+
+
+def _as_words(box: _Box) -> Iterator[dict[str, Any]]:
+    """A table as it counts where columns are looked for: lines from side to side."""
+    x0, top, x1, bottom = box
+    while top < bottom:
+        yield {"x0": x0, "x1": x1, "top": top, "bottom": min(top + TABLE_LINE, bottom), "text": "table" * 10}
+        top += TABLE_LINE
 
 
 def _rows(table: Any) -> tuple[tuple[str, ...], ...]:
@@ -116,9 +138,11 @@ def _rows(table: Any) -> tuple[tuple[str, ...], ...]:
     return tuple(rows) if several else ()
 
 
-def _lines(region: Any) -> Iterator[Line]:
-    width = region.bbox[2] - region.bbox[0]
-    for line in region.extract_text_lines(return_chars=True):
+def _lines(page: Any, box: _Box) -> Iterator[Line]:
+    def inside(char: dict[str, Any]) -> bool:
+        return _is_in((char["x0"] + char["x1"]) / 2, (char["top"] + char["bottom"]) / 2, box)
+
+    for line in page.filter(inside).extract_text_lines(return_chars=True, x_tolerance_ratio=SPACE):
         chars = [char for char in line["chars"] if char["text"].strip()]
         if chars:
             yield Line(
@@ -129,8 +153,8 @@ def _lines(region: Any) -> Iterator[Line]:
                 bottom=line["bottom"],
                 size=round(statistics.median(char["size"] for char in chars), 1),
                 bold=all(_is_bold(char["fontname"]) for char in chars),
-                left=region.bbox[0],
-                width=width,
+                left=box[0],
+                width=box[2] - box[0],
             )
 
 
@@ -138,34 +162,34 @@ def _is_bold(font: str) -> bool:
     return any(word in font.casefold() for word in ("bold", "black", "heavy", "semibold", "demi"))
 
 
-def _regions(page: Any) -> Iterator[Any]:
-    """The parts of a page in which lines run from side to side, in the order in which they are read.
+def _regions(box: _Box, words: list[dict[str, Any]]) -> Iterator[_Box]:
+    """The parts of *box* in which lines run from side to side, in the order in which they are read.
 
     Where two columns stand side by side, what is above them comes first, then the left one, the right one, and what is
     below.
     """
-    words = page.extract_words()
-    gutter = _gutter(page, words)
+    gutter = _gutter(box, words)
     if gutter is None:
-        yield page
+        yield box
         return
     left, right, top, bottom = gutter
     middle = (left + right) / 2
-    x0, y0, x1, y1 = page.bbox
-    if top > y0:
-        yield page.crop((x0, y0, x1, top))
-    for part in ((x0, top, middle, bottom), (middle, top, x1, bottom)):
-        yield from _regions(page.crop(part))
-    if bottom < y1:
-        yield from _regions(page.crop((x0, bottom, x1, y1)))
+    x0, y0, x1, y1 = box
+    parts = ((x0, y0, x1, top), (x0, top, middle, bottom), (middle, top, x1, bottom), (x0, bottom, x1, y1))
+    for part in parts:
+        mine = [
+            word for word in words if _is_in((word["x0"] + word["x1"]) / 2, (word["top"] + word["bottom"]) / 2, part)
+        ]
+        if mine:
+            yield from _regions(part, mine)
 
 
-def _gutter(page: Any, words: list[dict[str, Any]]) -> tuple[float, float, float, float] | None:
+def _gutter(box: _Box, words: list[dict[str, Any]]) -> tuple[float, float, float, float] | None:
     """A free strip between columns of text: its left, right, top and bottom; None where there is none.
 
     Running text has words right beside the strip in most lines, on both sides; cells of a table have not.
     """
-    x0, _, x1, _ = page.bbox
+    x0, _, x1, _ = box
     if len(words) < 40:
         return None
     rows: dict[int, list[dict[str, Any]]] = {}

@@ -14,6 +14,7 @@ from text2expert._tasks import as_done
 from text2expert.errors import AuthenticationFailed, BudgetExhausted, LedgerError, OutOfBalance
 from text2expert.examiner.case import counted
 from text2expert.examiner.contestants import Contestant, ModelContestant, Retriever
+from text2expert.legible import visible
 from text2expert.records import Answer, ExamQuestion, from_dict, to_line
 
 ALONE = 30
@@ -46,12 +47,12 @@ def made(
         if hasattr(each, "aanswer") and not isinstance(each, type):
             given[name] = cast("Contestant", each)
         elif retriever is None:
-            lost.append(f"{name} reads passages, and there are none: not asked.")
+            lost.append(f"{visible(name)} reads passages, and there are none: not asked.")
         else:
             try:
                 given[name] = _able(cast("Callable[[Retriever], Contestant]", each)(retriever))
             except Exception as error:  # noqa: BLE001 - whatever somebody's own code raises
-                lost.append(f"{name} could not be made and is left out ({_why(error)}).")
+                lost.append(f"{visible(name)} could not be made and is left out ({_why(error)}).")
     return given, lost
 
 
@@ -72,7 +73,7 @@ def is_blocking(contestant: object) -> bool:
 
 
 def _why(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error!s:.200}".removesuffix(": ")
+    return visible(f"{type(error).__name__}: {error!s:.200}".removesuffix(": "))
 
 
 async def ask_all(
@@ -159,7 +160,7 @@ class _Turn:
             return []
         left = "" if self.answers else " and is left out"
         more = ", and was asked no more" if self._hopeless and self.answers else ""
-        return [f"{self.name} failed at {counted(self._failed, 'question')}{left} ({self._why}){more}."]
+        return [f"{visible(self.name)} failed at {counted(self._failed, 'question')}{left} ({self._why}){more}."]
 
 
 def _checked(answer: object) -> Answer:

@@ -36,7 +36,7 @@ _LONGEST_NAME = 5
 
 STAND_INS = word_set(
     "assistant deputy vice acting former ex sub associate junior trainee substitute interim apprentice delegate representative "
-    "successor predecessor stand-in colleague spouse wife husband parent child"
+    "successor predecessor secretary aide stand-in colleague spouse wife husband parent child"
 )
 """What makes a name that of someone or something else: "the assistant nurse", "the deputy of the nurse"."""
 _STAND_IN = rf"(?:{'|'.join(sorted(STAND_INS))})"

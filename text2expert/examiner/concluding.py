@@ -22,6 +22,7 @@ from text2expert.examiner.results import (
     GivenAnswer,
     JudgeReport,
 )
+from text2expert.legible import visible
 from text2expert.prices import Tariff
 from text2expert.records import Answer, Chunk, ExamQuestion
 
@@ -169,7 +170,7 @@ def _missing(exam: Exam, given: Iterable[GivenAnswer]) -> list[str]:
     own = {question.id for question in exam.questions if question.row != "general"}
     answered = Counter(each.contestant for each in given if each.question in own)
     return [
-        f"{name} answered {n:,} of {len(own):,} questions: its figures are of these."
+        f"{visible(name)} answered {n:,} of {len(own):,} questions: its figures are of these."
         for name, n in answered.items()
         if n < len(own)
     ]

@@ -58,7 +58,7 @@ def figures_of(text: str) -> list[Figure]:
     aside = _asides(text, line)
     found = []
     for place, token in enumerate(line):
-        if token.quantity is None:
+        if token.quantity is None or _is_somebody(line[place : place + 2]):
             continue
         before = line[max(0, place - 2) : place]
         last = before[-1] if before else None
@@ -75,6 +75,14 @@ def figures_of(text: str) -> list[Figure]:
             )
         )
     return found
+
+
+def _is_somebody(here: Sequence[Token]) -> bool:
+    """Whether a "one" is anybody: "one must be at least 16"."""
+    return len(here) > 1 and here[0].text.lower() == "one" and here[1].text.lower() in _MODALS
+
+
+_MODALS = word_set("must may can should shall will would could might has needs")
 
 
 def _asides(text: str, line: Sequence[Token]) -> set[int]:

@@ -26,7 +26,7 @@ from typing import Literal
 from text2expert.evidence.quantities import Bound, Quantity, quantities
 from text2expert.evidence.tokens import tokens
 from text2expert.evidence.units import CLOCK, MONTHS, SPANS, unit_of
-from text2expert.evidence.wording import stem, word_set
+from text2expert.evidence.wording import PERMITS, stem, word_set
 from text2expert.examiner.choices import is_one_of_several, says_yes_and_no
 from text2expert.examiner.figures import LABELS, NEGATIONS, Figure, figures_of
 from text2expert.examiner.refusing import declines, guessed, refuses
@@ -207,8 +207,10 @@ class _Key:
             return said[0]
         if self.polar and (opened := _OF_COURSE.match(answer)):
             return "no" if opened["not"] or opened["never"] else "yes"
-        if self.polar and len(said) <= 6 and _FORBIDDEN & {*said} and not _denies(answer):
-            return "no"
+        forbidden = bool(_FORBIDDEN & {*said})
+        denied = forbidden or (_denies(answer) and bool(PERMITS & {stem(word) for word in said}))
+        if self.polar and not _denies(self.asked) and len(said) <= 6 and denied and not (forbidden and _denies(answer)):
+            return "no"  # "drinking is not permitted there"
         if not self.polar or _denies(self.asked):
             return ""
         first = _plain(re.split(r"[:;.!?](?!\d)", answer.strip(), maxsplit=1)[0])

@@ -33,10 +33,13 @@ def load_exam(path: Path | str, *, documents: Collection[str] | None = None) -> 
         raise InputError(msg)
     exam: list[ExamQuestion] = []
     lines: dict[str, int] = {}
+    keys: dict[tuple[str, str], tuple[str | None, int]] = {}
     for number, line in read_json_lines(path):
         try:
             question = from_dict(line if "row" in line else _from_hand(line, number), ExamQuestion)
             _check(question, line, lines)
+            if "row" not in line:
+                _check_key(question, number, keys)
         except InputError as error:
             msg = f"{path}, line {number}: not an exam question: {error}; mend or delete that line"
             raise RecordError(msg) from error
@@ -116,6 +119,17 @@ def _check(question: ExamQuestion, line: Mapping[str, Any], lines: Mapping[str, 
         raise InputError("'answer' is blank")
     if question.id in lines:
         msg = f"its id {question.id!r} is that of line {lines[question.id]}"
+        raise InputError(msg)
+
+
+def _check_key(question: ExamQuestion, number: int, keys: dict[tuple[str, str], tuple[str | None, int]]) -> None:
+    """See that a question which is there twice has one right answer."""
+    answer, first = keys.setdefault((wording(question.question), question.document), (question.answer, number))
+    if answer != question.answer:
+        msg = (
+            f"line {first} asks the same, and there {answer!r} is right, here {question.answer!r}: write the other one "
+            "among the 'aliases' if both are"
+        )
         raise InputError(msg)
 
 

@@ -22,7 +22,7 @@ _NOT = r"(?:\ not|n['’]t|\ never)"
 _TELL = r"(?:say|state|mention|specify|tell|indicate|disclose|clarify|address|discuss|stipulate|deal\ with|make\ clear)"
 _HOLD = (
     r"(?:give|cover|contain|provide|include|answer|name|list|record|describe|define|explain|set\ out|detail|know|have|"
-    r"speak|regulate)"
+    r"speak|regulate|lay\ down|prescribe)"
 )
 _TOLD = r"(?:stated|specified|mentioned|indicated|disclosed|known|addressed|discussed|stipulated|clear)"
 _HELD = (

@@ -10,7 +10,7 @@ import attrs
 from text2expert.errors import InputError, MissingExtraError
 from text2expert.examiner.grading import Grade as Grade  # noqa: PLC0414 - whoever reads results gets it here
 from text2expert.examiner.grid import WIDTH, grid
-from text2expert.legible import percent, visible
+from text2expert.legible import percent, short, visible
 from text2expert.records import ROW_TITLES, UNSEEN_ROWS, ExamRowName, wilson
 
 if TYPE_CHECKING:
@@ -291,10 +291,13 @@ class ExamResult:
 
     @property
     def short_names(self) -> dict[str, str]:
-        """What each contestant is called in a table: of a server's model the part after the ``#``, unless two are."""
-        bare = {name: _bare(name) for name in self.contestants}
+        """What each contestant is called in a table: of a server's model the part after the ``#``, unless two are.
+
+        Nothing in it moves a terminal's cursor, and of a long name the middle goes.
+        """
+        bare = {name: short(_bare(name), LONGEST_NAME) for name in self.contestants}
         taken = [*bare.values(), *(name for name in COLUMNS if name not in bare)]
-        return {name: short if taken.count(short) == 1 else name for name, short in bare.items()}
+        return {name: shown if taken.count(shown) == 1 else visible(name) for name, shown in bare.items()}
 
     def lines(self, width: int = WIDTH) -> list[str]:
         """The table of all rows and contestants, as lines of a terminal that is so many columns wide."""
@@ -413,6 +416,10 @@ class ExamResult:
 
 def _text(value: str) -> str:
     return html.escape(visible(value))
+
+
+LONGEST_NAME = 36
+"""Characters of a contestant's name in a table: four lines of a narrow column."""
 
 
 def _bare(name: str) -> str:

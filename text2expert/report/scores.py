@@ -295,6 +295,7 @@ def _judge(judge: JudgeReport | None) -> Html:
         tag("p", "Figures on this page count the grade that is made without a model. ", said(judge.model),
             f" judged {judge.judged:,} answers as well, for ${judge.usd:,.2f}: it agrees on {judge.agree:,}, takes "
             f"{judge.judge_right_only:,} for right that are graded wrong, and {judge.judge_wrong_only:,} for wrong that are graded right."),
+        tag("p", f"{judge.unjudged:,} more have no grade of it: ", said(judge.why), ".") if judge.unjudged else None,
         table("Answers whose grade is known, put to the judge", ["It was given", "Graded as it should", "Share"], rows) if rows else None,
     )  # fmt: skip
 
