@@ -1,19 +1,21 @@
 """The account at Vast: that its key and its credit are known to be enough before anything is paid, and names that are near."""
 
 import asyncio
+import re
 from decimal import Decimal
 
 import pytest
 from paid import pipeline, servers
 from pumps import PUMPS
-from renting import created, renter, run
+from renting import CREATE, created, renter, run
 from vast_server import KEY, Fault
 
 from text2expert import Trainer, Vast
-from text2expert.errors import AuthenticationFailed, OutOfBalance, RunnerError
+from text2expert.errors import AuthenticationFailed, BudgetExhausted, OutOfBalance, RunnerError
 from text2expert.examination import spent
 from text2expert.ledger import Ledger
 from text2expert.records import Job, Needs, Quote
+from text2expert.report.receipt import _costs
 from text2expert.runners.vast import offers
 from text2expert.runners.vast.account import Account
 
@@ -76,15 +78,21 @@ def test_a_moment_without_an_answer_is_waited_for_and_silence_pays_nothing(vast,
 
 
 @pytest.mark.parametrize(
-    ("key", "credit", "error"), [("another", 100.0, AuthenticationFailed), (KEY, 0.05, OutOfBalance)]
+    ("rents", "credit", "error"),
+    [
+        ({"api_key": "another"}, 100.0, AuthenticationFailed),
+        ({}, 0.05, OutOfBalance),
+        ({"budget": 0.05}, 100.0, BudgetExhausted),
+        ({"gpu": "4090"}, 100.0, RunnerError),
+    ],
 )
-def test_no_teaching_is_paid_whose_training_cannot_be(vast, tmp_path, key, credit, error):
+def test_no_teaching_is_paid_whose_training_cannot_be(vast, tmp_path, rents, credit, error):
     """Nothing goes to teacher or verifier; without training, nobody asks Vast."""
     vast.account = {"credit": credit}
     source = tmp_path / "pumps.txt"
     source.write_text(PUMPS, "utf-8")
     with servers() as (chat, messages):
-        steps = pipeline(chat, messages, trainer=Trainer(BASE, runner=Vast(api_key=key)))
+        steps = pipeline(chat, messages, trainer=Trainer(BASE, runner=Vast(**{"api_key": KEY} | rents)))
         with pytest.raises(error):
             steps.run(source, out=tmp_path / "run")
         assert ([], []) == (chat.bill, messages.bill)
@@ -153,9 +161,10 @@ def test_a_run_on_a_gpu_that_nobody_has_names_those_that_are_near(vast, tmp_path
 
 
 def test_the_receipt_lists_every_machine(vast, tmp_path):
-    """One that was of no use, and the one that did the work; what they cost is what renting cost in all."""
-    vast.bad[100] = "dead"
-    vast.offers[1] |= {"geolocation": "Oslo, NO"}
+    """One that was of no use, and the one that did the work, but none that never came up; they cost what renting cost."""
+    vast.faults.append(Fault(*CREATE, "error"))
+    vast.bad[101] = "dead"
+    vast.offers[2] |= {"geolocation": "Oslo, NO"}
     run(tmp_path / "run")
     first, second = vast.instances.values()
     with Ledger(tmp_path / "run") as book:
@@ -166,3 +175,7 @@ def test_the_receipt_lists_every_machine(vast, tmp_path):
             }
             assert each["hours"] == pytest.approx((machine.ended - machine.began) / 3600, abs=0.002)
         assert book.spent("training").settled == sum(Decimal(each["usd"]) for each in said["rented"])
+    page = str(_costs(said))
+    assert re.search(
+        rf"Instance.*{first.id}.*1 x RTX 4090.*Texas, US.*{second.id}.*1 x RTX 4090.*Oslo, NO", page, re.DOTALL
+    )

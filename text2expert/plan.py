@@ -112,6 +112,14 @@ class RentPlan:
         quoted = float("inf") if self.quote is None else max(self.quote.usd, self.quote.most or 0.0)
         return min(quoted, float("inf") if self.budget is None else self.budget)
 
+    @property
+    def short(self) -> str:
+        """What is said where the budget is below what it is rented with."""
+        return (
+            f"the machine is expected to cost ${self.usd:,.2f}, it is not rented with less than ${self.least:,.2f}, and its "
+            f"budget is ${self.most:,.2f}"
+        )
+
     def __str__(self) -> str:
         capped = "" if self.budget is None else f", with a budget of ${self.budget:,.2f}"
         if self.quote is None:
@@ -246,10 +254,7 @@ class Plan:
                 f"(up to ${self.usd_high:,.2f})"
             )
         if self.rent is not None and self.rent.most < self.rent.least:
-            said.append(
-                f"the machine is expected to cost ${self.rent.usd:,.2f}, it is not rented with less than "
-                f"${self.rent.least:,.2f}, and its budget is ${self.rent.most:,.2f}: raise it (--train-budget)"
-            )
+            said.append(f"{self.rent.short}: raise it (--train-budget)")
         if self.machine:
             said.append(f"what {self.machine} holds, its owner could read: {self.holds}")
         if self.training is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
-from text2expert.errors import LedgerError
+from text2expert.errors import BudgetExhausted, LedgerError, RunnerError
 from text2expert.plan import SEEN, DocumentPlan, Plan, Preview, RentPlan, Shown, StepPlan, Steps
 from text2expert.records import Chunk, Document
 from text2expert.runners.local import Local
@@ -111,11 +111,17 @@ async def check_rent(trainer: Any, rent: RentPlan | None) -> None:
     Raises:
         AuthenticationFailed: The key for it is not accepted.
         OutOfBalance: Too little is left in the account.
-        RunnerError: It cannot be asked.
+        BudgetExhausted: The budget for it is below what it is rented with at least.
+        RunnerError: It cannot be asked, or there is no such machine.
     """
     afford = getattr(getattr(trainer, "runner", None), "afford", None)
-    if afford is not None:
-        await afford(None if rent is None else rent.quote)
+    if afford is None or rent is None:
+        return
+    await afford(rent.quote)
+    if rent.quote is None:
+        raise RunnerError(f"no machine can be had for the training, so nothing else is paid for either: {rent.problem}")
+    if rent.most < rent.least:
+        raise BudgetExhausted(f"{rent.short}: nothing else is paid for before; raise it (--train-budget)")
 
 
 def machine_of(trainer: Any) -> str:
