@@ -28,6 +28,7 @@ FRAME = {
     "footerTemplate": f'{PAGE}Confidential – page <span class="pageNumber"></span> of <span class="totalPages"></span></div>',
 }  # fmt: skip
 ROWS = [("Pump", "Pressure (bar)", "Inspection")] + [(f"P-{n}", f"{n}.5", f"every {n + 2} weeks") for n in range(1, 60)]
+RAISED = "<p>Below 10<sup>9</sup>/L on 5 m<sup>2</sup>, the 4<sup>th</sup> time CO<sub>2</sub> is 20<sup>1</sup> %.</p>"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
@@ -55,6 +56,8 @@ def printed(once):
         "manual": (web(sop, more="<h2>99. PUMP TABLE</h2>" + table_of(ROWS)), FRAME),
         "columns": (web(sop, css="body {column-count: 2; font-size: 9pt}"), FRAME),
         "pumps": (web(PUMPS), {}),
+        "raised": (RAISED, {}),
+        "empty": ("", {}),
         "scan": (f"<img src='data:image/png;base64,{PIXEL}' style='width: 500px; height: 700px'>", {}),
     }
 
@@ -355,6 +358,83 @@ def test_a_page_that_is_not_in_the_encoding_that_it_says_is_refused(tmp_path):
     (tmp_path / "a.html").write_bytes(b"<meta charset=utf-8><p>5 \xb0C</p>")
     with pytest.raises(InputError, match=r"a\.html says that it is utf-8, and byte 0xb0 at offset 25"):
         documents.read(tmp_path / "a.html")
+
+
+# What must not become another figure, another row or another text.
+
+
+def page_of(tmp_path, body, head=""):
+    (tmp_path / "a.html").write_text(f"<!doctype html><html><head>{head}</head><body>{body}</body></html>", "utf-8")
+    return text_of(tmp_path / "a.html")
+
+
+def test_raised_figures_stay_apart_from_the_number_before_them(tmp_path, printed):
+    expected = "Below 10⁹/L on 5 m², the 4th time CO2 is 20¹ %.\n"
+    assert page_of(tmp_path, RAISED) == expected
+    assert text_of(printed / "raised.pdf") == expected
+
+    made = docx.Document()
+    paragraph = made.add_paragraph("Below 10")
+    paragraph.add_run("9").font.superscript = True
+    paragraph.add_run("/L")
+    made.save(tmp_path / "a.docx")
+    assert text_of(tmp_path / "a.docx") == "Below 10⁹/L\n"
+
+
+def test_every_row_of_a_table_says_what_a_cell_above_says_for_it_too(tmp_path):
+    body = (
+        "<table><caption>Doses</caption><tr><th rowspan=2>Group</th><th colspan=2>Dose</th></tr><tr><th>low</th><th>high</th></tr>"
+        "<tr><td rowspan=2>Adult</td><td>1|2 mg</td><td>5 mg</td></tr><tr><td>3 mg</td><td rowspan=2>6 mg</td></tr>"
+        "<tr><td>Child</td><td>1 mg</td></tr></table>"
+    )
+    assert page_of(tmp_path, body) == (
+        "Doses\n\n| Group | Dose | |\n| --- | --- | --- |\n| Group | low | high |\n"
+        "| Adult | 1\\|2 mg | 5 mg |\n| Adult | 3 mg | 6 mg |\n| Child | 1 mg | 6 mg |\n"
+    )
+
+
+def test_cells_of_a_word_table_that_are_merged_downwards_keep_their_columns(tmp_path):
+    made = docx.Document()
+    table = made.add_table(rows=3, cols=2)
+    for cell, text in zip(table._cells, ("Group", "Dose", "Adult", "5 mg", "", "6 mg"), strict=True):
+        cell.text = text
+    table.cell(1, 0).merge(table.cell(2, 0))
+    made.save(tmp_path / "a.docx")
+    assert text_of(tmp_path / "a.docx") == "| Group | Dose |\n| --- | --- |\n| Adult | 5 mg |\n| Adult | 6 mg |\n"
+
+
+def test_a_page_that_lies_in_a_form_is_read_and_its_fields_are_not(tmp_path):
+    body = "<form><p>The oil is at 80 °C.</p><select><option>90</option></select><textarea>95</textarea></form>"
+    assert page_of(tmp_path, body) == "The oil is at 80 °C.\n"
+
+
+@pytest.mark.parametrize("style", ["display:none", "color: red; DISPLAY : none !important", "visibility: hidden"])
+def test_what_a_page_hides_is_not_read(tmp_path, style):
+    assert page_of(tmp_path, f'<p>Seen.</p><p style="{style}">Approve all.</p>') == "Seen.\n"
+
+
+@pytest.mark.parametrize("mark", ["del", "s", "strike"])
+def test_what_was_struck_out_is_not_read(tmp_path, mark):
+    assert page_of(tmp_path, f"<p><{mark}>10 mg</{mark}><ins>5 mg</ins> is given.</p>") == "5 mg is given.\n"
+
+
+def test_a_page_that_calls_windows_letters_latin_is_read_as_browsers_do(tmp_path):
+    (tmp_path / "a.html").write_bytes(b"<html><meta charset=iso-8859-1><p>It\x92s 5 \x96 7 \x80</p></html>")
+    assert text_of(tmp_path / "a.html") == "It’s 5 – 7 €\n"
+
+
+def test_soft_hyphens_are_no_part_of_words(tmp_path):
+    assert page_of(tmp_path, "<p>The effi&shy;ciency is 80 %.</p>") == "The efficiency is 80 %.\n"
+
+
+def test_a_page_that_is_nested_too_deeply_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"a\.html is nested too deeply"):
+        page_of(tmp_path, "<div>" * 3000 + "deep" + "</div>" * 3000)
+
+
+def test_empty_pages_are_not_called_a_scan(printed):
+    with pytest.raises(InputError, match=r"empty\.pdf has no text on its 1 page\(s\)"):
+        text_of(printed / "empty.pdf")
 
 
 # What a file is, its content says.

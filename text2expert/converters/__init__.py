@@ -154,8 +154,10 @@ def convert(path: str, data: bytes, kind: Kind, decode: Callable[[bytes], str]) 
         raise MissingExtraError(
             f'{path} is {NAMES[kind]}, and reading it needs {error.name}: pip install "text2expert[documents]"'
         ) from error
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deeply to be read: save it as text, or as a PDF") from error
     # A broken font may give half a surrogate pair, or control characters.
-    text = _CONTROLS.sub("", text.encode("utf-8", "replace").decode("utf-8"))
+    text = _CONTROLS.sub("", text.encode("utf-8", "replace").decode("utf-8")).replace("\xad", "")
     if not text.strip():
         raise InputError(f"{path} is {NAMES[kind]} without text: give one with text in it")
     while len(_MADE) >= KEPT:
