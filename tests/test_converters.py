@@ -329,6 +329,12 @@ def test_what_unpacks_to_more_than_a_text_can_be_is_refused(manual, monkeypatch)
         documents.read(manual)
 
 
+def test_a_word_document_of_more_text_than_memory_would_hold_is_refused(manual, monkeypatch):
+    monkeypatch.setattr(converters, "LARGEST_XML_BYTES", 10_000)
+    with pytest.raises(InputError, match=r"manual\.docx holds .* bytes of text unpacked, more than 10,000: split it"):
+        documents.read(manual)
+
+
 # HTML.
 
 
