@@ -409,6 +409,31 @@ def test_cells_of_a_word_table_that_are_merged_downwards_keep_their_columns(tmp_
     assert text_of(tmp_path / "a.docx") == "| Group | Dose |\n| --- | --- |\n| Adult | 5 mg |\n| Adult | 6 mg |\n"
 
 
+def with_word_xml(path, before, after):
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["word/document.xml"] = parts["word/document.xml"].replace(before, after)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+
+
+def test_fields_of_a_word_document_are_read_and_formulas_are_said_to_be_missing(tmp_path, capsys):
+    made = docx.Document()
+    made.add_paragraph("See section 4.2 for FORMULA.")
+    made.save(tmp_path / "a.docx")
+    field = b'</w:t></w:r><w:fldSimple w:instr="IF a > b"><w:r><w:t>4.2</w:t></w:r></w:fldSimple><w:r><w:t xml:space="preserve">'
+    with_word_xml(tmp_path / "a.docx", b"4.2", field)
+    with_word_xml(tmp_path / "a.docx", b"<w:t>See section ", b'<w:t xml:space="preserve">See section ')
+    assert text_of(tmp_path / "a.docx") == "See section 4.2 for FORMULA.\n"
+    assert "formulas" not in "".join(capsys.readouterr())
+
+    formula = b'</w:t></w:r><m:oMath xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"/><w:r><w:t>'
+    with_word_xml(tmp_path / "a.docx", b"FORMULA", formula)
+    assert text_of(tmp_path / "a.docx") == "See section 4.2 for .\n"
+    assert "a.docx: its formulas are left out" in "".join(capsys.readouterr())
+
+
 def test_a_page_that_lies_in_a_form_is_read_and_its_fields_are_not(tmp_path):
     body = "<form><p>The oil is at 80 °C.</p><select><option>90</option></select><textarea>95</textarea></form>"
     assert page_of(tmp_path, body) == "The oil is at 80 °C.\n"

@@ -1,6 +1,8 @@
 """HTML and DOCX to Markdown: headings, lists and tables stay, marks of emphasis, links and pictures go."""
 
+import io
 import re
+import zipfile
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -8,6 +10,7 @@ from bs4 import BeautifulSoup, Tag
 from bs4.dammit import EncodingDetector
 from markdownify import MarkdownConverter
 
+from text2expert._progress import say
 from text2expert.converters.layout import SUPERSCRIPTS
 from text2expert.errors import InputError
 
@@ -39,6 +42,8 @@ Not forms: some sites put the whole page into one.
 
 _EMPHASIS = ["a", "b", "strong", "em", "i", "u", "code", "sub", "sup", "img", "kbd", "samp", "mark"]
 _HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
+_TEXTS = ("word/document.xml", "word/footnotes.xml", "word/endnotes.xml")
+_FIELD = re.compile(rb"""</?w:fldSimple\b(?:"[^"]*"|'[^']*'|[^>"'])*>""")
 _LATIN = ("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "ascii")
 _HIGH_CONTROLS = re.compile(rb"[\x80-\x9f]")
 """What these encodings have nothing for: browsers take such pages as Windows-1252 (https://encoding.spec.whatwg.org)."""
@@ -83,14 +88,27 @@ def of_docx(path: str, file: BinaryIO) -> str:
 
     no_pictures = mammoth.images.img_element(lambda _: {})
     try:
-        html = mammoth.convert_to_html(file, convert_image=no_pictures).value
+        made = mammoth.convert_to_html(_with_fields(file), convert_image=no_pictures)
     except ModuleNotFoundError:
         raise
     except Exception as error:  # whatever a reader stumbles over in a damaged file
         raise InputError(
             f"{path} is a damaged Word document ({error!s:.200}): open it in a word processor and save it anew"
         ) from error
-    return of_markup(html)
+    if any("oMath" in message.message for message in made.messages):
+        say(f"{path}: its formulas are left out, and what stands around them may say something else without them")
+    return of_markup(made.value)
+
+
+def _with_fields(file: BinaryIO) -> BinaryIO:
+    """*file* with the text of simple fields (numbers of sections and captions, dates), which mammoth passes over."""
+    copy = io.BytesIO()
+    with zipfile.ZipFile(file) as archive, zipfile.ZipFile(copy, "w") as written:
+        for name in dict.fromkeys(archive.namelist()):
+            data = archive.read(name)
+            written.writestr(name, _FIELD.sub(b"", data) if name in _TEXTS else data)
+    copy.seek(0)
+    return copy
 
 
 def of_markup(html: str) -> str:
