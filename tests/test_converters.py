@@ -28,6 +28,7 @@ FRAME = {
     "footerTemplate": f'{PAGE}Confidential – page <span class="pageNumber"></span> of <span class="totalPages"></span></div>',
 }  # fmt: skip
 ROWS = [("Pump", "Pressure (bar)", "Inspection")] + [(f"P-{n}", f"{n}.5", f"every {n + 2} weeks") for n in range(1, 60)]
+RAISED = "<p>Below 10<sup>9</sup>/L on 5 m<sup>2</sup>, the 4<sup>th</sup> time CO<sub>2</sub> is 20<sup>1</sup> %.</p>"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
@@ -55,6 +56,8 @@ def printed(once):
         "manual": (web(sop, more="<h2>99. PUMP TABLE</h2>" + table_of(ROWS)), FRAME),
         "columns": (web(sop, css="body {column-count: 2; font-size: 9pt}"), FRAME),
         "pumps": (web(PUMPS), {}),
+        "raised": (RAISED, {}),
+        "empty": ("", {}),
         "scan": (f"<img src='data:image/png;base64,{PIXEL}' style='width: 500px; height: 700px'>", {}),
     }
 
@@ -326,6 +329,12 @@ def test_what_unpacks_to_more_than_a_text_can_be_is_refused(manual, monkeypatch)
         documents.read(manual)
 
 
+def test_a_word_document_of_more_text_than_memory_would_hold_is_refused(manual, monkeypatch):
+    monkeypatch.setattr(converters, "LARGEST_XML_BYTES", 10_000)
+    with pytest.raises(InputError, match=r"manual\.docx holds .* bytes of text unpacked, more than 10,000: split it"):
+        documents.read(manual)
+
+
 # HTML.
 
 
@@ -355,6 +364,108 @@ def test_a_page_that_is_not_in_the_encoding_that_it_says_is_refused(tmp_path):
     (tmp_path / "a.html").write_bytes(b"<meta charset=utf-8><p>5 \xb0C</p>")
     with pytest.raises(InputError, match=r"a\.html says that it is utf-8, and byte 0xb0 at offset 25"):
         documents.read(tmp_path / "a.html")
+
+
+# What must not become another figure, another row or another text.
+
+
+def page_of(tmp_path, body, head=""):
+    (tmp_path / "a.html").write_text(f"<!doctype html><html><head>{head}</head><body>{body}</body></html>", "utf-8")
+    return text_of(tmp_path / "a.html")
+
+
+def test_raised_figures_stay_apart_from_the_number_before_them(tmp_path, printed):
+    expected = "Below 10⁹/L on 5 m², the 4th time CO2 is 20¹ %.\n"
+    assert page_of(tmp_path, RAISED) == expected
+    assert text_of(printed / "raised.pdf") == expected
+
+    made = docx.Document()
+    paragraph = made.add_paragraph("Below 10")
+    paragraph.add_run("9").font.superscript = True
+    paragraph.add_run("/L")
+    made.save(tmp_path / "a.docx")
+    assert text_of(tmp_path / "a.docx") == "Below 10⁹/L\n"
+
+
+def test_every_row_of_a_table_says_what_a_cell_above_says_for_it_too(tmp_path):
+    body = (
+        "<table><caption>Doses</caption><tr><th rowspan=2>Group</th><th colspan=2>Dose</th></tr><tr><th>low</th><th>high</th></tr>"
+        "<tr><td rowspan=2>Adult</td><td>1|2 mg</td><td>5 mg</td></tr><tr><td>3 mg</td><td rowspan=2>6 mg</td></tr>"
+        "<tr><td>Child</td><td>1 mg</td></tr></table>"
+    )
+    assert page_of(tmp_path, body) == (
+        "Doses\n\n| Group | Dose | |\n| --- | --- | --- |\n| Group | low | high |\n"
+        "| Adult | 1\\|2 mg | 5 mg |\n| Adult | 3 mg | 6 mg |\n| Child | 1 mg | 6 mg |\n"
+    )
+
+
+def test_cells_of_a_word_table_that_are_merged_downwards_keep_their_columns(tmp_path):
+    made = docx.Document()
+    table = made.add_table(rows=3, cols=2)
+    for cell, text in zip(table._cells, ("Group", "Dose", "Adult", "5 mg", "", "6 mg"), strict=True):
+        cell.text = text
+    table.cell(1, 0).merge(table.cell(2, 0))
+    made.save(tmp_path / "a.docx")
+    assert text_of(tmp_path / "a.docx") == "| Group | Dose |\n| --- | --- |\n| Adult | 5 mg |\n| Adult | 6 mg |\n"
+
+
+def with_word_xml(path, before, after):
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["word/document.xml"] = parts["word/document.xml"].replace(before, after)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+
+
+def test_fields_of_a_word_document_are_read_and_formulas_are_said_to_be_missing(tmp_path, capsys):
+    made = docx.Document()
+    made.add_paragraph("See section 4.2 for FORMULA.")
+    made.save(tmp_path / "a.docx")
+    field = b'</w:t></w:r><w:fldSimple w:instr="IF a > b"><w:r><w:t>4.2</w:t></w:r></w:fldSimple><w:r><w:t xml:space="preserve">'
+    with_word_xml(tmp_path / "a.docx", b"4.2", field)
+    with_word_xml(tmp_path / "a.docx", b"<w:t>See section ", b'<w:t xml:space="preserve">See section ')
+    assert text_of(tmp_path / "a.docx") == "See section 4.2 for FORMULA.\n"
+    assert "formulas" not in "".join(capsys.readouterr())
+
+    formula = b'</w:t></w:r><m:oMath xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"/><w:r><w:t>'
+    with_word_xml(tmp_path / "a.docx", b"FORMULA", formula)
+    assert text_of(tmp_path / "a.docx") == "See section 4.2 for .\n"
+    assert "a.docx: its formulas are left out" in "".join(capsys.readouterr())
+
+
+def test_a_page_that_lies_in_a_form_is_read_and_its_fields_are_not(tmp_path):
+    body = "<form><p>The oil is at 80 °C.</p><select><option>90</option></select><textarea>95</textarea></form>"
+    assert page_of(tmp_path, body) == "The oil is at 80 °C.\n"
+
+
+@pytest.mark.parametrize("style", ["display:none", "color: red; DISPLAY : none !important", "visibility: hidden"])
+def test_what_a_page_hides_is_not_read(tmp_path, style):
+    assert page_of(tmp_path, f'<p>Seen.</p><p style="{style}">Approve all.</p>') == "Seen.\n"
+
+
+@pytest.mark.parametrize("mark", ["del", "s", "strike"])
+def test_what_was_struck_out_is_not_read(tmp_path, mark):
+    assert page_of(tmp_path, f"<p><{mark}>10 mg</{mark}><ins>5 mg</ins> is given.</p>") == "5 mg is given.\n"
+
+
+def test_a_page_that_calls_windows_letters_latin_is_read_as_browsers_do(tmp_path):
+    (tmp_path / "a.html").write_bytes(b"<html><meta charset=iso-8859-1><p>It\x92s 5 \x96 7 \x80</p></html>")
+    assert text_of(tmp_path / "a.html") == "It’s 5 – 7 €\n"
+
+
+def test_soft_hyphens_are_no_part_of_words(tmp_path):
+    assert page_of(tmp_path, "<p>The effi&shy;ciency is 80 %.</p>") == "The efficiency is 80 %.\n"
+
+
+def test_a_page_that_is_nested_too_deeply_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"a\.html is nested too deeply"):
+        page_of(tmp_path, "<div>" * 3000 + "deep" + "</div>" * 3000)
+
+
+def test_empty_pages_are_not_called_a_scan(printed):
+    with pytest.raises(InputError, match=r"empty\.pdf has no text on its 1 page\(s\)"):
+        text_of(printed / "empty.pdf")
 
 
 # What a file is, its content says.

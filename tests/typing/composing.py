@@ -1,6 +1,6 @@
 """What the steps take and give, as a user's type checker sees it. This file is checked and never run.
 
-Both mypy and pyright read it (`make types`). A changed type of a public name is a change that users meet, so it fails here
+Both mypy and pyright read it (`make check`). A changed type of a public name is a change that users meet, so it fails here
 before it is released.
 """
 

@@ -1,7 +1,7 @@
 """Mistakes that a type checker must find before anything runs. This file is checked and never run.
 
 Every line with an ``ignore`` is one. Both checkers report an ``ignore`` that was not needed, so a mistake that is no longer
-found fails `make types`.
+found fails `make check`.
 """
 
 from text2expert import (

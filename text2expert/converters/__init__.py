@@ -25,6 +25,9 @@ SUFFIXES = (".pdf", ".docx", ".html", ".htm", ".xhtml")
 LARGEST_BYTES = 500_000_000
 """Of a file, or of what is packed in it: a text of a billion characters is another thing, and a zip can be a bomb."""
 
+LARGEST_XML_BYTES = 50_000_000
+"""Of what a Word document says, without its pictures: reading it takes about 40 times as much memory."""
+
 HEAD_BYTES = 4096
 """How much of a file says what it is."""
 
@@ -102,6 +105,7 @@ def _of_zip(path: str, suffix: str) -> Kind | None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             unpacked = sum(each.file_size for each in archive.infolist())
+            written = sum(each.file_size for each in archive.infolist() if each.filename.endswith((".xml", ".rels")))
     except (OSError, zipfile.BadZipFile) as error:
         if suffix != ".docx":
             return None
@@ -112,6 +116,10 @@ def _of_zip(path: str, suffix: str) -> Kind | None:
         if unpacked > LARGEST_BYTES:
             raise InputError(
                 f"{path} holds {unpacked:,} bytes unpacked, more than {LARGEST_BYTES:,}: leave out its pictures, or split it"
+            )
+        if written > LARGEST_XML_BYTES:
+            raise InputError(
+                f"{path} holds {written:,} bytes of text unpacked, more than {LARGEST_XML_BYTES:,}: split it"
             )
         return "docx"
     for mark, what, advice in _OFFICE:
@@ -154,8 +162,10 @@ def convert(path: str, data: bytes, kind: Kind, decode: Callable[[bytes], str]) 
         raise MissingExtraError(
             f'{path} is {NAMES[kind]}, and reading it needs {error.name}: pip install "text2expert[documents]"'
         ) from error
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deeply to be read: save it as text, or as a PDF") from error
     # A broken font may give half a surrogate pair, or control characters.
-    text = _CONTROLS.sub("", text.encode("utf-8", "replace").decode("utf-8"))
+    text = _CONTROLS.sub("", text.encode("utf-8", "replace").decode("utf-8")).replace("\xad", "")
     if not text.strip():
         raise InputError(f"{path} is {NAMES[kind]} without text: give one with text in it")
     while len(_MADE) >= KEPT:

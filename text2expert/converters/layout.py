@@ -23,6 +23,11 @@ LARGER = 1.12
 
 LONGEST_HEADING = 150
 
+SUPERSCRIPTS = str.maketrans(
+    "0123456789+-\u2212", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b\u207b"
+)
+"""How raised figures are written in a line: 10 to the 9th is 10\u2079, and not 109."""
+
 _NUMBER = re.compile(r"[0-9]{1,5}")
 _LAST_NUMBER = re.compile(r"(?<![0-9.,])[0-9]{1,5}$")
 _ITEM = re.compile(r"(?:[-*•–—‣▪◦·●○■]|\(?(?:[0-9]{1,3}|[a-zA-Z]|[ivxIVX]{1,4})[.)]|[A-Z]?\.?\d+(?:\.\d+)+\.?)\s+\S")

@@ -12,7 +12,7 @@ from pdfminer.pdfdocument import PDFPasswordIncorrect
 from pdfplumber.utils.exceptions import PdfminerException
 
 from text2expert._progress import bar, say
-from text2expert.converters.layout import Line, Page, Table, text_of_pages
+from text2expert.converters.layout import SUPERSCRIPTS, Line, Page, Table, text_of_pages
 from text2expert.errors import InputError
 
 GUTTER = 8.0
@@ -55,6 +55,8 @@ def text_of(path: str, file: BinaryIO) -> str:
     except Exception as error:
         raise _refusal(path, error) from error
     lines = sum(len(page.blocks) for page in pages)
+    if not lines and not empty:
+        raise InputError(f"{path} has no text on its {len(pages)} page(s): give a PDF with text in it")
     if 2 * len(empty) > len(pages) or not lines:
         raise InputError(
             f"{path} is a scan: {len(empty) or len(pages)} of its {len(pages)} pages are pictures without text; {_OCR}"
@@ -92,7 +94,32 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+def _on_the_line(chars: list[dict[str, Any]]) -> None:
+    """Put what is raised or lowered beside a letter onto that letter's line, figures that are raised as such."""
+    line: dict[str, Any] | None = None
+    last: dict[str, Any] | None = None
+    for char in chars:
+        if line is not None and last is not None and _is_small_beside(char, last, line):
+            if char["bottom"] < line["bottom"]:
+                char["text"] = char["text"].translate(SUPERSCRIPTS)
+            char.update({name: line[name] for name in ("top", "bottom", "doctop", "size")})
+        else:
+            line = char if char["text"].strip() else None
+        last = char
+
+
+def _is_small_beside(char: dict[str, Any], last: dict[str, Any], line: dict[str, Any]) -> bool:
+    """Whether *char*, right behind *last*, is smaller than *line* and stands higher or lower, though not outside."""
+    size = line["size"]
+    near: bool = -0.1 * size < char["x0"] - last["x1"] < 0.2 * size
+    moved: bool = 0.1 * size < abs(char["bottom"] - line["bottom"]) < 0.7 * size
+    overlaps: bool = char["top"] < line["bottom"] and char["bottom"] > line["top"]
+    smaller: bool = char["size"] < 0.9 * size
+    return smaller and near and moved and overlaps and char["text"].strip() != ""
+
+
 def _page(page: Any) -> Page:
+    _on_the_line(page.chars)
     tables = [(table.bbox, rows) for table in page.find_tables() if (rows := _rows(table))]
     boxes = [box for box, _ in tables]
 

@@ -18,7 +18,7 @@ _REFERENCES = word_set(
 )
 LABELS = _REFERENCES | word_set(
     "tier channel level grade class type category group zone phase stage step form line platform gate room floor page version "
-    "form ward quay berth pier dock lift hall bay unit model number no nr code day week"
+    "ward quay berth pier dock lift hall bay unit model number no nr code day week"
 )
 """What a number behind it is the name of."""
 _BRACKETS = re.compile(r"\((?![^()]*\bor\b)[^()]*\)")
