@@ -1,15 +1,15 @@
 """How a bar looks in a terminal: what a run says beside it is what somebody watches it for."""
 
+import contextlib
 import io
 import os
+from types import SimpleNamespace
 
 import pytest
 
-from text2expert import _progress
-from text2expert.chunker import Chunker
-from text2expert.records import Document
+from text2expert import Pipeline, _progress
 
-SAID = {"spent": "$12.34 of ~$56.78", "in_flight": 64, "ok": "90%"}
+SAID = {"spent": "$12.34/~$56.78", "open": 64, "ok": "90%"}
 
 
 class Terminal(io.StringIO):
@@ -39,7 +39,7 @@ def drawn(monkeypatch):
 def test_money_and_requests_are_seen_whole(drawn, columns):
     """Of a run of thousands of calls, too, at the width that terminals open with."""
     line = drawn(columns, **SAID)
-    assert "spent=$12.34 of ~$56.78, in_flight=64" in line
+    assert "spent=$12.34/~$56.78, open=64" in line
     assert "1234/4400" in line
     assert len(line) <= columns
 
@@ -55,7 +55,18 @@ def test_no_rate_stands_in_the_way(drawn):
     assert "call/s" not in drawn(120, **SAID) + drawn(80, **SAID)
 
 
-def test_the_chunks_of_a_text_end_before_its_last_blank_lines():
-    """So the bar of chunking is filled up at the end of each document."""
-    text = "The pump is stopped at 80 °C.\n\n\n"
-    assert Chunker().split(Document.from_text(text, id="pumps"))[-1].end < len(text)
+def test_the_bar_of_chunking_is_filled_up(tmp_path, monkeypatch):
+    """Blank lines at the end of a text are in no chunk, and are counted all the same."""
+    seen = {}
+
+    @contextlib.contextmanager
+    def bar(total, description, *, unit):
+        counts = seen.setdefault(description, [total])
+        yield SimpleNamespace(update=lambda n=1: counts.append(n), set_postfix=lambda *_, **__: None)
+
+    monkeypatch.setattr("text2expert.pipeline.bar", bar)
+    text = tmp_path / "pumps.txt"
+    text.write_text("1. LIMITS\n\nThe oil temperature must not exceed 80 °C.\n\n\n", encoding="utf-8")
+    Pipeline().run(text, out=tmp_path / "run", fine_tune=False)
+    total, *counts = seen["Chunking"]
+    assert total == sum(counts)

@@ -240,11 +240,11 @@ def test_the_live_line_says_pairs_approval_dollars_and_requests(lines, tmp_path)
         taught = asyncio.run(teach_and_judge(plan, 4, Paid(), Judge(), 2))
         asyncio.run(judge(taught.pairs, {chunk.id: chunk for chunk in chunks(4)}, Judge()))
         asyncio.run(rewrite(chunks(4), 4, Paid()))
-    whole = {"spent": "$4.00 of ~$4.00", "in_flight": 0, "ok": "100%", "pairs": 8}
+    whole = {"spent": "$4.00/~$4.00", "open": 0, "ok": "100%", "pairs": 8}
     assert lines[0] == "Teaching"
     assert list(lines[4].items()) == list(whole.items())
     assert lines[9] == {"ok": "100%"}
-    assert lines[14] == {"spent": "$8.00", "in_flight": 0}
+    assert lines[14] == {"spent": "$8.00", "open": 0}
 
 
 def test_the_live_line_of_somebody_elses_model_says_nothing_of_money(lines):

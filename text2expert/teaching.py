@@ -310,7 +310,7 @@ def _lost(pair: QAPair) -> Verdict:
 
 
 class _Live:
-    """What the line beside the bar says: pairs and their approval, dollars spent and projected, requests in flight.
+    """What the line beside the bar says: dollars spent and projected, open requests, pairs and their approval (ok).
 
     Dollars are those of the whole run folder. They are projected only for a *total* that they are all spent on.
     """
@@ -337,8 +337,8 @@ class _Live:
             dollars = spent.settled + spent.lost
             line["spent"] = f"${dollars:.2f}"
             if self._total:
-                line["spent"] += f" of ~${dollars / self._done * self._total:.2f}"
-            line["in_flight"] = sum(model.in_flight for model in self._models)
+                line["spent"] += f"/~${dollars / self._done * self._total:.2f}"
+            line["open"] = sum(model.in_flight for model in self._models)
         if self._judged:
             line["ok"] = f"{100 * self._approved / self._judged:.0f}%"
         if self._pairs:
