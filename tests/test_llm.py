@@ -512,7 +512,9 @@ class TestNobodyThere:
         monkeypatch.setattr("text2expert._progress.say", said.append)
         module._tell_unreached.cache_clear()
         model, provider = scripted(*self.refused(unreached=True))
-        with pytest.raises(ProviderUnavailable, match=r"^nothing answers at .+: is the server running\? Cannot connect"):
+        with pytest.raises(
+            ProviderUnavailable, match=r"^nothing answers at .+: is the server running\? Cannot connect"
+        ):
             ask(model)
         assert module.UNREACHED_ATTEMPTS == len(provider.requests)
         assert 1 == len(said)

@@ -20,7 +20,7 @@ from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import attrs
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_any
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from text2expert import _arguments, _progress, prices, providers
 from text2expert import ledger as _ledger
@@ -293,7 +293,10 @@ class LLM:
             return await self._send(wire, request, ledger, worst)
 
         retrying = AsyncRetrying(
-            stop=stop_any(stop_after_attempt(self.attempts), _stop_unreached), wait=_wait, retry=retry_if_exception(_may_pass), reraise=True
+            stop=functools.partial(_is_enough, self.attempts),
+            wait=_wait,
+            retry=retry_if_exception(_may_pass),
+            reraise=True,
         )
         try:
             return await retrying(attempt)
@@ -437,10 +440,10 @@ def _tell_unreached(endpoint: str) -> None:
     _progress.say(f"nothing answers at {endpoint}: is the server running? It is tried again for some seconds")
 
 
-def _stop_unreached(state: RetryCallState) -> bool:
-    """Whether to give up on a server that was never there."""
+def _is_enough(attempts: int, state: RetryCallState) -> bool:
+    """Whether to give up: after so many *attempts*, and sooner on a server that was never there."""
     error = state.outcome.exception() if state.outcome else None
-    return _is_unreached(error) and state.attempt_number >= UNREACHED_ATTEMPTS
+    return state.attempt_number >= (min(attempts, UNREACHED_ATTEMPTS) if _is_unreached(error) else attempts)
 
 
 def _wait(state: RetryCallState) -> float:
@@ -462,7 +465,9 @@ def _given_up(
         return AnswerLost(msg)
     if error.unreached:
         msg = f"nothing answers at {endpoint}: is the server running? {msg[0].upper()}{msg[1:]}"
-    return ProviderUnavailable(msg, retry_after=error.retry_after, overloaded=error.overloaded, unreached=error.unreached)
+    return ProviderUnavailable(
+        msg, retry_after=error.retry_after, overloaded=error.overloaded, unreached=error.unreached
+    )
 
 
 def _host(endpoint: str) -> str | None:
