@@ -41,6 +41,15 @@ TRAINING = [
             "eight_grams",
             asked("According to the handbook that is in force, how long may a registered nurse keep the oxygen mask on before calling a doctor?", "30 minutes"),
         ),
+        (
+            "eight_grams",
+            asked(
+                "I am new on this ward and my manager told me to look this up before tomorrow morning, so could somebody help: how long "
+                "may a registered nurse keep the oxygen mask on before calling a doctor? Answer in one short phrase, please.",
+                "30 minutes",
+                "hand_written",
+            ),
+        ),
     ],
 )  # fmt: skip
 def test_a_planted_leak_is_found(reason, question):
@@ -160,7 +169,7 @@ def test_two_questions_are_compared_as_it_is_written(asked_words, trained_words,
         expected = "same_text"
     elif figures and (alike or content[0] == content[1]):
         expected = "jaccard"
-    elif figures and grams and 2 * len(grams & others) >= len(grams):
+    elif figures and ((grams and 2 * len(grams & others) >= len(grams)) or (others and others <= grams)):
         expected = "eight_grams"
     else:
         expected = None

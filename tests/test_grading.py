@@ -136,6 +136,8 @@ UNANSWERED = asked(None, question="What is the fee?")
         "The fee is $25; nobody knows why",
         "Although the text does not say, the fee is $25.",
         "I don't know, 25 dollars",
+        "I do not know, perhaps 4,000",
+        "I do not know, possibly about $25",
         "The text does not say and the fee is $25.",
         "The landlord pays the fee. The text does not say more.",
         "Yes. The text does not say why.",

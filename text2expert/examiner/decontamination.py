@@ -55,7 +55,8 @@ def decontaminate(
 
     - ``same_text``: it has the same words in the same order (`text2expert.records.wording`);
     - ``jaccard``: their sets of words are the same but for `LITTLE_WORDS`, or have a Jaccard index of 0.7 or more;
-    - ``eight_grams``: half or more of this one's runs of 8 words stand in it.
+    - ``eight_grams``: half or more of this one's runs of 8 words stand in it, or all of its own in this one, which then only
+      says more around it ("A colleague wants to know this for sure: ...").
 
     For the latter two both must have the same figures, and its answer must be graded right here.
 
@@ -180,10 +181,10 @@ class _Grams:
                 self._texts[_figures(text), gram].append(text)
 
     def alike(self, text: str) -> Iterator[str]:
-        """The texts with the figures of *text* that have `GRAMS_SHARED` or more of its runs."""
+        """The texts with the figures of *text* that have `GRAMS_SHARED` or more of its runs, or whose runs it has all."""
         mine, figures = _grams(text), _figures(text)
         shared = Counter(other for gram in mine for other in self._texts.get((figures, gram), ()))
-        return (other for other, n in shared.items() if n / len(mine) >= GRAMS_SHARED)
+        return (other for other, n in shared.items() if n / len(mine) >= GRAMS_SHARED or n == len(_grams(other)))
 
 
 _ROUNDING = 1e-9

@@ -92,7 +92,7 @@ _SENTENCE = re.compile(r"(?<=[.!?;])\s+|[;\n\u2014]+")
 _PART = re.compile(
     r",?\s+(?:but|however|though|although|yet|nevertheless|anyway)\b,?\s*"
     r"|,?\s+and\s+(?=(?:the|it|this|they|an?)\b[^,.;]{0,80}?\b(?:is|are|was|were|costs?|lasts?|takes?|must|may|has|have)\b)"
-    r"|,\s+(?=(?:about\s|approximately\s|maybe\s|probably\s)?[\u00a3$\u20ac]?\d[\d.,]{0,20}\s?\S{0,20}\W{0,5}$)"
+    r"|,\s+(?=(?:(?:about|approximately|around|roughly|maybe|perhaps|possibly|presumably|probably)\s){0,2}[\u00a3$\u20ac]?\d[\d.,]{0,20}\s?\S{0,20}\W{0,5}$)"
     r"|:\s+",
     re.IGNORECASE,
 )
