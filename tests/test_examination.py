@@ -92,7 +92,7 @@ def test_what_training_has_is_found_dropped_and_counted():
     exam = made([leak, fair], records, own=[mine])
     assert exam.questions == (fair,)
     assert sum(each.n for each in exam.dropped) == 2
-    assert "1 of the 1 hand-written questions are trained on" in exam.notes[0]
+    assert "1 of the 1 hand-written questions is trained on" in exam.notes[0]
 
 
 def test_an_exam_is_named_by_what_is_in_it():
@@ -126,6 +126,19 @@ def test_an_exam_grows_by_what_it_does_not_have():
     more = extended(exam, [asked("why", id="x"), asked("Where?"), asked("How?", id="y")], [trained("How?")])
     assert [(each.id, each.question) for each in more.questions] == [("q", "Why?"), ("w", "Who?"), ("q-2", "Where?")]
     assert more.dropped == (Dropped(reason="same_text", n=1),)
+
+
+def test_frozen_questions_stay_whatever_newer_rules_would_drop():
+    """Else a change of the rules is told as a change of the exam; what is added now is compared with training."""
+    frozen = making.Exam(questions=(asked("How hot?"), asked("Why?", id="w", row="hand_written")))
+    records = [trained("How hot?"), trained("Why?"), trained("Who?")]
+    more = extended(frozen, [asked("Who?", id="x"), asked("Where?", id="y")], records)
+    assert [each.id for each in more.questions] == ["q", "w", "y"]
+    assert more.questions[:2] == frozen.questions
+    assert more.dropped == (Dropped(reason="same_text", n=1),)
+    note = "1 of the 3 hand-written questions is trained on, in the same or nearly the same words: not asked."
+    assert more.notes == (note,)
+    assert extended(frozen, [], records) == frozen
 
 
 @pytest.mark.parametrize("row", ["taught", "general", "held_out"])
@@ -500,7 +513,7 @@ def test_an_exam_that_only_grew_was_not_changed(run, tmp_path):
         assert not [each for each in result.notes if "was changed after training" in each]
         assert (result.frozen_sha256, result.exam_sha256 == frozen) == (frozen, False)
     edit(run.folder / "exam.jsonl", lambda n, line: {**line, "answer": "x"} if "paints" in line["question"] else line)
-    assert any("changed after training: 1 questions or keys" in each for each in run.examine().notes)
+    assert any("changed after training: 1 question or key differs" in each for each in run.examine().notes)
 
 
 def test_another_number_of_passages_is_read_anew(run):
@@ -552,7 +565,7 @@ def test_a_run_that_is_made_again_says_what_examining_added_to_it(pumps, tmp_pat
     capsys.readouterr()
     pipeline.run(pumps, out=tmp_path / "run")
     said = " ".join(capsys.readouterr().err.split())
-    assert "is made anew, without the 1 questions that were added to it after training" in said
+    assert "is made anew, without the question that was added to it after training" in said
     assert "The exam is made anew, without mine: examine the run again with them" in said
     pipeline.run(pumps, out=tmp_path / "run")
     assert "made anew" not in capsys.readouterr().err

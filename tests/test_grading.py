@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from text2expert.examiner import grading
+from text2expert.examiner import grading, refusing
 from text2expert.examiner.grading import grade, graded, refuses
 from text2expert.examiner.questions import load_exam
 from text2expert.examiner.spelling import plain
@@ -166,6 +166,35 @@ def test_figures_of_the_question_answer_nothing():
     question = asked(None, question="What is the fee after 30 days?")
     assert "right" == graded(question, "The text does not say. After 30 days nothing is stated.")
     assert "wrong" == graded(question, "The text does not say. After 30 days it is 25 dollars.")
+
+
+@pytest.mark.parametrize("piece", ["1, ", "The fee is not $25. ", "I do not know {}. ", "x", "  ", "no-"])
+@pytest.mark.parametrize("right", ["24 hours", "yes", "the nurse", None])
+def test_what_the_rules_read_of_a_very_long_answer_is_bounded(piece, right, monkeypatch):
+    """Patterns take seconds for what a model writes until its window is full."""
+    read = []
+
+    def noting(function):
+        return lambda text, *rest: (read.append(len(text)), function(text, *rest))[1]
+
+    for module, name in ((grading, "plain"), (grading, "figures_of"), (grading, "declines"), (grading, "guessed")):
+        monkeypatch.setattr(module, name, noting(getattr(module, name)))
+    for name in ("declines", "guessed"):
+        monkeypatch.setattr(refusing, name, noting(getattr(refusing, name)))
+    answer = "".join(piece.format(n) for n in range(200_000 // len(piece)))
+    assert "wrong" == graded(asked(right, question="What is the fee?"), answer)
+    assert max(read, default=0) <= refusing.LONGEST
+
+
+def test_a_refusal_that_is_repeated_for_ever_is_one_and_what_hides_behind_it_is_not():
+    often = "The text does not say. " * 1_000
+    assert ("refused", "right") == (graded(asked("24 hours"), often), graded(UNANSWERED, often))
+    assert ("wrong", "wrong") == tuple(graded(each, f"{often}It is $25.") for each in (asked("24 hours"), UNANSWERED))
+
+
+def test_a_long_canonical_answer_is_still_right_word_for_word():
+    words = " ".join(f"word{n}" for n in range(1_000))
+    assert "right" == graded(asked(words), f"{words}.")
 
 
 @pytest.mark.parametrize(

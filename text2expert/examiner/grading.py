@@ -29,7 +29,7 @@ from text2expert.evidence.units import CLOCK, MONTHS, SPANS, unit_of
 from text2expert.evidence.wording import PERMITS, stem, word_set
 from text2expert.examiner.choices import is_one_of_several, says_yes_and_no
 from text2expert.examiner.figures import LABELS, NEGATIONS, Figure, figures_of
-from text2expert.examiner.refusing import declines, guessed, refuses
+from text2expert.examiner.refusing import LONGEST, declines, guessed, refuses
 from text2expert.examiner.relations import (
     asks_how_long,
     asks_how_often,
@@ -122,7 +122,12 @@ def grade(question: ExamQuestion, answer: str) -> bool:
        neither another accepted answer, the evidence nor the question tells or leaves open as much.
     6. One without figures is right when the canonical words stand in it one after another, those of a list in any order,
        not denied, and with no alternative beside them.
+
+    An answer of more than 4,000 characters, and twice as many as any accepted one has, is none of them: it is read for a
+    refusal alone, so that grading takes no longer for it.
     """
+    if len(answer) > max(LONGEST, *(2 * len(each) for each in (question.answer or "", *question.aliases))):
+        return question.answer is None and refuses(answer, question.question)
     said = _plain(answer)
     if question.answer is None:
         return refuses(answer, question.question) or said in map(_plain, question.aliases)
