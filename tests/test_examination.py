@@ -410,7 +410,15 @@ def test_a_contestant_that_cannot_be_asked_is_named(contestants, reason):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"k": 0}, {"usd_per_hour": -1}, {"updates_per_year": float("nan")}, {"questions_per_month": True}]
+    "settings",
+    [
+        {"k": 0},
+        {"usd_per_hour": -1},
+        {"usd_per_hour": 1e300},
+        {"updates_per_year": float("nan")},
+        {"questions_per_month": True},
+        {"questions_per_month": 1e300},
+    ],
 )
 def test_a_number_out_of_its_range_is_named(settings):
     with pytest.raises(InputError, match=f"{next(iter(settings))}="):

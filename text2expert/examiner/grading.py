@@ -126,11 +126,15 @@ def grade(question: ExamQuestion, answer: str) -> bool:
     An answer of more than 4,000 characters, and twice as many as any accepted one has, is none of them: it is read for a
     refusal alone, so that grading takes no longer for it.
     """
-    if len(answer) > max(LONGEST, *(2 * len(each) for each in (question.answer or "", *question.aliases))):
-        return question.answer is None and refuses(answer, question.question)
-    said = _plain(answer)
+    short = len(answer) <= max(LONGEST, *(2 * len(each) for each in (question.answer or "", *question.aliases)))
     if question.answer is None:
-        return refuses(answer, question.question) or said in map(_plain, question.aliases)
+        return refuses(answer, question.question) or (short and _plain(answer) in map(_plain, question.aliases))
+    return short and _says(question, answer)
+
+
+def _says(question: ExamQuestion, answer: str) -> bool:
+    """Whether *answer*, of no great length, says what is right for *question*, which has an answer; see `grade`."""
+    said = _plain(answer)
     key = _key(question)
     accepted = list(key.spelled)
     if said in key.plain and ("+" not in answer or "+" in " ".join(accepted)):

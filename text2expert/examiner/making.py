@@ -64,10 +64,12 @@ def freeze(
     new, dropped = decontaminate(questions[len(frozen) :], records)
     kept = [*frozen, *new]
     own, left = (Counter(each.row for each in some)["hand_written"] for some in (questions, kept))
-    said = [] if own == left else [
-        f"{own - left:,} of the {own:,} hand-written questions {'is' if own - left == 1 else 'are'} trained on, in the same or "
-        "nearly the same words: not asked."
-    ]  # fmt: skip
+    said = []
+    if known := own - left:
+        verb = "is" if known == 1 else "are"
+        said = [
+            f"{known:,} of the {own:,} hand-written questions {verb} trained on, in the same or nearly the same words: not asked."
+        ]
     return Exam(questions=tuple(kept), dropped=dropped, notes=(*notes, *said))
 
 
