@@ -41,6 +41,14 @@ def test_every_command_has_a_help_page(command):
     assert "Usage:" in _call(command, "--help").output
 
 
+def test_the_first_help_page_cuts_no_sentence(monkeypatch):
+    """It is what a newcomer reads first, mostly at 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = _call("--help").output
+    assert "..." not in shown.partition("Commands:")[2]
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_the_flags_of_the_users_guide_are_there():
     shown = _call("run", "--help").output
     flags = (

@@ -251,12 +251,15 @@ def test_an_expert_whose_base_lies_here_asks_no_hub_and_holds_no_token(tmp_path,
     assert here == {"HF_HUB_OFFLINE=1" if base == "folder" else "HF_TOKEN=hf_of_a_person"}
 
 
-@pytest.mark.parametrize("name", ["empty", "missing"])
-def test_a_folder_without_an_expert_is_refused(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("empty", "holds no expert: give a run folder"), ("missing", "does not exist; give the folder")],
+)
+def test_a_folder_without_an_expert_is_refused(tmp_path, name, said):
     """The message names the folder and what it should be."""
     if name == "empty":
         (tmp_path / name).mkdir()
-    with pytest.raises(RunFolderError, match=f"{name} holds no expert: give a run folder"):
+    with pytest.raises(RunFolderError, match=f"{name} {said}"):
         Expert.load(tmp_path / name)
 
 

@@ -90,6 +90,15 @@ def test_a_name_or_a_class_in_place_of_a_step_is_told_what_was_meant():
         Pipeline(teacher=RuleTeacher)
 
 
+def test_a_text_of_one_word_is_told_to_grow_and_not_its_chunks(tmp_path, monkeypatch):
+    """The size of chunks is no way out where the whole text is shorter than one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short.txt").write_text("Hello world.\n")
+    with pytest.raises(NothingTaughtError, match="give a longer one") as caught:
+        Pipeline().run("short.txt", fine_tune=False)
+    assert "--chunk-size" not in str(caught.value)
+
+
 def test_chunks_too_small_to_teach_are_named_as_the_cause(pumps, tmp_path):
     from text2expert import Chunker
 

@@ -153,6 +153,19 @@ def test_provider_of_another_package(tmp_path, monkeypatch):
         resolve("acme")
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("deepseek", "'deepseek/deepseek-flash'"),
+        ("claude", "'anthropic/claude-sonnet-5-5'"),
+        ("claude-haiku-5-5", "'anthropic/claude-haiku-5-5'"),
+    ],
+)
+def test_what_is_suggested_is_a_model(name, meant):
+    with pytest.raises(InputError, match=f"did you mean {meant}"):
+        resolve(name)
+
+
 def test_a_built_in_name_loads_no_entry_points(monkeypatch):
     """They are read on a miss alone: another package can neither slow down nor replace what is built in."""
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: pytest.fail("was read"))

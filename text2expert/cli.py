@@ -41,6 +41,13 @@ ASK_FIRST_SECONDS = 30 * 60
 class _Commands(click.Group):
     """Turns the package's own errors into one clear line and exit code 1, and Ctrl-C into a way to go on."""
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each with its whole first sentence, over two lines where it needs them; click would cut it."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, command.get_short_help_str(limit=200)) for name, command in commands if command is not None]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

@@ -121,6 +121,10 @@ class Expert:
             config = json.loads((adapter / "adapter_config.json").read_bytes())
             recorded = config["base_model_name_or_path"]
         except (OSError, ValueError, KeyError) as error:
+            if not folder.exists():
+                raise RunFolderError(
+                    f"{folder} does not exist; give the folder that `text2expert run` made (expert_model_...)"
+                ) from error
             raise RunFolderError(
                 f"{folder} holds no expert: give a run folder with expert/ in it, that folder itself, or a merged model "
                 f"(adapter_config.json: {type(error).__name__})"

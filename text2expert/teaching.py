@@ -348,6 +348,8 @@ def nothing_taught(
 ) -> str:
     """Why no pair was approved, and what to do about it."""
     names = ", ".join(document.path or document.id for document in inputs[:3]) + (", ..." if len(inputs) > 3 else "")
+    if sum(document.n_chars for document in inputs) < SHORT_CHUNK:
+        return f"{names}: a text this short holds nothing that can be asked; give a longer one"
     if chunks_of < SHORT_CHUNK:
         return f"{names}: chunks of {chunks_of:.0f} characters hold no sentence; give a larger size (--chunk-size 800)"
     advice = (

@@ -131,7 +131,8 @@ def _ways(name: str) -> str:
     guess = {"claude": "anthropic", "gpt": "openai", "deepseek": "deepseek"}
     for start, kind in guess.items():
         if name.lower().startswith(start) and "/" not in name:
-            return f"did you mean '{kind}/{name}'?"
+            model = name if name[len(start) :] else _BUILT_IN[kind].example  # "claude" alone is no model
+            return f"did you mean '{kind}/{model}'?"
     examples = ", ".join(f"'{kind}/{known.example}'" for kind, known in _BUILT_IN.items())
     return (
         f"write {examples}, 'http://localhost:8000/v1#<model>' for a server of your own, or install a package that "
