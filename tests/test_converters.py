@@ -8,6 +8,7 @@ import re
 import sys
 import zipfile
 
+import attrs
 import docx
 import pytest
 from browser import Browser
@@ -29,6 +30,7 @@ FRAME = {
 }  # fmt: skip
 ROWS = [("Pump", "Pressure (bar)", "Inspection")] + [(f"P-{n}", f"{n}.5", f"every {n + 2} weeks") for n in range(1, 60)]
 RAISED = "<p>Below 10<sup>9</sup>/L on 5 m<sup>2</sup>, the 4<sup>th</sup> time CO<sub>2</sub> is 20<sup>1</sup> %.</p>"
+SOFT = "<p style='width: 420px'>The effi&shy;ciency of pumps is com&shy;puted once in every sin&shy;gle mi&shy;nute of the test.</p>"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
@@ -57,6 +59,10 @@ def printed(once):
         "columns": (web(sop, css="body {column-count: 2; font-size: 9pt}"), FRAME),
         "pumps": (web(PUMPS), {}),
         "raised": (RAISED, {}),
+        "soft": (
+            "<meta charset=utf-8>" + "".join(SOFT.replace("420", str(width)) for width in range(380, 580, 20)),
+            {},
+        ),
         "empty": ("", {}),
         "scan": (f"<img src='data:image/png;base64,{PIXEL}' style='width: 500px; height: 700px'>", {}),
     }
@@ -234,6 +240,17 @@ def test_a_chapter_on_each_page_is_no_running_title():
     assert pages == without_furniture(pages)
 
 
+def test_a_footer_is_left_out_where_two_columns_part_it_on_some_pages():
+    def foot(n):
+        url, number = line("file:///manual.html", 780), line(f"{n}/6", 780, x0=500)
+        return (url, number) if n < 3 else (attrs.evolve(url, text=f"{url.text} {number.text}", x1=number.x1),)
+
+    pages = [Page(height=800, blocks=(*body(f"Words {n * 'x'}.", top=300), *foot(n))) for n in range(1, 7)]
+    assert [[f"Words {n * 'x'}."] for n in range(1, 7)] == [
+        [block.text for block in page.blocks] for page in without_furniture(pages)
+    ]
+
+
 def test_a_framed_head_of_every_page_is_left_out():
     def head(n):
         return Table(rows=(("Works", "Doc 7"), ("Pumps", f"Page {n} of 4")), x0=50, x1=500, top=20, bottom=60)
@@ -285,6 +302,20 @@ def test_lines_that_end_early_stay_lines():
 def test_items_are_lines_of_their_own_and_wrapped_ones_are_whole():
     page = Page(height=800, blocks=tuple(body(f"1.1 {FILLED}", "noon.", f"1.2 {FILLED}", "dusk.")))
     assert f"1.1 {FILLED} noon.\n\n1.2 {FILLED} dusk.\n" == text_of_pages([page])
+
+
+def test_what_follows_a_nested_item_is_not_its_end():
+    """Where bullets are drawn and not written, the margin is all that says so."""
+    deep = [line("Deep bullet is 7 bar.", 100, x0=90), line("Second bullet.", 112), line(FILLED, 300)]
+    assert text_of_pages([Page(height=800, blocks=tuple(deep))]).startswith("Deep bullet is 7 bar.\n\nSecond bullet.\n")
+    wide = [line(FILLED, 100, x0=90), line("noon. It is kept.", 112, x0=90), line("Second bullet.", 124)]
+    assert text_of_pages([Page(height=800, blocks=tuple(wide))]).endswith("kept.\n\nSecond bullet.\n")
+
+
+def test_a_paragraph_with_an_indented_first_line_is_whole():
+    first = FILLED.replace("before", "twice.")
+    lines = [line(first, 100, x0=70), line("The log is kept for a year.", 112)]
+    assert f"{first} The log is kept for a year.\n" == text_of_pages([Page(height=800, blocks=tuple(lines))])
 
 
 # DOCX.
@@ -434,6 +465,23 @@ def test_fields_of_a_word_document_are_read_and_formulas_are_said_to_be_missing(
     assert "a.docx: its formulas are left out" in "".join(capsys.readouterr())
 
 
+@pytest.mark.parametrize(
+    ("mark", "expected"),
+    [
+        (b"<w:vanish/>", "The dose is 5 mg.\n"),
+        (b'<w:vanish w:val="true"/>', "The dose is 5 mg.\n"),
+        (b'<w:vanish w:val="0"/>', "The dose is 5 mg. Hidden dose 99 mg.\n"),
+        (b"<w:rPrChange><w:rPr><w:vanish/></w:rPr></w:rPrChange>", "The dose is 5 mg. Hidden dose 99 mg.\n"),
+    ],
+)
+def test_what_word_hides_is_not_read(tmp_path, mark, expected):
+    made = docx.Document()
+    made.add_paragraph("The dose is 5 mg.").add_run(" Hidden dose 99 mg.").bold = True
+    made.save(tmp_path / "a.docx")
+    with_word_xml(tmp_path / "a.docx", b"<w:b/>", mark)
+    assert text_of(tmp_path / "a.docx") == expected
+
+
 def test_a_page_that_lies_in_a_form_is_read_and_its_fields_are_not(tmp_path):
     body = "<form><p>The oil is at 80 °C.</p><select><option>90</option></select><textarea>95</textarea></form>"
     assert page_of(tmp_path, body) == "The oil is at 80 °C.\n"
@@ -454,8 +502,11 @@ def test_a_page_that_calls_windows_letters_latin_is_read_as_browsers_do(tmp_path
     assert text_of(tmp_path / "a.html") == "It’s 5 – 7 €\n"
 
 
-def test_soft_hyphens_are_no_part_of_words(tmp_path):
+def test_soft_hyphens_are_no_part_of_words(tmp_path, printed):
     assert page_of(tmp_path, "<p>The effi&shy;ciency is 80 %.</p>") == "The efficiency is 80 %.\n"
+    said = "The efficiency of pumps is computed once in every single minute of the test."
+    paragraphs = text_of(printed / "soft.pdf").strip().split("\n\n")
+    assert {said} == {" ".join(each.split()) for each in paragraphs}
 
 
 def test_a_page_that_is_nested_too_deeply_is_refused(tmp_path):

@@ -133,6 +133,19 @@ def test_an_expert_that_cost_nothing_has_paid_for_itself_at_once():
     assert 0.0 == economics(EXAM, given, making_usd=0.0, usd_per_hour=0.36).break_even
 
 
+def test_an_hour_that_costs_nothing_leaves_no_break_even():
+    given = [*asked("expert", seconds=1.0), *asked("base + RAG", seconds=2.0)]
+    found = economics(EXAM, given, making_usd=1.0, usd_per_hour=0.0)
+    assert found.break_even is None
+    note = "There is no break-even: answers cost nothing, neither with the expert nor with 'base + RAG'."
+    assert found.notes[0] == note
+
+
+def test_an_hour_of_less_than_a_cent_is_told_with_what_counts():
+    (cost,) = economics(EXAM, asked("expert", seconds=1.0), making_usd=1.0, usd_per_hour=0.004).costs
+    assert any("$0.0040 an hour" in each for each in cost.measured)
+
+
 HERE = [*asked("expert", seconds=1.0), *asked("base + RAG", seconds=2.0)]
 
 

@@ -209,6 +209,13 @@ def test_price_and_key_of_a_model_are_asked_for_by_the_commands_own_flags(run, g
     assert "sk-123" not in said
 
 
+@pytest.mark.parametrize("hour", ["-1", "nan", "inf", "1e300"])
+def test_what_an_hour_cannot_cost_is_told_with_its_flag(run, hour):
+    said = call("exam", run.folder, "--usd-per-hour", hour, code=1).stderr
+    assert f"usd_per_hour={float(hour)!r}: must be US dollars an hour from 0 to 10,000" in said
+    assert "on the command line: --usd-per-hour USD" in said
+
+
 def test_the_hour_of_a_processor_prices_everybody_who_answered_on_it(run):
     shown = call("exam", run.folder, "--usd-per-hour", "0.4").output
     costs = {each.contestant: each.usd_per_1000 for each in Run.load(run.folder).exam.economics.costs}

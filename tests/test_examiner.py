@@ -44,7 +44,10 @@ def test_questions_about_documents_that_are_not_at_hand_are_left_out():
 
 def test_a_question_and_an_answer_are_enough(tmp_path):
     path = tmp_path / "mine.jsonl"
-    path.write_text('{"question": "How long?", "answer": "24 h"}\n{"question": "Who?", "answerable": false}\n')
+    path.write_text(
+        '{"question": "How long?", "answer": "24 h"}\n'
+        '{"question": "Who?", "answerable": false, "answer": "The text does not say."}\n'
+    )
     first, second = load_exam(path, documents={"anything"})
     assert ("hand_written_1", "24 h") == (first.id, first.answer)
     assert ("hand_written_2", None) == (second.id, second.answer)
@@ -52,7 +55,7 @@ def test_a_question_and_an_answer_are_enough(tmp_path):
 
 def test_a_line_may_have_other_right_answers_its_document_and_fields_of_ones_own(tmp_path):
     path = tmp_path / "mine.jsonl"
-    line = '"answer": "24 h", "value": 24, "unit": "h", "prompt": "x", "section": "4.1", "author": "me"'
+    line = '"answer": "24 h", "value": 24, "unit": "h", "prompt": "x", "section": "4.1", "author": "me", "row": 7'
     path.write_text(
         f'{{"question": "How long?", "aliases": ["a day"], "document": "sop.txt", {line}}}\n'
         f'{{"question": "How long?", "alternates": ["a day"], "doc": "docs/sop.md", "id": "b", {line}}}\n'
@@ -98,7 +101,11 @@ def test_our_own_exam_comes_back_as_it_was_written(tmp_path):
         ('{"question": "Why?", "answer": "a", "evidence": [{"text": "b"}]}', "evidence"),
         ('{"question": "Why?", "answer": "a", "id": "one"}', "its id 'one' is that of line 1"),
         ('{"question": "who", "answer": "You"}', "line 1 asks the same, and there 'I' is right, here 'You'"),
-        ('{"id": "b", "row": "easy", "question": "Why?", "answer": "a"}', "easy"),
+        ('{"id": "b", "row": "easy", "question": "Why?", "answer": "a", "fact": ""}', "easy"),
+        (
+            '{"question": "Why?", "answer": "24 h", "answerable": false}',
+            "the 'answer' '24 h', and 'answerable' is false",
+        ),
         ('{"question": "Why?", "answer": "a"', "not valid JSON"),
     ],
 )

@@ -4,7 +4,8 @@ Its rules were mended by what it missed, so that agreement on this table is the 
 written one after another, and each was graded before any rule was mended by it: 88 % of 136, 90 % of 93 and 91 % of 75 answers
 as a reader graded them. Most misses are right answers in other words; the judge is for those. Then come 138 answers
 that try to be graded right for listing everything, or for refusing and answering, and harmless ones like them; then 53 that
-add a side ("up to", "after", "every") or hold the value of another thing too. The last 167 are three sets in words as
+add a side ("up to", "after", "every") or hold the value of another thing too, and 23 that
+deny what is asked of the right thing, or name the side that the question asks for. The last 167 are three sets in words as
 unlike each other as could be thought of, each graded before any rule was mended by it: 83 % of 58, 77 % of 60 and 88 % of 49
 as a reader graded them.
 """
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from text2expert.examiner import grading
+from text2expert.examiner import grading, refusing
 from text2expert.examiner.grading import grade, graded, refuses
 from text2expert.examiner.questions import load_exam
 from text2expert.examiner.spelling import plain
@@ -166,6 +167,35 @@ def test_figures_of_the_question_answer_nothing():
     question = asked(None, question="What is the fee after 30 days?")
     assert "right" == graded(question, "The text does not say. After 30 days nothing is stated.")
     assert "wrong" == graded(question, "The text does not say. After 30 days it is 25 dollars.")
+
+
+@pytest.mark.parametrize("piece", ["1, ", "The fee is not $25. ", "I do not know {}. ", "x", "  ", "no-"])
+@pytest.mark.parametrize("right", ["24 hours", "yes", "the nurse", None])
+def test_what_the_rules_read_of_a_very_long_answer_is_bounded(piece, right, monkeypatch):
+    """Patterns take seconds for what a model writes until its window is full."""
+    read = []
+
+    def noting(function):
+        return lambda text, *rest: (read.append(len(text)), function(text, *rest))[1]
+
+    for module, name in ((grading, "plain"), (grading, "figures_of"), (grading, "declines"), (grading, "guessed")):
+        monkeypatch.setattr(module, name, noting(getattr(module, name)))
+    for name in ("declines", "guessed"):
+        monkeypatch.setattr(refusing, name, noting(getattr(refusing, name)))
+    answer = "".join(piece.format(n) for n in range(200_000 // len(piece)))
+    assert "wrong" == graded(asked(right, question="What is the fee?"), answer)
+    assert max(read, default=0) <= refusing.LONGEST
+
+
+def test_a_refusal_that_is_repeated_for_ever_is_one_and_what_hides_behind_it_is_not():
+    often = "The text does not say. " * 1_000
+    assert ("refused", "right") == (graded(asked("24 hours"), often), graded(UNANSWERED, often))
+    assert ("wrong", "wrong") == tuple(graded(each, f"{often}It is $25.") for each in (asked("24 hours"), UNANSWERED))
+
+
+def test_a_long_canonical_answer_is_still_right_word_for_word():
+    words = " ".join(f"word{n}" for n in range(1_000))
+    assert "right" == graded(asked(words), f"{words}.")
 
 
 @pytest.mark.parametrize(
@@ -417,3 +447,21 @@ def test_an_echo_of_the_question_is_never_right():
 def test_an_answer_that_begins_with_a_mark_is_graded_like_any_other(noise):
     """What a model says that has learned next to nothing."""
     assert grade(asked("Yes, it must.", "yes", question="Must the pump be stopped at night?"), noise) is False
+
+
+@pytest.mark.parametrize(
+    ("question", "right", "said", "expected"),
+    [
+        ("Whose consent is needed?", "the owner", "The owner's consent is not needed.", "wrong"),
+        ("Whose consent is needed?", "the owner", "nobody's; the owner need not consent", "wrong"),
+        ("Whose consent is needed?", "the owner", "The owner, not the tenant.", "right"),
+        ("Whose consent is needed?", "the owner", "The owner, without whom it is not valid.", "right"),
+        ("Who signs the form?", "the mate", "The mate does not sign the form.", "wrong"),
+        ("Who signs the form?", "the mate", "The mate does not sign before the master, but after him.", "right"),
+        ("Who need not sign the form?", "the mate", "The mate need not sign the form.", "right"),
+        ("Which items are optional?", "the hat", "The hat is not required.", "right"),
+        ("What must be kept shut?", "the sluice", "The sluice must not be left open.", "right"),
+    ],
+)
+def test_a_denial_behind_a_name_is_of_what_was_asked_or_of_something_else(question, right, said, expected):
+    assert expected == graded(asked(right, question=question), said)

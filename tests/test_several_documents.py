@@ -102,6 +102,9 @@ def test_a_document_is_called_by_its_id_or_its_file(name, expected):
 def test_a_name_of_two_files_or_of_none_is_refused():
     with pytest.raises(InputError, match=r"'b\.txt', and several documents are called so: b, b-2"):
         weighing.document_of("b.txt", ["a", "b", "b-2"])
+    paths = {"b": "x/b.txt", "b-2": "y/b.txt"}
+    with pytest.raises(InputError, match=r"b \(x/b\.txt\), b-2 \(y/b\.txt\); give one of these ids"):
+        weighing.document_of("y/b.txt", paths)
     with pytest.raises(InputError, match=r"'c', and there is no such document: they are a, b"):
         weighing.document_of("c", ["b", "a"])
 

@@ -142,7 +142,13 @@ def _of_models(flag: str, values: tuple[str, ...], names: list[str]) -> dict[str
     return found
 
 
-_FLAGS = {"api_key=": "--key-env [MODEL=]VARIABLE", "price=": "--price [MODEL=]IN,OUT"}
+_FLAGS = {
+    "api_key=": "--key-env [MODEL=]VARIABLE",
+    "price=": "--price [MODEL=]IN,OUT",
+    "usd_per_hour=": "--usd-per-hour USD",
+    "questions_per_month=": "--questions-per-month N",
+    "updates_per_year=": "--updates-per-year N",
+}
 """Arguments that messages name, and what this command calls them."""
 
 

@@ -91,8 +91,9 @@ async def make(
     if not folder.fresh(EXAM, made_from):
         if added := folder.notes(EXAM).get("added"):
             say(
-                f"{folder / EXAM} is made anew, without the {len(added):,} questions that were added to it after training: "
-                "give them as exam= (--exam) to have them in it"
+                f"{folder / EXAM} is made anew, without the "
+                f"{'question that was' if len(added) == 1 else f'{len(added):,} questions that were'} added to it after "
+                "training: give the file as exam= (--exam) to have them in it"
             )
         exam = await examiner.amake(
             split,
@@ -140,7 +141,8 @@ def _changed(exam: "Exam", folder: RunFolder) -> list[str]:
     differ = sum(known.get(id_) != now.get(id_) for id_ in {*known, *now})
     if not differ:
         return []
-    note = f"The exam was changed after training: {differ:,} questions or keys differ from those that were frozen"
+    what = "question or key differs" if differ == 1 else "questions or keys differ"
+    note = f"The exam was changed after training: {differ:,} {what} from those that were frozen"
     return [f"{note} (SHA-256 {noted['frozen_sha256'][:12]}...), so its figures prove less."]
 
 

@@ -295,7 +295,7 @@ class Pipeline:
         dataset: Dataset | None = None
         if source is not None:
             inputs, place = await self._inputs(source, out)
-            named = {document.id for document in inputs}
+            named: dict[str, str | None] | set[str] = {document.id: document.path for document in inputs}
         else:
             assert gold is not None
             dataset = await asyncio.to_thread(golden.open_dataset, gold, seed=self.seed)
@@ -340,7 +340,7 @@ class Pipeline:
 
         inputs, place = await self._inputs(source, out)
         if isinstance(self.trainer, Trainer):
-            self.trainer.check_documents({document.id for document in inputs})
+            self.trainer.check_documents({document.id: document.path for document in inputs})
         return await planning.plan(self, inputs, place)
 
     async def _inputs(self, source: Source, out: str | Path | None) -> tuple[list[Document], Path]:

@@ -18,6 +18,9 @@ EDGE = 0.15
 REPEATED = 0.4
 """Share of the pages that has to have it: left and right pages may differ, and chapters begin without it."""
 
+SAME_ROW = 2.0
+"""Points that the tops of what stands side by side may differ."""
+
 LARGER = 1.12
 """Times the size of the text from which on letters are those of a heading."""
 
@@ -35,8 +38,8 @@ _LOWER = re.compile(r"[^\w]*(?:[a-zß-ÿ]|\d[\d.,]*\s+[a-zß-ÿ])")
 """How a line begins that goes on with a sentence: a small letter, or a number before a unit."""
 _BULLET = re.compile(r"[•‣▪◦·●○■]\s*")
 _WORDS = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-_BROKEN = re.compile(r"([^\W\d_]+)-$")
-_HYPHEN = re.compile(r"\w-$")
+_BROKEN = re.compile(r"([^\W\d_]+)[-\u2010]$")
+_HYPHEN = re.compile(r"\w[-\u2010]$")
 _OPEN = re.compile(r"[^.!?:;…»”\"')\]]$")
 _SENTENCE_END = re.compile(r"[.!?…][»”\"')\]]?$")
 
@@ -87,7 +90,7 @@ def text_of_pages(pages: Sequence[Page]) -> str:
     pages = without_furniture(pages)
     lines = [block for page in pages for block in page.blocks if isinstance(block, Line)]
     fonts = _Fonts(lines)
-    words = Counter(word for line in lines for word in _WORDS.findall(line.text.casefold()))
+    words = Counter(word for line in lines for word in _WORDS.findall(line.text.casefold().replace("\u2010", "-")))
     parts: list[str] = []
     for block in _joined(pages, fonts):
         if isinstance(block, Table):
@@ -102,17 +105,20 @@ def text_of_pages(pages: Sequence[Page]) -> str:
 def without_furniture(pages: Sequence[Page]) -> list[Page]:
     """*pages* without running titles and page numbers: what begins or ends many of them at the same height."""
     usual = _usual_size([block for page in pages for block in page.blocks if isinstance(block, Line)])
-    edges = [[[*_edge(page, above=True)], [*_edge(page, above=False)]] for page in pages]
+    edges = [
+        [[*_with_places([*_edge(page, above=above)], number, usual)] for above in (True, False)]
+        for number, page in enumerate(pages)
+    ]
     seen: Counter[tuple[str, int]] = Counter()
-    for number, sides in enumerate(edges):
-        seen.update({place for side in sides for block in side for place in _places(block, number, usual)})
+    for sides in edges:
+        seen.update({place for side in sides for _, places in side for place in places})
     least = max(2, REPEATED * len(pages))
     found = []
-    for number, (page, sides) in enumerate(zip(pages, edges, strict=True)):
+    for page, sides in zip(pages, edges, strict=True):
         gone: set[int] = set()
         for side in sides:
-            for block in side:
-                if max(seen[place] for place in _places(block, number, usual)) < least:
+            for block, places in side:
+                if max(seen[place] for place in places) < least:
                     break  # what is further in is text
                 gone.add(id(block))
         found.append(attrs.evolve(page, blocks=tuple(block for block in page.blocks if id(block) not in gone)))
@@ -129,6 +135,24 @@ def _edge(page: Page, *, above: bool) -> Iterator[Line | Table]:
         for block in sorted(page.blocks, key=lambda block: -block.bottom):
             if block.bottom > (1 - EDGE) * page.height and block.top > (1 - 2 * EDGE) * page.height:
                 yield block
+
+
+def _with_places(
+    blocks: Sequence[Line | Table], page: int, usual: float
+) -> Iterator[tuple[Line | Table, set[tuple[str, int]]]]:
+    """Each of *blocks* with its `_places`, and those of its row: what two columns part is one line on other pages."""
+    for block in blocks:
+        places = _places(block, page, usual)
+        if isinstance(block, Line):
+            row = [line for line in blocks if isinstance(line, Line) and abs(line.top - block.top) < SAME_ROW]
+            row.sort(key=lambda line: line.x0)
+            text, top, size = (
+                " ".join(line.text for line in row),
+                min(line.top for line in row),
+                max(line.size for line in row),
+            )
+            places |= _places(attrs.evolve(block, text=text, top=top, size=size), page, usual)
+        yield block, places
 
 
 def _places(block: Line | Table, page: int, usual: float) -> set[tuple[str, int]]:
@@ -198,6 +222,11 @@ class _Fonts:
     def is_short(self, line: Line) -> bool:
         """Whether *line* ends long before its column does, so that what follows did not have to begin anew."""
         return line.x1 - line.x0 < 0.6 * (self._ends[line.left, line.width] - line.x0)
+
+    def has_room(self, last: Line, line: Line) -> bool:
+        """Whether the first word of *line* would have stood behind *last* too, had it belonged there."""
+        word = len(line.text.split()[0]) + 1
+        return last.x1 + word * (line.x1 - line.x0) / len(line.text) < self._ends[last.left, last.width]
 
     def is_heading(self, line: Line) -> bool:
         """By its letters alone."""
@@ -269,7 +298,9 @@ def _goes_on(paragraph: Sequence[Line], line: Line, fonts: _Fonts, *, turned: bo
     if is_item and (_ITEM.match(paragraph[0].text) or _SENTENCE_END.search(last.text) or last.text.endswith(":")):
         return False
     indented = line.x0 - last.x0 > 0.8 * line.size and not _ITEM.match(paragraph[0].text)
-    return not (indented and _SENTENCE_END.search(last.text))
+    # The first line of a paragraph may be indented, but then it is full. What follows a nested item is an item again.
+    outdented = last.x0 - line.x0 > 0.8 * line.size and (len(paragraph) > 1 or fonts.has_room(last, line))
+    return not ((indented or outdented) and _SENTENCE_END.search(last.text))
 
 
 def _as_text(paragraph: Sequence[Line], fonts: "_Fonts", words: Counter[str]) -> str:

@@ -44,6 +44,10 @@ _EMPHASIS = ["a", "b", "strong", "em", "i", "u", "code", "sub", "sup", "img", "k
 _HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 _TEXTS = ("word/document.xml", "word/footnotes.xml", "word/endnotes.xml")
 _FIELD = re.compile(rb"""</?w:fldSimple\b(?:"[^"]*"|'[^']*'|[^>"'])*>""")
+_RUN = re.compile(rb"<w:r(?:\s[^>]*)?>.*?(?=<w:r[\s>]|</w:r>)", re.DOTALL)
+"""A run, up to one within it."""
+_VANISH = re.compile(rb"""<w:vanish(?:\s+w:val=["'](?:1|true|on)["'])?\s*/>""")
+_SAID = re.compile(rb"<w:t(?:\s[^>]*)?>[^<]*</w:t>")
 _LATIN = ("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "ascii")
 _HIGH_CONTROLS = re.compile(rb"[\x80-\x9f]")
 """What these encodings have nothing for: browsers take such pages as Windows-1252 (https://encoding.spec.whatwg.org)."""
@@ -88,7 +92,7 @@ def of_docx(path: str, file: BinaryIO) -> str:
 
     no_pictures = mammoth.images.img_element(lambda _: {})
     try:
-        made = mammoth.convert_to_html(_with_fields(file), convert_image=no_pictures)
+        made = mammoth.convert_to_html(_as_printed(file), convert_image=no_pictures)
     except ModuleNotFoundError:
         raise
     except Exception as error:  # whatever a reader stumbles over in a damaged file
@@ -100,15 +104,24 @@ def of_docx(path: str, file: BinaryIO) -> str:
     return of_markup(made.value)
 
 
-def _with_fields(file: BinaryIO) -> BinaryIO:
-    """*file* with the text of simple fields (numbers of sections and captions, dates), which mammoth passes over."""
+def _as_printed(file: BinaryIO) -> BinaryIO:
+    """*file* as it is printed, where mammoth reads something else.
+
+    It has the text of simple fields (numbers of sections and captions, dates), and none that is marked as hidden.
+    """
     copy = io.BytesIO()
     with zipfile.ZipFile(file) as archive, zipfile.ZipFile(copy, "w") as written:
         for name in dict.fromkeys(archive.namelist()):
             data = archive.read(name)
-            written.writestr(name, _FIELD.sub(b"", data) if name in _TEXTS else data)
+            written.writestr(name, _RUN.sub(_shown, _FIELD.sub(b"", data)) if name in _TEXTS else data)
     copy.seek(0)
     return copy
+
+
+def _shown(run: re.Match[bytes]) -> bytes:
+    """*run* without its words, where it is hidden; how it looked before a change that is tracked does not count."""
+    properties = run[0].partition(b"</w:rPr>")[0].partition(b"<w:rPrChange")[0]
+    return _SAID.sub(b"", run[0]) if _VANISH.search(properties) else run[0]
 
 
 def of_markup(html: str) -> str:

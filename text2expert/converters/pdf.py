@@ -5,6 +5,7 @@ import logging
 import re
 import statistics
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, BinaryIO
 
 import pdfplumber
@@ -20,6 +21,9 @@ GUTTER = 8.0
 
 SPACE = 0.15
 """Of the size of letters: a wider gap parts words, in files that have no spaces between them, and narrow ones when justified."""
+
+OVERPRINTED = 0.25
+"""Of the width of a space: where the next letter begins nearer to where it does, the space has no place of its own."""
 
 PRINTED_ONCE = 0.97
 """Share of a page's letters that stand in a place of their own; where it is less, some are bold by being printed twice."""
@@ -118,13 +122,28 @@ def _is_small_beside(char: dict[str, Any], last: dict[str, Any], line: dict[str,
     return smaller and near and moved and overlaps and char["text"].strip() != ""
 
 
+def _without_overprinted(chars: list[dict[str, Any]]) -> None:
+    """Empty spaces on which the next letter stands: so soft hyphens are drawn where a word is not parted at them."""
+    end: float | None = None
+    for char, after in pairwise(chars):
+        if char["text"].strip():
+            end = char["x1"]
+            continue
+        moved, width = after["x0"] - char["x0"], char["x1"] - char["x0"]
+        on_line = abs(after["bottom"] - char["bottom"]) < 0.1 * char["size"]
+        joined = end is not None and abs(after["x0"] - end) < SPACE * char["size"]
+        if on_line and joined and abs(moved) < OVERPRINTED * width and after["text"].strip():
+            char["text"] = ""
+
+
 def _page(page: Any) -> Page:
+    _without_overprinted(page.chars)
     _on_the_line(page.chars)
     tables = [(table.bbox, rows) for table in page.find_tables() if (rows := _rows(table))]
     boxes = [box for box, _ in tables]
 
     def outside(thing: dict[str, Any]) -> bool:
-        if thing["object_type"] != "char":
+        if thing["object_type"] != "char" or not thing["text"]:
             return False
         x, y = (thing["x0"] + thing["x1"]) / 2, (thing["top"] + thing["bottom"]) / 2
         return thing.get("upright", True) and not any(x0 <= x <= x1 and top <= y <= end for x0, top, x1, end in boxes)

@@ -4,7 +4,6 @@ before training   questions ──▶ kept apart from training, frozen ──▶
 after it          answers ──▶ grades ──▶ statistics, money ──▶ a recommendation
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -130,9 +129,23 @@ def _named(_: object, attribute: "attrs.Attribute[Any]", value: Mapping[str, Any
             raise InputError(msg)
 
 
+MOST = 10**12
+"""Questions a month, or changes a year: more is a slip of the keyboard."""
+
+DEAREST_HOUR = 10_000
+"""US dollars: no machine with eight of the dearest GPUs costs a hundredth of it."""
+
+
 def _amount(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if value is not None and not (type(value) in (int, float) and 0 <= value < math.inf):  # type: ignore[operator]
-        raise InputError(f"{attribute.name}={value!r}: must be a number from 0 on, or None where it is not known")
+    if value is not None and not (type(value) in (int, float) and 0 <= value <= MOST):  # type: ignore[operator]
+        msg = f"{attribute.name}={value!r}: must be a number from 0 to {MOST:,}, or None where it is not known"
+        raise InputError(msg)
+
+
+def _hourly(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if value is not None and not (type(value) in (int, float) and 0 <= value <= DEAREST_HOUR):  # type: ignore[operator]
+        msg = f"{attribute.name}={value!r}: must be US dollars an hour from 0 to {DEAREST_HOUR:,}, or None where it is not known"
+        raise InputError(msg)
 
 
 def _as_writer(writer: ExamWriter | LLM | str | None) -> ExamWriter | None:
@@ -170,7 +183,7 @@ class Examiner:
         factory=dict, validator=_named, hash=False
     )
     judge: Judge | None = attrs.field(default=None, converter=_as_judge)
-    usd_per_hour: float | None = attrs.field(default=None, validator=_arguments.dollars)
+    usd_per_hour: float | None = attrs.field(default=None, validator=_hourly)
     questions_per_month: float | None = attrs.field(default=None, validator=_amount)
     updates_per_year: float | None = attrs.field(default=None, validator=_amount)
     general: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))

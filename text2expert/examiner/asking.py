@@ -11,11 +11,11 @@ import attrs
 
 from text2expert._progress import bar
 from text2expert._tasks import as_done
-from text2expert.errors import AuthenticationFailed, BudgetExhausted, LedgerError, OutOfBalance
+from text2expert.errors import AuthenticationFailed, BudgetExhausted, InputError, LedgerError, OutOfBalance
 from text2expert.examiner.case import counted
 from text2expert.examiner.contestants import Contestant, ModelContestant, Retriever
 from text2expert.legible import visible
-from text2expert.records import Answer, ExamQuestion, from_dict, to_line
+from text2expert.records import Answer, ExamQuestion, digest, from_dict, to_line
 
 ALONE = 30
 """Questions that a contestant is asked one by one: what somebody waits who asks one is not seen in a crowd."""
@@ -32,6 +32,9 @@ GIVEN_UP = 3
 
 IN_VAIN = 10
 """Questions at which a contestant fails, and answers none, after which it is asked no more: each may be paid for."""
+
+_MOST = {"confidence": 1, "seconds": 1_000_000, "tokens_in": 1_000_000_000, "tokens_out": 1_000_000_000}
+"""Of what an answer tells of itself."""
 
 _HOPELESS = (AuthenticationFailed, BudgetExhausted, OutOfBalance, LedgerError)
 """What the next question will not change."""
@@ -70,6 +73,20 @@ def is_blocking(contestant: object) -> bool:
     """Whether its method, or that of the class that makes it, is a plain function; what wraps a coroutine function is none."""
     method = getattr(contestant, "aanswer", None)
     return inspect.isroutine(method) and not inspect.iscoroutinefunction(inspect.unwrap(method))
+
+
+def without_key(question: ExamQuestion) -> ExamQuestion:
+    """*question* without its key, kind and place: a contestant that writes all that it is given into a prompt tells nothing.
+
+    Its id is made of its words, since the exam's own ids name the passage or that there is no answer.
+    """
+    return ExamQuestion(
+        id=digest(question.question)[:16],
+        row="hand_written",
+        question=question.question,
+        answer=None,
+        document=question.document,
+    )
 
 
 def _why(error: BaseException) -> str:
@@ -122,12 +139,12 @@ class _Turn:
         if not self._hopeless:
             try:
                 async with self._patience() as patience:
-                    answer = _checked(await self._contestant.aanswer(question))
+                    answer = _checked(await self._contestant.aanswer(without_key(question)))
             except asyncio.CancelledError as error:
                 if (task := asyncio.current_task()) is None or task.cancelling():
                     raise  # the exam itself is cancelled, and not something within the contestant
                 self._lose(error)
-            except Exception as error:  # noqa: BLE001 - whatever somebody's own contestant raises
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever somebody's own code raises, or a library of it
                 self._lose(error, gave_up=patience.expired())
             else:
                 self.answers[question.id] = answer if timed else attrs.evolve(answer, seconds=None)
@@ -168,9 +185,14 @@ def _checked(answer: object) -> Answer:
 
     Raises:
         TypeError: It is no `Answer`.
-        InputError: A field of it is of a wrong type, or a number is infinite or none.
+        InputError: A field of it is of a wrong type, or a number is infinite, none, or one that cannot be.
     """
     if not isinstance(answer, Answer):
         msg = f"aanswer must give an Answer, it gave {answer!r:.80}"
         raise TypeError(msg)
-    return from_dict(json.loads(to_line(answer)), Answer)
+    answer = from_dict(json.loads(to_line(answer)), Answer)
+    for name, most in _MOST.items():
+        if (value := getattr(answer, name)) is not None and not 0 <= value <= most:
+            msg = f"{name}={value!r:.40} of an Answer: it is between 0 and {most:,}"
+            raise InputError(msg)
+    return answer

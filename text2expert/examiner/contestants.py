@@ -52,7 +52,9 @@ class Contestant(Protocol):
     """Answers the exam's questions."""
 
     async def aanswer(self, question: ExamQuestion) -> Answer:
-        """The answer to ``question.question``; the key (``question.answer``) is not for contestants.
+        """The answer to ``question.question``.
+
+        Key, evidence and kind of the question are not for contestants: what is given here is without them.
 
         ``Answer.sources`` are the ids of the chunks that it was shown, if any. What it does not tell stays None.
         """

@@ -103,7 +103,7 @@ class _Hour:
     source: str
 
     def __str__(self) -> str:
-        return f"${self.usd:,.2f} an hour of {self.machine}"
+        return f"{usd_text(self.usd or 0.0)} an hour of {self.machine}"
 
 
 def _made_here(paid: float | None, seconds: float | None, hour: _Hour) -> tuple[float | None, tuple[str, ...]]:
@@ -197,6 +197,9 @@ def _break_even(
     left_out = (
         "Neither the time in which a machine waits for questions nor the upkeep of an index of passages is counted."
     )
+    if expert == other == 0:
+        msg = f"There is no break-even: answers cost nothing, neither with the expert nor with {against!r}."
+        return None, (msg, left_out)
     if expert >= other:
         msg = (
             f"The expert never pays for itself against {against!r}: 1,000 answers cost {usd_text(expert)} with it and "

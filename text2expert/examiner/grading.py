@@ -9,6 +9,7 @@ What a model put in other words may count as wrong; nothing wrong counts as righ
     figures    the numbers of an answer
     subjects   a second value that is that of another thing
     choices    what names a thing as one of several
+    denials    what names a thing to deny of it what was asked
     grading    whether it says the canonical answer
 
 Where it stays biased: an extract that holds a second value of the right one's kind is wrong unless a clause of its own gives
@@ -28,8 +29,9 @@ from text2expert.evidence.tokens import tokens
 from text2expert.evidence.units import CLOCK, MONTHS, SPANS, unit_of
 from text2expert.evidence.wording import PERMITS, stem, word_set
 from text2expert.examiner.choices import is_one_of_several, says_yes_and_no
+from text2expert.examiner.denials import is_denied_behind
 from text2expert.examiner.figures import LABELS, NEGATIONS, Figure, figures_of
-from text2expert.examiner.refusing import declines, guessed, refuses
+from text2expert.examiner.refusing import LONGEST, declines, guessed, refuses
 from text2expert.examiner.relations import (
     asks_how_long,
     asks_how_often,
@@ -90,13 +92,20 @@ _CODE = re.compile(r"\b(?:[A-Za-z]{1,6}[-/]?|[A-Z]{1,6} )\d+(?:[-/.]\d+)*(?:[-/ 
 _ASKED_LOW = re.compile(
     r"\b(?:may|must|can|should|shall)\b[^?]{0,40}\bnot (?:exceed|be exceeded|be passed)\b|"
     r"\b(?:at or (?:under|below)|under|below|no more than|not more than|not exceed(?:ing)?|within|less than|fewer than|up to)\s+(?:(?:what|which|how)\b|\w+ (?:figure|value|number)\b)"
-    r"|\b(?:at most|maximum|greatest|largest|longest|highest|the most|no later than|until when|by when|deadline)\b|\bhow (?:many|much|long|far|fast|high|deep|heavy)\b[^?]*\bmay\b|\bhow (?:soon|fast|quickly) must\b",
+    r"|\b(?:at most|maximum|greatest|largest|longest|highest|the most|no later than|until when|by when|deadline)\b|\bhow (?:many|much|long|far|fast|high|deep|heavy)\b[^?]*\bmay\b|\bhow (?:soon|fast|quickly|recent|recently) must\b",
     re.IGNORECASE,
 )
 _ASKED_HIGH = re.compile(
     r"\b(?:at or (?:over|above)|over|above|more than|exceeds?|beyond)\s+(?:what|which|how)\b|\bfrom (?:what|which)\b|\b(?:at least|minimum|smallest|shortest|fewest|the least)\b",
     re.IGNORECASE,
 )
+
+
+_ASKED_BESIDE = re.compile(
+    r"(?:^|[.,:;]\s+)(?:(?P<low>below|under|less than|fewer than)|above|over|more than|beyond)\s+(?:what|which|how)\b",
+    re.IGNORECASE,
+)
+"""What names the side itself, whatever is denied behind it: "Below which count is it not done?"."""
 
 
 def graded(question: ExamQuestion, answer: str) -> Grade:
@@ -122,10 +131,19 @@ def grade(question: ExamQuestion, answer: str) -> bool:
        neither another accepted answer, the evidence nor the question tells or leaves open as much.
     6. One without figures is right when the canonical words stand in it one after another, those of a list in any order,
        not denied, and with no alternative beside them.
+
+    An answer of more than 4,000 characters, and twice as many as any accepted one has, is none of them: it is read for a
+    refusal alone, so that grading takes no longer for it.
     """
-    said = _plain(answer)
+    short = len(answer) <= max(LONGEST, *(2 * len(each) for each in (question.answer or "", *question.aliases)))
     if question.answer is None:
-        return refuses(answer, question.question) or said in map(_plain, question.aliases)
+        return refuses(answer, question.question) or (short and _plain(answer) in map(_plain, question.aliases))
+    return short and _says(question, answer)
+
+
+def _says(question: ExamQuestion, answer: str) -> bool:
+    """Whether *answer*, of no great length, says what is right for *question*, which has an answer; see `grade`."""
+    said = _plain(answer)
     key = _key(question)
     accepted = list(key.spelled)
     if said in key.plain and ("+" not in answer or "+" in " ".join(accepted)):
@@ -294,12 +312,17 @@ class _Key:
         names = [
             self.spelled[each] for each, figures in self.figures.items() if not figures and not self._is_code(each)
         ]
-        if any(is_one_of_several(answer, name, self.words) for name in names if _plain(name) not in (["yes"], ["no"])):
+        names = [name for name in names if _plain(name) not in (["yes"], ["no"])]
+        if any(is_one_of_several(answer, name, self.words) or self._is_denied(answer, name) for name in names):
             return True
         return any(
             _contains(said, words, meant=False) and not any(_contains(other, words, meant=False) for other in meant)
             for words in bare
         )
+
+    def _is_denied(self, answer: str, name: str) -> bool:
+        """Whether *answer* denies of *name*, an accepted answer, what was asked."""
+        return is_denied_behind(answer, name, self.asked)
 
     def matches(self, right: str, answer: str, found: Sequence[Figure]) -> bool:
         """Whether *answer*, in one spelling and with the figures *found*, says what *right* says."""
@@ -410,6 +433,8 @@ class _Key:
     def _bound(self, quantity: Quantity) -> Bound:
         """On which side of *quantity* one may be, by another accepted answer or by the question; "" where nobody says."""
         told: set[Bound] = {other.bound for other in self.known if other.bound and same(quantity, other)}
+        if not told and len(self.canonical) < 2 and (beside := _ASKED_BESIDE.search(self.asked)):
+            return "low" if beside["low"] else "high"
         if not told and (len(self.canonical) < 2 or kind_of(quantity) in MONTHS) and not _denies(self.asked):
             sides: tuple[tuple[Bound, re.Pattern[str]], ...] = (("low", _ASKED_LOW), ("high", _ASKED_HIGH))
             told = {side for side, pattern in sides if pattern.search(self.asked)}

@@ -46,21 +46,30 @@ class Exam:
 
 
 def freeze(
-    parts: Iterable[Sequence[ExamQuestion]], records: Sequence[GoldRecord], *, notes: Iterable[str] = ()
+    parts: Iterable[Sequence[ExamQuestion]],
+    records: Sequence[GoldRecord],
+    *,
+    frozen: Sequence[ExamQuestion] = (),
+    notes: Iterable[str] = (),
 ) -> Exam:
     """One exam of *parts*, in their order, without what is asked twice or is known from training (*records*).
 
-    Questions of a later part that have an id of an earlier one get a number behind it.
+    Questions of a later part that have an id of an earlier one get a number behind it. Those that are *frozen* come first and
+    stay as they are: they were compared with training when they were frozen, and later rules do not change an exam.
     """
-    questions: list[ExamQuestion] = []
+    questions = list(frozen)
     for part in parts:
         rows = {question.id: question.row for question in part}
         questions = join_exam(questions, part, rows=rows)
-    kept, dropped = decontaminate(questions, records)
+    new, dropped = decontaminate(questions[len(frozen) :], records)
+    kept = [*frozen, *new]
     own, left = (Counter(each.row for each in some)["hand_written"] for some in (questions, kept))
-    said = [] if own == left else [
-        f"{own - left:,} of the {own:,} hand-written questions are trained on, in the same or nearly the same words: not asked."
-    ]  # fmt: skip
+    said = []
+    if known := own - left:
+        verb = "is" if known == 1 else "are"
+        said = [
+            f"{known:,} of the {own:,} hand-written questions {verb} trained on, in the same or nearly the same words: not asked."
+        ]
     return Exam(questions=tuple(kept), dropped=dropped, notes=(*notes, *said))
 
 
@@ -70,8 +79,11 @@ def hand_written(own: Iterable[ExamQuestion]) -> list[ExamQuestion]:
 
 
 def extended(exam: Exam, own: Sequence[ExamQuestion], records: Sequence[GoldRecord]) -> Exam:
-    """*exam* with a user's *own* questions that it does not have, and that training (*records*) does not either."""
-    more = freeze([exam.questions, hand_written(own)], records)
+    """*exam* with a user's *own* questions that it does not have, and that training (*records*) does not either.
+
+    All questions of *exam* stay, whatever the rules of now would drop.
+    """
+    more = freeze([hand_written(own)], records, frozen=exam.questions)
     counts: Counter[Literal["same_text", "jaccard", "eight_grams"]] = Counter()
     for each in (*exam.dropped, *more.dropped):
         counts[each.reason] += each.n

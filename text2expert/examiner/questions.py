@@ -3,12 +3,13 @@
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 
 from text2expert import files
 from text2expert.errors import InputError, RecordError
+from text2expert.examiner.refusing import refuses
 from text2expert.records import Answer, ExamQuestion, ExamRowName, from_dict, read_json_lines, wording
 
 
@@ -36,9 +37,10 @@ def load_exam(path: Path | str, *, documents: Collection[str] | None = None) -> 
     keys: dict[tuple[str, str], tuple[str | None, int]] = {}
     for number, line in read_json_lines(path):
         try:
-            question = from_dict(line if "row" in line else _from_hand(line, number), ExamQuestion)
-            _check(question, line, lines)
-            if "row" not in line:
+            by_hand = not _is_of_a_run(line)
+            question = from_dict(_from_hand(line, number) if by_hand else line, ExamQuestion)
+            _check(question, line, lines, by_hand=by_hand)
+            if by_hand:
                 _check_key(question, number, keys)
         except InputError as error:
             msg = f"{path}, line {number}: not an exam question: {error}; mend or delete that line"
@@ -51,6 +53,11 @@ def load_exam(path: Path | str, *, documents: Collection[str] | None = None) -> 
     if documents is None:
         return exam
     return [question for question in exam if not question.document or question.document in documents]
+
+
+def _is_of_a_run(line: Mapping[str, Any]) -> bool:
+    """Whether a run wrote *line*: a line written by hand may have a field ``row`` of its own."""
+    return "id" in line and "row" in line and ("fact" in line or line["row"] in get_args(ExamRowName))
 
 
 def _from_hand(line: Mapping[str, Any], number: int) -> dict[str, Any]:
@@ -107,14 +114,18 @@ def _check_fields(line: Mapping[str, Any]) -> None:
         raise InputError(msg)
 
 
-def _check(question: ExamQuestion, line: Mapping[str, Any], lines: Mapping[str, int]) -> None:
+def _check(question: ExamQuestion, line: Mapping[str, Any], lines: Mapping[str, int], *, by_hand: bool) -> None:
     if not wording(question.question):
         raise InputError("'question' is blank")
     if type(line.get("answerable", True)) is not bool:
         msg = f"'answerable' must be true or false, got {line['answerable']!r}"
         raise InputError(msg)
-    if question.answer is None and line.get("answerable", True) and "row" not in line:
+    if question.answer is None and line.get("answerable", True) and by_hand:
         raise InputError("it has no 'answer'; where the text does not say, write \"answerable\": false")
+    dropped = line.get("answer") if question.answer is None else None
+    if isinstance(dropped, str) and dropped.strip() and not refuses(dropped):
+        msg = f"it has the 'answer' {dropped!r:.60}, and 'answerable' is false: leave out the one that is not so"
+        raise InputError(msg)
     if question.answer is not None and not question.answer.strip():
         raise InputError("'answer' is blank")
     if question.id in lines:

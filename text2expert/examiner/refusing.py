@@ -10,6 +10,9 @@ from text2expert.evidence.quantities import quantities, same_quantity
 from text2expert.evidence.tokens import tokens
 from text2expert.evidence.units import ORDINAL
 
+LONGEST = 4_000
+"""Characters, ten times the longest answer that is read for what it says: what the rules read takes some hundredths of a second."""
+
 _TEXT = (
     r"(?:texts?|documents?|handbook|manual|protocols?|polic(?:y|ies)|procedures?|passages?|sources?|context|guide(?:lines?)?|"
     r"rules?|regulations?|lease|contract|agreement|sections?|materials?|sop|standard|leaflet|instructions?|notes?|file|record)"
@@ -123,7 +126,15 @@ _COUNT_NOTHING = frozenset(("one", "once", "twice", "half", "double"))
 
 
 def refuses(answer: str, asked: str = "") -> bool:
-    """Whether *answer* to *asked* says that it does not know, or that the text does not say, and leaves it at that."""
+    """Whether *answer* to *asked* says that it does not know, or that the text does not say, and leaves it at that.
+
+    A sentence that a long answer repeats is read once. One of more than `LONGEST` characters of other sentences leaves it at
+    no refusal.
+    """
+    if len(answer) > LONGEST:
+        answer = "\n".join(dict.fromkeys(sentence.strip() for sentence in _SENTENCE.split(answer)))
+        if len(answer) > LONGEST:
+            return False
     return declines(answer) and not guessed(answer, asked)
 
 

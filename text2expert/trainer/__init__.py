@@ -297,7 +297,7 @@ class Trainer:
             )
 
     def check_documents(self, documents: Collection[str]) -> None:
-        """That `weights` names nothing but *documents*, by their ids.
+        """That `weights` names nothing but *documents*, by their ids or as files; a mapping of ids says their paths too.
 
         Raises:
             InputError: It names another one, or two names are of one document.

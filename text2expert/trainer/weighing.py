@@ -47,6 +47,10 @@ def balance(value: object) -> None:
 def document_of(name: str, documents: Collection[str]) -> str:
     """The id of the document called *name*: by its id, or its file's name.
 
+    Args:
+        name: As weights have it.
+        documents: Ids; a mapping of them gives paths, which a message shows beside them.
+
     Raises:
         InputError: There is none among *documents*, or there are several.
     """
@@ -57,8 +61,11 @@ def document_of(name: str, documents: Collection[str]) -> str:
     if len(found) == 1:
         return found[0]
     if found:
+        paths = documents if isinstance(documents, Mapping) else {}
+        shown = ", ".join(f"{each} ({paths[each]})" if paths.get(each) else each for each in sorted(found))
         raise InputError(
-            f"weights names {name!r}, and several documents are called so: {', '.join(sorted(found))}; name one"
+            f"weights names {name!r}, and several documents are called so: {shown}; give one of these ids "
+            f"({{{found[-1]!r}: 2}}, --weight {found[-1]}=2)"
         )
     known = ", ".join(sorted(documents)[:20]) or "without a name"
     raise InputError(f"weights names {name!r}, and there is no such document: they are {known}")
