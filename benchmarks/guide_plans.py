@@ -3,7 +3,7 @@
     python benchmarks/guide_plans.py
 
 The guide's job is 400 passages with five questions each, half of them verified, one teacher's call a passage; five documents are
-five of it. The text is that of ``benchmarks/reference_job.py``. Training is planned for an RTX 4090 at published speeds, and
+five of it. Its text is that of ``benchmarks/reference_job.py``; the five are those of ``benchmarks/several_documents.py``. Training is planned for an RTX 4090 at published speeds, and
 renting it is not in these dollars.
 """
 
@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import reference_job
+import several_documents
 
 from text2expert import Pipeline, Teacher, Trainer, Verifier
 
@@ -22,9 +23,7 @@ def main() -> None:
     text = reference_job.text()
     one = Path("one.txt")
     one.write_text(text)
-    five = [Path(f"document_{number}.txt") for number in range(5)]
-    for number, path in enumerate(five):
-        path.write_text(text.replace("pump", f"pump{number}"))
+    five = several_documents.of_the_guide()
     large = Path("five_megabytes.txt")
     large.write_text("\n\n".join(text.replace("pump", f"pump{number}") for number in range(20)))
     trainer = Trainer("mistralai/Mistral-7B-v0.1", train_anyway=True)

@@ -65,6 +65,14 @@ def test_python_dash_m_is_the_same_command():
     assert shown.stdout.strip() == f"text2expert, version {text2expert.__version__}"
 
 
+def test_a_plan_without_training_is_of_a_run_without_training(here):
+    """What one says the other takes, and the plan's own advice names the flag."""
+    shown = _call("plan", "-i", "pumps.txt", "--preset", "cloud", "--no-fine-tune").output
+    assert "none: it stops when the golden dataset is there" in shown
+    assert "RTX 4090" not in shown
+    assert "exam writer" not in shown
+
+
 def test_plan_says_what_would_be_and_writes_nothing(here):
     shown = _call("plan", "--input", "pumps.txt").output
     assert "expert_model_pumps" in shown
@@ -163,3 +171,10 @@ def test_doctor_knows_the_extras_of_the_package():
         extra for extra in metadata.metadata("text2expert").get_all("Provides-Extra") if extra not in ("dev", "docs")
     }
     assert declared == set(doctor.EXTRAS)
+
+
+def test_asking_a_run_without_training_says_why_there_is_no_expert(here):
+    _call("run", "-i", "pumps.txt", "--no-fine-tune")
+    shown = _call("ask", "expert_model_pumps", "Why?", code=1).stderr
+    assert "text2expert: expert_model_pumps holds no expert: it was run with" in shown
+    assert "--no-fine-tune" in shown

@@ -814,7 +814,11 @@ def test_a_plan_names_what_an_exams_models_cost(pumps):
     assert costs["small"] < costs["read"]
     assert plan.usd_high == pytest.approx(sum(costs.values()))
     assert "judge" in str(plan)
-    assert plan.without_training.steps == ()
+    before = plan.without_training
+    assert before.steps == ()
+    assert before.training is None
+    assert 0 <= before.seconds < plan.seconds
+    assert "stops when the golden dataset is there" in str(before)
     assert Pipeline().plan(pumps).steps == ()
 
 

@@ -497,3 +497,33 @@ class TestEstimates:
         """Zero calls."""
         estimate = LLM("anthropic/claude-sonnet-5-5", batch=True).estimate(0, 0, (0, 0))
         assert (0, 0, 0) == (estimate.usd_low, estimate.usd_high, estimate.seconds)
+
+
+class TestNobodyThere:
+    """Connections refused: a server that was never started, or one that is away for a moment."""
+
+    @staticmethod
+    def refused(unreached):
+        error = ProviderUnavailable("cannot connect to localhost:8000: connection refused", unreached=unreached)
+        return [error] * 8
+
+    def test_a_server_that_was_never_there_is_soon_given_up_and_told_of_at_once(self, monkeypatch):
+        said = []
+        monkeypatch.setattr("text2expert._progress.say", said.append)
+        module._tell_unreached.cache_clear()
+        model, provider = scripted(*self.refused(unreached=True))
+        with pytest.raises(ProviderUnavailable, match=r"^nothing answers at .+: is the server running\? Cannot connect"):
+            ask(model)
+        assert module.UNREACHED_ATTEMPTS == len(provider.requests)
+        assert 1 == len(said)
+        assert "is the server running?" in said[0]
+
+    def test_one_that_answered_before_is_waited_for(self):
+        model, provider = scripted(*self.refused(unreached=False)[:7], answered("Because."))
+        assert "Because." == ask(model).text
+        assert 8 == len(provider.requests)
+
+    def test_one_that_is_still_starting_is_waited_for_some_seconds(self):
+        model, provider = scripted(*self.refused(unreached=True)[:3], answered("Because."))
+        assert "Because." == ask(model).text
+        assert 4 == len(provider.requests)

@@ -147,6 +147,20 @@ def test_nobody_there():
             asyncio.run(provider.complete(request()))
 
 
+def test_a_server_that_answered_once_is_not_one_that_was_never_there():
+    """Only of the second is it likely that nobody has started it."""
+    with ChatServer(["[]"]) as server:
+        ask(server)
+    with pytest.raises(ProviderUnavailable, match="connection refused") as gone:
+        asyncio.run(OpenAI(server.url).complete(request()))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nowhere = OpenAI(f"http://127.0.0.1:{unused.getsockname()[1]}")
+        with pytest.raises(ProviderUnavailable, match="connection refused") as never:
+            asyncio.run(nowhere.complete(request()))
+    assert (False, True) == (gone.value.unreached, never.value.unreached)
+
+
 def test_unknown_host(monkeypatch):
     """A name that does not resolve is no connection either."""
 

@@ -318,7 +318,7 @@ def test_a_training_shows_speed_time_left_memory_and_validation(recipe, monkeypa
         finish()
     """))  # fmt: skip
     assert seen.shown == [
-        {"loss": "1.235", "tokens/s": "2,413", "left": "1:06:40", "peak": "7.4 GB", "validation": "93%"},
+        {"left": "1:06:40", "loss": "1.235", "tok/s": "2,413", "peak": "7.4GB", "valid": "93%"},
         (1, 9),
     ]
     assert "remaining" not in seen.bar_format

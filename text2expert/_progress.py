@@ -1,10 +1,14 @@
 """How a run speaks: bars and lines on standard error; in notebooks, which show that as a fault, on standard output."""
 
+import shutil
 import sys
 import warnings
 from typing import Any, TextIO
 
 _SHOWN_BYTES = 1_000_000
+
+_NARROW = 100
+"""Columns below which a bar leaves out what the numbers beside it say as well."""
 
 
 def _in_notebook() -> bool:
@@ -14,6 +18,21 @@ def _in_notebook() -> bool:
 
 def _stream() -> TextIO:
     return sys.stdout if _in_notebook() else sys.stderr
+
+
+def layout(*, clock: bool = True) -> str | None:
+    """How a bar is laid out: without a rate, so that what a run says beside it fits; None: as a notebook does.
+
+    Args:
+        clock: Whether tqdm says the time taken and left; else only the time taken, and only where there is room.
+    """
+    if _in_notebook():
+        return None
+    narrow = shutil.get_terminal_size().columns < _NARROW
+    start = "{desc}: |{bar}| {n_fmt}/{total_fmt}" if narrow else "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}"
+    if clock:
+        return start + " [{elapsed}<{remaining}{postfix}]"
+    return start + ("{postfix}" if narrow else " [{elapsed}{postfix}]")
 
 
 def bar(total: int | None, description: str, *, unit: str) -> Any:
@@ -35,6 +54,7 @@ def bar(total: int | None, description: str, *, unit: str) -> Any:
         unit_scale=of_bytes,
         disable=silent,
         dynamic_ncols=True,
+        bar_format=None if of_bytes else layout(),
         leave=not of_bytes,
         file=_stream(),
     )

@@ -71,9 +71,11 @@ for _command in (ask, exam, report, vast):
 
 @main.command(cls=Sectioned)
 @with_settings
-def plan(inputs: tuple[str, ...], more: tuple[str, ...], out: Path | None, **settings: Any) -> None:
+@option(TRAINING, "--no-fine-tune", is_flag=True, help="Of a run that stops when the golden dataset is there.")
+def plan(inputs: tuple[str, ...], more: tuple[str, ...], out: Path | None, no_fine_tune: bool, **settings: Any) -> None:
     """Say what a run would do, take and cost, and who would see the text. Sends and writes nothing."""
-    click.echo(str(pipeline_of(**settings).plan(sources_of(inputs, more), out=out)))
+    coming = pipeline_of(**settings).plan(sources_of(inputs, more), out=out)
+    click.echo(str(coming.without_training if no_fine_tune else coming))
 
 
 @main.command(cls=Sectioned)

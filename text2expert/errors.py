@@ -74,12 +74,16 @@ class OutOfBalance(ProviderError):  # noqa: N818
 class ProviderUnavailable(Text2ExpertError):  # noqa: N818
     """A provider cannot answer now and bills nothing: sent again later, the request may pass."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None, overloaded: bool = False) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, overloaded: bool = False, unreached: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         """Seconds that the provider asks to wait; None where it does not say."""
         self.overloaded = overloaded
         """Whether fewer requests at a time would help (429, 503, 529)."""
+        self.unreached = unreached
+        """Whether the connection was refused where nothing has answered since this process began."""
 
 
 class AnswerLost(Text2ExpertError):  # noqa: N818

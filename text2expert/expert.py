@@ -37,7 +37,7 @@ from text2expert.records import (
 from text2expert.runners.local import LEASH, RECIPES, check_installed, child_environment, tail
 from text2expert.support import Passages
 
-EXAM, GOLD, CHUNKS = "exam.jsonl", "golden_dataset.jsonl", "chunks.jsonl"
+EXAM, GOLD, CHUNKS, RECEIPT = "exam.jsonl", "golden_dataset.jsonl", "chunks.jsonl", "run.json"
 
 UNKNOWN = "I do not know."
 """What is said instead of an answer that is less sure than was asked for; see ``Answer.withheld``."""
@@ -124,6 +124,10 @@ class Expert:
             if not folder.exists():
                 raise RunFolderError(
                     f"{folder} does not exist; give the folder that `text2expert run` made (expert_model_...)"
+                ) from error
+            if _stopped_before_training(folder):
+                raise RunFolderError(
+                    f"{folder} holds no expert: it was run with fine_tune=False (--no-fine-tune); run it again without"
                 ) from error
             raise RunFolderError(
                 f"{folder} holds no expert: give a run folder with expert/ in it, that folder itself, or a merged model "
@@ -333,6 +337,14 @@ def _is_base(folder: Path, sha256: str) -> bool:
         return files.sha256_file(folder / "model.safetensors") == sha256
     except OSError:
         return False
+
+
+def _stopped_before_training(folder: Path) -> bool:
+    """Whether *folder* is that of a run which ended at its golden dataset."""
+    with contextlib.suppress(OSError, ValueError):
+        receipt = json.loads((folder / RECEIPT).read_bytes())
+        return isinstance(receipt, dict) and receipt.get("trained") is False
+    return False
 
 
 def _base_sha256(adapter: Path) -> str | None:

@@ -6,6 +6,7 @@ Teacher and Verifier know none of this, and neither do providers.
 """
 
 import asyncio
+import functools
 import json
 import logging
 import math
@@ -19,9 +20,9 @@ from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import attrs
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_any
 
-from text2expert import _arguments, prices, providers
+from text2expert import _arguments, _progress, prices, providers
 from text2expert import ledger as _ledger
 from text2expert.errors import (
     AnswerLost,
@@ -41,6 +42,9 @@ FIRST_WAIT_S = 0.5
 """Before a request is sent again, where its provider does not say; doubled with each further attempt."""
 LONGEST_WAIT_S = 60.0
 """Of our own waits. A provider that asks for more is obeyed up to `LONGEST_RETRY_AFTER_S`."""
+UNREACHED_ATTEMPTS = 4
+"""At most, where every connection is refused and nothing has answered in this process: a server that was never started,
+mostly. They take four seconds."""
 _log = logging.getLogger(__name__)
 
 REPLY_TOKENS_PER_S = 50.0
@@ -277,6 +281,8 @@ class LLM:
             return await self._send(wire, request, ledger, worst)
         except (ProviderUnavailable, AnswerLost) as error:
             failure: Exception | None = error
+            if _is_unreached(error):
+                _tell_unreached(wire.endpoint)
 
         async def attempt() -> Completion:
             # tenacity takes 100 us, which a request that is answered at once need not pay: it begins with the failure.
@@ -287,12 +293,12 @@ class LLM:
             return await self._send(wire, request, ledger, worst)
 
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(self.attempts), wait=_wait, retry=retry_if_exception(_may_pass), reraise=True
+            stop=stop_any(stop_after_attempt(self.attempts), _stop_unreached), wait=_wait, retry=retry_if_exception(_may_pass), reraise=True
         )
         try:
             return await retrying(attempt)
         except (ProviderUnavailable, AnswerLost) as error:
-            raise _given_up(error, retrying.statistics["attempt_number"]) from error
+            raise _given_up(error, retrying.statistics["attempt_number"], wire.endpoint) from error
 
     async def _send(self, wire: _Wire, request: Request, ledger: Ledger, worst: Decimal) -> Completion:
         """Send *request* once: a slot, a hold, the call, and what it cost."""
@@ -421,6 +427,22 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, AnswerLost)
 
 
+def _is_unreached(error: BaseException | None) -> bool:
+    return isinstance(error, ProviderUnavailable) and error.unreached
+
+
+@functools.cache
+def _tell_unreached(endpoint: str) -> None:
+    """Say once, at the first request, what would else be silence until the last attempt."""
+    _progress.say(f"nothing answers at {endpoint}: is the server running? It is tried again for some seconds")
+
+
+def _stop_unreached(state: RetryCallState) -> bool:
+    """Whether to give up on a server that was never there."""
+    error = state.outcome.exception() if state.outcome else None
+    return _is_unreached(error) and state.attempt_number >= UNREACHED_ATTEMPTS
+
+
 def _wait(state: RetryCallState) -> float:
     """Seconds until the next attempt: what the provider asks for, else doubling."""
     error = state.outcome.exception() if state.outcome else None
@@ -430,13 +452,17 @@ def _wait(state: RetryCallState) -> float:
     return wait * (1 + random.random() / 4)
 
 
-def _given_up(error: ProviderUnavailable | AnswerLost, attempts: int) -> ProviderUnavailable | AnswerLost:
+def _given_up(
+    error: ProviderUnavailable | AnswerLost, attempts: int, endpoint: str
+) -> ProviderUnavailable | AnswerLost:
     if isinstance(error, OutOfOrder):
         return ProviderUnavailable(f"{error}. See whether the server is well, and run again: what was answered is kept")
     msg = f"{error} (sent {attempts} time{'s' if attempts > 1 else ''}; run again later: what was answered is kept)"
     if isinstance(error, AnswerLost):
         return AnswerLost(msg)
-    return ProviderUnavailable(msg, retry_after=error.retry_after, overloaded=error.overloaded)
+    if error.unreached:
+        msg = f"nothing answers at {endpoint}: is the server running? {msg[0].upper()}{msg[1:]}"
+    return ProviderUnavailable(msg, retry_after=error.retry_after, overloaded=error.overloaded, unreached=error.unreached)
 
 
 def _host(endpoint: str) -> str | None:

@@ -438,6 +438,7 @@ class Pipeline:
                     done = chunk.end
                     if count % WINDOW == 0:
                         await asyncio.sleep(0)  # a place where Ctrl-C gets through
+                progress.update(document.n_chars - done)  # blank lines at the end are in no chunk
 
     async def _check_rent(self, inputs: list[Document], folder: RunFolder) -> None:
         """That a machine which is rented can be paid for, before teaching or judging is."""

@@ -168,6 +168,8 @@ class Plan:
     that the verifier's sample leaves out."""
     estimated: bool
     training: TrainingPlan | None
+    trains: bool = True
+    """False: it stops when the golden dataset is there."""
     steps: tuple[StepPlan, ...] = ()
     """The paid steps."""
     rent: RentPlan | None = None
@@ -188,7 +190,19 @@ class Plan:
     def without_training(self) -> "Plan":
         """The same, stopped when the golden dataset is there."""
         steps = tuple(step for step in self.steps if step.step in BEFORE_TRAINING)
-        return attrs.evolve(self, steps=steps, rent=None, machine="")
+        quote = self.rent.quote if self.rent is not None else None
+        left_out = sum(step.estimate.seconds for step in self.steps if step.step not in BEFORE_TRAINING) + (
+            quote.seconds if quote is not None else (self.training and self.training.seconds) or 0.0
+        )
+        return attrs.evolve(
+            self,
+            steps=steps,
+            rent=None,
+            machine="",
+            training=None,
+            trains=False,
+            seconds=max(self.seconds - left_out, 0.0),
+        )
 
     @property
     def usd_low(self) -> float:
@@ -274,6 +288,9 @@ class Plan:
         most = f" for the whole text; the budgets allow ${self.most:,.2f}" if self._is_cut else ""
         if self.rent is not None and not most:
             most = ", and nothing limits the rent" if math.isinf(self.most) else f", ${self.most:,.2f} at most"
+        training = "none: it stops when the golden dataset is there"
+        if self.trains:
+            training = str(self.training) if self.training else "unknown before the pairs are there"
         renting = " and what the machine costs" if self.rent is not None and not quoted else ""
         cost = (
             [f"{dollars(self.usd_low, self.usd_high)}{renting}{most}"]
@@ -288,7 +305,7 @@ class Plan:
             *((step.step, str(step)) for step in self.steps),
             *([] if self.items is None else [("questions", f"{self.items:,}")]),
             ("training pairs", f"{about}{self.pairs:,}"),
-            ("training", str(self.training) if self.training else "unknown before the pairs are there"),
+            ("training", training),
             *([] if self.rent is None else [("machine", f"{self.machine}: {self.rent}")]),
             ("cost", "; ".join(cost)),
             ("time", f"about {duration(self.seconds)}{_as_on_a_gpu(self)}" if known else "depends on your hardware"),

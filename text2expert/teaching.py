@@ -133,7 +133,7 @@ async def teach_and_judge(
     teacher: SupportsTeach,
     verifier: SupportsVerify | None,
     questions: int,
-    what: str = "Teaching and judging",
+    what: str = "Teaching",
 ) -> Taught:
     """Pairs of all the lessons in *plan* (*total* of them), at most *questions* items each, and verdicts on them.
 
@@ -310,7 +310,7 @@ def _lost(pair: QAPair) -> Verdict:
 
 
 class _Live:
-    """What the line beside the bar says: pairs and their approval, dollars spent and projected, requests in flight.
+    """What the line beside the bar says: dollars spent and projected, open requests, pairs and their approval (ok).
 
     Dollars are those of the whole run folder. They are projected only for a *total* that they are all spent on.
     """
@@ -328,9 +328,8 @@ class _Live:
         real = [verdict for verdict in verdicts if not verdict.control]
         self._judged += len(real)
         self._approved += sum(verdict.approved for verdict in real)
-        line: dict[str, Any] = {"pairs": self._pairs} if self._pairs else {}
-        if self._judged:
-            line["approved"] = f"{100 * self._approved / self._judged:.0f}%"
+        # Money first: the end is cut in a narrow terminal.
+        line: dict[str, Any] = {}
         if self._models:
             from text2expert import ledger
 
@@ -338,8 +337,12 @@ class _Live:
             dollars = spent.settled + spent.lost
             line["spent"] = f"${dollars:.2f}"
             if self._total:
-                line["projected"] = f"${dollars / self._done * self._total:.2f}"
-            line["in_flight"] = sum(model.in_flight for model in self._models)
+                line["spent"] += f"/~${dollars / self._done * self._total:.2f}"
+            line["open"] = sum(model.in_flight for model in self._models)
+        if self._judged:
+            line["ok"] = f"{100 * self._approved / self._judged:.0f}%"
+        if self._pairs:
+            line["pairs"] = self._pairs
         return line
 
 

@@ -7,6 +7,7 @@ billed (`ProviderUnavailable`); if so, it may have been served, and billed (`Ans
 import asyncio
 import atexit
 import contextlib
+import errno
 import functools
 import json
 import math
@@ -38,6 +39,9 @@ CONNECT_S = 30.0
 # Shorter than any known server's own (uvicorn: 5 s), so that none closes a connection that we are about to use: a
 # request that dies this way counts as perhaps served.
 _KEEP_CONNECTION_S = 4.0
+
+_answered: set[str] = set()
+"""Hosts and ports that have answered in this process, whatever they said."""
 
 T = TypeVar("T")
 
@@ -213,6 +217,7 @@ async def _send(method: str, url: str, data: bytes | None, headers: Headers, lim
     async with session.request(
         method, url, data=data, headers=_revealed(headers), timeout=limits, allow_redirects=False
     ) as response:
+        _answered.add(host(url))
         try:
             text = (await response.read()).decode("utf-8", "replace")
         except (aiohttp.ClientError, OSError):
@@ -225,6 +230,7 @@ async def _send(method: str, url: str, data: bytes | None, headers: Headers, lim
 async def _lines(url: str, headers: Headers, limits: aiohttp.ClientTimeout) -> AsyncGenerator[Reply | str, None]:
     session = await _session()
     async with session.get(url, headers=_revealed(headers), timeout=limits, allow_redirects=False) as response:
+        _answered.add(host(url))
         whole = response.status != 200
         text = (await response.read()).decode("utf-8", "replace") if whole else ""
         yield Reply(status=response.status, headers=response.headers, text=_hidden(text, headers))
@@ -248,7 +254,10 @@ async def _told(url: str, sending: Awaitable[T], lost: type[Text2ExpertError]) -
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
         problem = ProviderError(f"{host(url)!r} is not a host that can be reached: check base_url")
     except aiohttp.ClientConnectorError as error:
-        problem = ProviderUnavailable(f"cannot connect to {host(url)}: {_reason(error)}")
+        problem = ProviderUnavailable(
+            f"cannot connect to {host(url)}: {_reason(error)}",
+            unreached=error.os_error.errno == errno.ECONNREFUSED and host(url) not in _answered,
+        )
     except aiohttp.ConnectionTimeoutError:
         problem = ProviderUnavailable(f"cannot connect to {host(url)} within {CONNECT_S:.0f} s")
     except TimeoutError as error:
@@ -264,6 +273,8 @@ async def _told(url: str, sending: Awaitable[T], lost: type[Text2ExpertError]) -
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
     reason = error.os_error.strerror or type(error.os_error).__name__
+    if error.os_error.errno == errno.ECONNREFUSED:  # a host of several addresses: "Multiple exceptions: ..."
+        reason = "connection refused"
     # It would be handed every key and text, on the word of whatever else set the variable.
     proxy = "; a proxy is set (HTTPS_PROXY), and proxies are not used" if "https" in getproxies_environment() else ""
     return f"{reason}{proxy}"

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import attrs
 
-from text2expert._progress import bar, say
+from text2expert._progress import bar, layout, say
 from text2expert.errors import InputError, MissingExtraError, RunnerError
 from text2expert.files import cannot_write
 from text2expert.records import Job, Stage
@@ -202,7 +202,7 @@ class ProgressBar:
         if shown:
             self._bar.set_postfix(shown, refresh=False)
         if "seconds_left" in line:  # measured from the first step, where the bar's own guess includes the loading
-            self._bar.bar_format = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+            self._bar.bar_format = layout(clock=False)
         self._bar.update(line["done"] - self._bar.n)
 
     def _lines(self) -> Iterator[dict[str, Any]]:
@@ -217,17 +217,19 @@ class ProgressBar:
 
 def _clock(seconds: float) -> str:
     hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
+    minutes = f"{rest // 60:02}:{rest % 60:02}"
+    return f"{hours}:{minutes}" if hours else minutes
 
 
 _SHOWN = (
-    ("loss", "loss", "{:.3f}".format),
-    ("tokens_per_second", "tokens/s", "{:,.0f}".format),
     ("seconds_left", "left", _clock),
-    ("memory_gb", "peak", "{:.1f} GB".format),
-    ("validation", "validation", "{:.0%}".format),
+    ("loss", "loss", "{:.3f}".format),
+    ("tokens_per_second", "tok/s", "{:,.0f}".format),
+    ("memory_gb", "peak", "{:.1f}GB".format),
+    ("validation", "valid", "{:.0%}".format),
 )
-"""What a stage says about itself beside how far it is, how that is called beside its bar, and how it is written."""
+"""What a stage says about itself beside how far it is, how that is called beside its bar, and how it is written; what
+matters most comes first, since the end is cut in a narrow terminal."""
 
 _TITLES = {
     "base": "Making a toy base",
