@@ -92,7 +92,7 @@ _CODE = re.compile(r"\b(?:[A-Za-z]{1,6}[-/]?|[A-Z]{1,6} )\d+(?:[-/.]\d+)*(?:[-/ 
 _ASKED_LOW = re.compile(
     r"\b(?:may|must|can|should|shall)\b[^?]{0,40}\bnot (?:exceed|be exceeded|be passed)\b|"
     r"\b(?:at or (?:under|below)|under|below|no more than|not more than|not exceed(?:ing)?|within|less than|fewer than|up to)\s+(?:(?:what|which|how)\b|\w+ (?:figure|value|number)\b)"
-    r"|\b(?:at most|maximum|greatest|largest|longest|highest|the most|no later than|until when|by when|deadline)\b|\bhow (?:many|much|long|far|fast|high|deep|heavy)\b[^?]*\bmay\b|\bhow (?:soon|fast|quickly|recent|recently) must\b",
+    r"|\b(?:at most|maximum|greatest|largest|longest|highest|the most|no later than|until when|by when|deadline)\b|\bhow (?:many|much|long|far|fast|high|deep|heavy)\b[^?]*\bmay\b|\bhow (?:soon|fast|quickly) must\b",
     re.IGNORECASE,
 )
 _ASKED_HIGH = re.compile(
@@ -106,6 +106,10 @@ _ASKED_BESIDE = re.compile(
     re.IGNORECASE,
 )
 """What names the side itself, whatever is denied behind it: "Below which count is it not done?"."""
+
+
+_HOW_RECENT = re.compile(r"\bhow recent(?:ly)? (?:must|should|need)\b(?!.*\bnot\b)", re.IGNORECASE | re.DOTALL)
+"""What is to be recent may be nearer, too."""
 
 
 def graded(question: ExamQuestion, answer: str) -> Grade:
@@ -424,6 +428,8 @@ class _Key:
 
     def _may_be_added(self, said: Quantity) -> bool:
         """Whether a side that nothing tells may stand in the answer: as the question leaves it, or as times are told."""
+        if said.bound == "low" and _HOW_RECENT.search(self.asked):
+            return True
         if is_beyond(said):
             return False
         if _ASKED_LOW.search(self.asked) or _ASKED_HIGH.search(self.asked) or _denies(self.asked):
