@@ -239,7 +239,7 @@ def test_a_run_that_was_moved_names_its_files_where_they_are(run, tmp_path):
 def test_the_verdict_is_first_and_last():
     shown = summary(crowded(), 80).splitlines()
     assert shown[0] == "Verdict: Use the expert."
-    assert shown[-1] == "In short: the expert."
+    assert shown[-1] == "In short: Use the expert."
     assert max(map(len, shown)) <= 80
     assert [line for line in shown if line.startswith("taught wordings")][1].endswith(
         "100"

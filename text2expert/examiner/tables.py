@@ -1,6 +1,7 @@
 """An exam's result as text for a terminal: the table, and below it the verdict, what it costs and what to know."""
 
 import math
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -9,12 +10,6 @@ from text2expert.examiner.grid import WIDTH
 from text2expert.examiner.results import NO_PRICE, ContestantCost, Economics, ExamResult, JudgeReport
 
 _REASONS = {"same_text": "the same words", "jaccard": "nearly the same words", "eight_grams": "the same phrases"}
-_IN_SHORT = {
-    "expert": "the expert",
-    "rag": "RAG, not the expert",
-    "both": "the expert with RAG",
-    "neither": "neither the expert nor RAG as they are",
-}
 _PROBES = {
     "gold": "right answers",
     "hedge": "hedges",
@@ -34,9 +29,13 @@ def summary(result: ExamResult, width: int = WIDTH) -> str:
         [*_costs(result.economics, result.short_names, width)],
         [*_judged(result.judge, width)],
         _notes(result, width),
-        [f"In short: {_IN_SHORT[result.recommendation.use]}."] if result.recommendation is not None else [],
+        [f"In short: {_first_clause(result.recommendation.headline)}."] if result.recommendation is not None else [],
     ]
     return "\n\n".join("\n".join(lines).strip("\n") for lines in parts if lines)
+
+
+def _first_clause(headline: str) -> str:
+    return re.split(r" \(|[;:.](?= |$)", headline, maxsplit=1)[0]
 
 
 def table(result: ExamResult) -> str:
