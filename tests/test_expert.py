@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from batched import until
 from experts import FACTS, REASONED, REASONING
 
 from text2expert.errors import InputError, MissingExtraError, RunFolderError, RunnerError
@@ -246,7 +247,10 @@ def test_an_expert_whose_base_lies_here_asks_no_hub_and_holds_no_token(tmp_path,
     monkeypatch.setenv("DEEPSEEK_API_KEY", "sk-of-a-person")
     with Expert(tmp_path, str(tmp_path) if base == "folder" else "someone/a-base") as expert:
         expert._send(["Who opens the gate?"])
-        environment = Path(f"/proc/{expert._child._process.pid}/environ").read_text().split("\0")
+        # For a moment after a program has taken a process over, the kernel shows no environment at all.
+        environ = Path(f"/proc/{expert._child._process.pid}/environ")
+        until(environ.read_text, "the environment is there")
+        environment = environ.read_text().split("\0")
     here = {"HF_TOKEN=hf_of_a_person", "HF_HUB_OFFLINE=1", "DEEPSEEK_API_KEY=sk-of-a-person"} & set(environment)
     assert here == {"HF_HUB_OFFLINE=1" if base == "folder" else "HF_TOKEN=hf_of_a_person"}
 
