@@ -437,10 +437,11 @@ class VastServer:
     def _look_for_base(self, instance: Instance) -> None:
         """What runs on a machine has fetched what its settings say."""
         for place in self._places(instance):
-            for log in place.glob("stages/*/log.txt"):
-                with contextlib.suppress(OSError, ValueError):
-                    settings = json.loads(log.with_name("job.json").read_bytes())
-                    instance.base_gb = max(instance.base_gb, settings.get("fetches_gb", 0.0))
+            with contextlib.suppress(OSError):  # a machine that gives itself back removes it meanwhile
+                for log in place.glob("stages/*/log.txt"):
+                    with contextlib.suppress(OSError, ValueError):
+                        settings = json.loads(log.with_name("job.json").read_bytes())
+                        instance.base_gb = max(instance.base_gb, settings.get("fetches_gb", 0.0))
 
     def end(self, instance: Instance, who: str) -> None:
         self._look_for_base(instance)
