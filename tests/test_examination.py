@@ -2,35 +2,26 @@
 
 import asyncio
 import json
-import re
 import shutil
 
 import attrs
 import pytest
 from pumps import PUMPS
-from vast_server import VastServer
+from sittings import CHUNKS, PRICE, Elsewhere, asked, lines, made, scripted, trained
 
 from text2expert import LLM, Ledger, Pipeline, Run, Trainer, examination
-from text2expert.chunker import Chunker
 from text2expert.errors import (
     AuthenticationFailed,
-    BatchUnfinished,
     InputError,
-    LedgerError,
     RecordError,
     RunFolderError,
 )
 from text2expert.examiner import (
     Asked,
     Examiner,
-    ExamWriter,
-    Judge,
     ModelContestant,
     OpenBook,
     Retriever,
-    asking,
-    concluding,
-    estimating,
     extended,
     making,
     sort,
@@ -39,38 +30,19 @@ from text2expert.examiner.results import (
     Dropped,
     GivenAnswer,
 )
-from text2expert.exchange import Completion
 from text2expert.prices import Price
 from text2expert.records import (
     Answer,
-    Document,
     ExamPrompt,
     ExamQuestion,
     GoldRecord,
-    Quote,
     Span,
     read_jsonl,
     to_dict,
     wording,
 )
 from text2expert.runfolder import RunFolder
-from text2expert.runners.vast import offers
 from text2expert.testing import ScriptedProvider
-
-CHUNKS = Chunker(size=200, overlap=0).split(Document.from_text(PUMPS, id="pumps"))
-PRICE = Price(input=1.0, output=2.0)
-
-
-def asked(question, answer="80 °C", *, id="q", row="held_out", **fields):  # noqa: A002 - the record's own field name
-    return ExamQuestion(id=id, row=row, question=question, answer=answer, **fields)
-
-
-def trained(question, answer="80 °C"):
-    return GoldRecord(instruction=question, output=answer, item=question, document="pumps")
-
-
-def made(split=(), records=(), *, own=(), **given):
-    return asyncio.run(Examiner(general=False).amake(split, records, own=own, **given))
 
 
 @pytest.fixture
@@ -213,259 +185,6 @@ def test_answers_are_sorted_by_contestant_and_name_what_was_read():
     answers = {"base": {"q": Answer(text="a"), "rag:q": Answer(text="b")}, "expert": {}}
     expected = {"base": {"q": Answer(text="a")}, "base + RAG": {"q": Answer(text="b", sources=("c",))}}
     assert expected == sort(prompts, answers)
-
-
-# -- contestants that are asked here ---------------------------------------------------------------------------------
-
-
-class Crowd:
-    """Answers after a moment, and knows how many it answered at a time."""
-
-    def __init__(self, fails=(), error=RuntimeError):
-        self.now, self.most, self.asked, self.fails, self.error = 0, 0, [], fails, error
-
-    async def aanswer(self, question):
-        number = number_of(question)
-        self.asked.append(number)
-        self.now += 1
-        self.most = max(self.most, self.now)
-        await asyncio.sleep(0.001)
-        self.now -= 1
-        if number in self.fails:
-            raise self.error(f"no {number}")
-        return Answer(text=number, seconds=float(self.now == 0))
-
-
-def questions(n):
-    return [asked(f"Question {number}?", id=str(number)) for number in range(n)]
-
-
-def number_of(question):
-    return question.question.removeprefix("Question ").removesuffix("?")
-
-
-def test_seconds_are_of_answers_asked_alone():
-    """So many as are timed are asked one by one, after one that is not timed; the others side by side."""
-    crowd = Crowd()
-    answers, notes = asyncio.run(asking.ask_all({"mine": crowd}, questions(100)))
-    timed = [answer for answer in answers["mine"].values() if answer.seconds is not None]
-    assert [answer.seconds for answer in timed] == [1.0] * len(timed)
-    assert 20 <= len(timed) < asking.ALONE
-    assert 1 < crowd.most <= asking.WINDOW
-    assert {str(n): str(n) for n in range(100)} == {id_: answer.text for id_, answer in answers["mine"].items()}
-    assert notes == []
-
-
-def test_who_fails_at_a_question_is_asked_the_others():
-    answers, notes = asyncio.run(asking.ask_all({"mine": Crowd(fails={"3", "7"})}, questions(40)))
-    assert len(answers["mine"]) == 38
-    assert notes == ["mine failed at 2 questions (RuntimeError: no 3)."] or "mine failed at 2 questions" in notes[0]
-
-
-def test_a_library_that_would_end_the_process_loses_a_question():
-    crowd = Crowd(fails={"3"}, error=SystemExit)
-    answers, notes = asyncio.run(asking.ask_all({"mine": crowd}, questions(20)))
-    assert len(answers["mine"]) == 19
-    assert "mine failed at 1 question" in notes[0]
-
-
-def test_a_contestant_is_given_neither_key_nor_kind():
-    """Not even by an id: whoever writes the whole question into a prompt tells a model nothing but the question."""
-    whole = [
-        asked("How hot?", id="unanswerable_1", row="unanswerable", answer=None),
-        asked(
-            "How high?",
-            id="chunk_000007_qa_1",
-            answer="12 metres",
-            aliases=("12 m",),
-            evidence=(Span(document="pumps", start=1200, end=1212, text="12 metres up"),),
-            kind="span",
-        ),
-    ]
-    told = [repr(attrs.asdict(asking.without_key(question))) for question in whole]
-    assert not [leak for leak in ("12", "unanswerable", "chunk", "span", "qa_1") for each in told if leak in each]
-    assert len({asking.without_key(question).id for question in whole}) == 2
-
-
-@pytest.mark.parametrize(
-    "figure", [{"seconds": -5.0}, {"confidence": 2.0}, {"tokens_in": -3}, {"tokens_out": 10**30}], ids=str
-)
-def test_a_figure_that_cannot_be_is_refused(figure):
-    class Odd:
-        async def aanswer(self, question):
-            return Answer(text="80 °C", **figure)
-
-    answers, notes = asyncio.run(asking.ask_all({"odd": Odd()}, questions(2)))
-    assert answers == {}
-    assert next(iter(figure)) in notes[0]
-
-
-def test_what_the_next_question_will_not_change_ends_the_asking():
-    crowd = Crowd(fails={str(n) for n in range(40)}, error=AuthenticationFailed)
-    answers, notes = asyncio.run(asking.ask_all({"mine": crowd}, questions(40)))
-    assert answers == {}
-    assert len(crowd.asked) == 1
-    assert "mine failed at 1 question and is left out (AuthenticationFailed: no 0)." in notes
-
-
-def test_who_never_answers_is_asked_no_more():
-    """Each failure may have been paid for; who answered once is asked on."""
-    numbers = {str(n) for n in range(40)}
-    never, once = Crowd(fails=numbers), Crowd(fails=numbers - {"0"})
-    answers, _ = asyncio.run(asking.ask_all({"never": never, "once": once}, questions(40)))
-    assert [1] == [len(each) for each in answers.values()]
-    assert (asking.IN_VAIN, 40) == (len(never.asked), len(once.asked))
-
-
-def given(answer):
-    class Gives:
-        async def aanswer(self, question):
-            return answer
-
-    return Gives()
-
-
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        ("80 °C", "TypeError: aanswer must give an Answer, it gave '80 °C'"),
-        (None, "TypeError: aanswer must give an Answer, it gave None"),
-        (Answer(text=None), "InputError: .*text"),
-        (Answer(text="80 °C", tokens_in="5"), "InputError: .*tokens_in"),
-        (Answer(text="80 °C", seconds=float("nan")), "InputError: .*cannot be written"),
-    ],
-)
-def test_an_answer_that_is_none_is_lost_and_the_exam_goes_on(answer, reason):
-    exam = questions(5)
-    answers, notes = asyncio.run(asking.ask_all({"mine": given(answer), "other": Crowd()}, exam))
-    assert set(answers) == {"other"}
-    (note,) = notes
-    assert re.match(rf"mine failed at 5 questions and is left out \({reason}", note)
-
-
-def test_what_is_cancelled_within_a_contestant_is_lost_and_the_exam_goes_on():
-    crowd = Crowd(fails={"3", "70"}, error=asyncio.CancelledError)
-    answers, notes = asyncio.run(asking.ask_all({"mine": crowd, "other": Crowd()}, questions(100)))
-    assert {name: len(each) for name, each in answers.items()} == {"mine": 98, "other": 100}
-    assert notes == ["mine failed at 2 questions (CancelledError: no 3)."]
-
-
-def test_an_exam_that_is_cancelled_ends():
-    async def stop():
-        task = asyncio.create_task(asking.ask_all({"mine": Hangs()}, questions(3)))
-        await asyncio.sleep(0.01)
-        task.cancel()
-        await asyncio.wait([task], timeout=5)
-        return task.cancelled()
-
-    assert asyncio.run(stop())
-
-
-class Hangs:
-    """Answers some questions, and never the others."""
-
-    def __init__(self, answers=()):
-        self.answers, self.asked = answers, []
-
-    async def aanswer(self, question):
-        self.asked.append(question.id)
-        await asyncio.sleep(0 if number_of(question) in self.answers else 60)
-        return Answer(text="80 °C")
-
-
-def test_who_hangs_is_given_up(monkeypatch):
-    """After a few answers that did not come it is asked no more; what it answered stays."""
-    monkeypatch.setattr(asking, "ANSWER_S", 0.02)
-    never, later = Hangs(), Hangs({str(n) for n in range(40)} - {"0"})
-    answers, notes = asyncio.run(asking.ask_all({"never": never, "later": later}, questions(40)))
-    assert len(never.asked) == asking.GIVEN_UP
-    assert {name: len(each) for name, each in answers.items()} == {"later": 39}
-    assert notes == [
-        "never failed at 3 questions and is left out (no answer within 0.02 seconds).",
-        "later failed at 1 question (no answer within 0.02 seconds).",
-    ]
-
-
-def test_who_answers_one_after_the_other_does_not_hang(monkeypatch):
-    """A model on somebody's own machine keeps a crowd waiting: what counts is that answers come."""
-    monkeypatch.setattr(asking, "ANSWER_S", 0.2)
-    one_by_one = asyncio.Lock()
-
-    class Slow:
-        async def aanswer(self, question):
-            async with one_by_one:
-                await asyncio.sleep(0.02)
-            return Answer(text="80 °C")
-
-    answers, notes = asyncio.run(asking.ask_all({"slow": Slow()}, questions(70)))
-    assert (len(answers["slow"]), notes) == (70, [])
-
-
-def test_who_cannot_be_made_is_left_out():
-    def fails(retriever):
-        raise RuntimeError("no index")
-
-    examiner = Examiner(contestants={"dense": fails, "odd": lambda retriever: "oops", "mine": Crowd()})
-    answers, notes = asyncio.run(examiner.aanswer_own(questions(2), Retriever(CHUNKS)))
-    assert set(answers) == {"mine"}
-    assert notes == [
-        "dense could not be made and is left out (RuntimeError: no index).",
-        "odd could not be made and is left out (TypeError: what was made has no method 'aanswer': 'oops').",
-    ]
-
-
-@pytest.mark.parametrize("error", [BatchUnfinished("under way"), LedgerError("disk full"), RuntimeError("a bug")])
-def test_answers_outlive_a_judge_that_fails(error, monkeypatch):
-    async def fail(*_, **__):
-        raise error
-
-    monkeypatch.setattr(Judge, "areport", fail)
-    exam = making.Exam(questions=tuple(questions(3)))
-    given_ = concluding.graded(exam, {"expert": {each.id: Answer(text="80 °C") for each in exam.questions}})
-    examiner = Examiner(judge=LLM("judge", provider=scripted(), price=PRICE))
-    answers, result = asyncio.run(examiner.aconclude(exam, given_))
-    assert answers == given_
-    assert result.judge is None
-    note = f"The judge judge did not judge ({type(error).__name__}: {error}); examine the run again for it."
-    assert note in result.notes
-
-
-class Blocking:
-    def aanswer(self, question):
-        return Answer(text="80 °C")
-
-
-@pytest.mark.parametrize(
-    ("contestants", "reason"),
-    [
-        ({"expert": Crowd()}, "'expert' cannot be a contestant's name"),
-        ({"": Crowd()}, "cannot be a contestant's name"),
-        ({"gpt": "openai/gpt"}, r"must have a method 'aanswer'.*did you mean ModelContestant\('openai/gpt'\)\?"),
-        ({"mine": 7}, "must have a method 'aanswer', got 7"),
-        ([Crowd()], "must map names to contestants"),
-        ({"mine": Blocking()}, r"aanswer is no coroutine function: write `async def aanswer\(self, question\)`"),
-        ({"mine": Blocking}, "aanswer is no coroutine function"),
-    ],
-)
-def test_a_contestant_that_cannot_be_asked_is_named(contestants, reason):
-    with pytest.raises(InputError, match=reason):
-        Examiner(contestants=contestants)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"k": 0},
-        {"usd_per_hour": -1},
-        {"usd_per_hour": 1e300},
-        {"updates_per_year": float("nan")},
-        {"questions_per_month": True},
-        {"questions_per_month": 1e300},
-    ],
-)
-def test_a_number_out_of_its_range_is_named(settings):
-    with pytest.raises(InputError, match=f"{next(iter(settings))}="):
-        Examiner(**settings)
 
 
 # -- a finished run --------------------------------------------------------------------------------------------------
@@ -622,10 +341,6 @@ def test_a_run_that_is_made_again_says_what_examining_added_to_it(pumps, tmp_pat
     assert "made anew" not in capsys.readouterr().err
 
 
-def scripted(answer="80 °C"):
-    return ScriptedProvider(lambda request: answer)
-
-
 def test_a_run_draws_who_is_right(finished, monkeypatch):
     import sys
 
@@ -670,10 +385,6 @@ class Reader:
 
     async def aanswer(self, question):
         return Answer(text=self.first.text, sources=(self.first.id,))
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def rows(run):
@@ -741,184 +452,3 @@ def test_a_run_of_a_version_that_kept_no_answers_is_examined(run):
     expected = run.exam
     (run.folder / "exam_answers.jsonl").unlink()
     assert run.examine().scores == expected.scores
-
-
-# -- in a pipeline ---------------------------------------------------------------------------------------------------
-
-
-class Elsewhere:
-    """A machine that trains nothing: it answers and leaves what a training leaves."""
-
-    async def run(self, job):
-        from pathlib import Path
-
-        folder = Path(job.folder)
-        for stage in job.stages:
-            if stage.argv[0] == "answer.py":
-                answers = [
-                    {"id": each["id"], "text": "80 °C", "confidence": 1.0, "tokens_in": 9, "tokens_out": 3}
-                    for each in lines(folder / "stages" / stage.name / "prompts.jsonl")
-                ]
-                (folder / stage.outputs[0]).write_text("".join(json.dumps(each) + "\n" for each in answers))
-            (folder / "stages" / stage.name / "done.json").write_text('{"device": "cuda"}')
-
-
-def test_a_written_exam_is_asked_and_not_written_twice(pumps, tmp_path):
-    """Its author is asked before training, from the budget of the exam; the same run again needs no key."""
-
-    def author(request):
-        if "Say whether these parts" in request.system:
-            return '{"answered": false}'
-        if "leaves open" in request.system:
-            return '{"items": []}'
-        quote = "The filter is replaced within 3 days of an alarm."
-        item = {
-            "evidence": [quote], "question": "After an alarm, how soon does the filter of a pump have to be a new one?",
-            "answer": "The filter is replaced within 3 days.", "short_answer": "within 3 days", "difficulty": "easy",
-        }  # fmt: skip
-        return json.dumps({"items": [item]}) if quote in request.prompt else '{"items": []}'
-
-    provider = ScriptedProvider(author)
-    writer = ExamWriter(LLM("author", provider=provider, price=PRICE))
-    pipeline = Pipeline(trainer=Trainer("some/model-7B", runner=Elsewhere()), examiner=Examiner(writer=writer))
-    run = pipeline.run(pumps, out=tmp_path / "run")
-    assert run.exam.score("written_apart", "base + RAG").n == 1
-    assert run.receipt["models"]["exam_writer"] == "author"
-    assert float(run.receipt["costs"]["exam"]["settled_usd"]) > 0
-    assert run.exam.score("general", "expert").n > 0
-    assert any(group.by == "difficulty" for group in run.exam.groups)
-    # What an hour of the card costs was assumed, and that is said.
-    assert not run.exam.economics.costs[0].usd_per_1000
-    sent = len(provider.requests)
-    broken = ScriptedProvider(lambda request: AuthenticationFailed("no key any more"))
-    same = Pipeline(
-        trainer=Trainer("some/model-7B", runner=Elsewhere()),
-        examiner=Examiner(writer=ExamWriter(LLM("author", provider=broken, price=PRICE))),
-    )
-    again = same.run(pumps, out=tmp_path / "run")
-    assert (len(provider.requests), broken.requests) == (sent, [])
-    assert again.exam.scores == run.exam.scores
-    assert again.exam.exam_sha256 == run.exam.exam_sha256
-
-
-def test_a_plan_names_what_an_exams_models_cost(pumps):
-    model = LLM("author", provider=scripted(), price=PRICE)
-    judge = LLM("judge", provider=scripted(), price=PRICE)
-    examiner = Examiner(
-        writer=model, judge=judge, contestants={"small": ModelContestant(model), "read": OpenBook(model)}
-    )
-    plan = Pipeline(examiner=examiner).plan(pumps)
-    costs = {step.step: float(step.estimate.usd_high) for step in plan.steps}
-    assert list(costs) == ["exam writer", "small", "read", "judge"]
-    assert min(costs.values()) > 0
-    assert costs["small"] < costs["read"]
-    assert plan.usd_high == pytest.approx(sum(costs.values()))
-    assert "judge" in str(plan)
-    before = plan.without_training
-    assert before.steps == ()
-    assert before.training is None
-    assert 0 <= before.seconds < plan.seconds
-    assert "stops when the golden dataset is there" in str(before)
-    assert Pipeline().plan(pumps).steps == ()
-
-
-class Landlord:
-    """Rents a machine by what is asked of it."""
-
-    async def run(self, job):
-        raise AssertionError("a plan runs nothing")
-
-    async def quote(self, job):
-        self.needs = job.needs
-        return Quote(usd=1.0, seconds=job.needs.seconds + job.needs.exam_seconds)
-
-
-def test_a_machine_is_quoted_for_the_passages_that_the_exam_shows(pumps):
-    """Of an exam with 100 general questions, which are asked without passages, and some 30 others in five ways."""
-    seconds = {}
-    for k in (1, 5):
-        landlord = Landlord()
-        trainer = Trainer("Qwen/Qwen2.5-7B-Instruct", runner=landlord)
-        Pipeline(trainer=trainer, examiner=Examiner(k=k)).plan(pumps)
-        seconds[k] = landlord.needs.exam_seconds
-    assert 10 < seconds[1] < seconds[5]
-    (offer,) = offers.rank([VastServer._offer(1)], landlord.needs)
-    (without,) = offers.rank([VastServer._offer(1)], attrs.evolve(landlord.needs, exam_seconds=0.0))
-    assert offer.hours > without.hours
-    assert estimating.asked_there(130, 100, k=5, chunks=50, characters=50 * 800, embedded=False) == (
-        2 * 130 + 3 * 30,
-        (2 * 130 + 3 * 30) * estimating.ASKED_TOKENS + 30 * (5 + 5 + 1) * 200,
-    )
-
-
-def test_keys_of_an_exams_models_are_looked_for_before_anything_is_done(pumps, tmp_path):
-    """A run that stops before it trains needs none of them."""
-    examiner = Examiner(judge="anthropic/claude-haiku-5-5")
-    with pytest.raises(AuthenticationFailed, match="ANTHROPIC_API_KEY"):
-        Pipeline(examiner=examiner).run(pumps, out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-    Pipeline(examiner=examiner).run(pumps, out=tmp_path / "run", fine_tune=False)
-
-
-def test_the_cloud_has_its_exam_written_by_the_teacher(monkeypatch):
-    monkeypatch.setenv("DEEPSEEK_API_KEY", "k")
-    pipeline = Pipeline.cloud()
-    assert pipeline.examiner.writer.llm == pipeline.teacher.llm
-    assert Pipeline().examiner.writer is None
-
-
-@pytest.mark.parametrize(
-    ("money", "expected"),
-    [
-        (concluding.Money(on_gpu=True), concluding.RTX_4090_USD),
-        (concluding.Money(on_gpu=True, usd_per_hour=3.6), 3.6),
-        (concluding.Money(paid_per_hour=0.36, on_gpu=True), 0.36),
-        (concluding.Money(paid_per_hour=0.36, usd_per_hour=3.6), 3.6),
-        (concluding.Money(), None),
-    ],
-)
-def test_an_answer_costs_what_the_machine_was_paid_or_is_said_to_cost(money, expected):
-    """In this order: what the user says, what was rented, a card for rent; a processor of one's own has no price."""
-    exam = making.Exam(questions=(asked("Why?"),))
-    given = [
-        GivenAnswer(question="q", contestant=name, text="80 °C", grade="right", seconds=3.6)
-        for name in ("expert", "base")
-    ]
-    costs = {each.contestant: each for each in concluding.conclude(exam, given, money=money).economics.costs}
-    usd = costs["expert"].usd_per_1000
-    assert usd == (None if expected is None else pytest.approx(expected))
-    if money == concluding.Money(on_gpu=True):
-        assert any("May 2026" in each for each in costs["expert"].assumed)
-
-
-def test_the_price_of_a_rented_machine_is_in_the_ledger(tmp_path):
-    from text2expert import ledger
-
-    async def rent(book, key, text, usd):
-        with ledger.budget("training", None):
-            hold = await book.hold(key, usd)
-        book.settle(hold, Completion(text=text, reasoning="", usage=None, finish="stop", model="vast", raw=text), usd)
-
-    from decimal import Decimal
-
-    with Ledger(tmp_path) as book:
-        asyncio.run(rent(book, "rent/1", '{"usd_per_hour": "0.31"}', Decimal("0.5")))
-        asyncio.run(rent(book, "rent/2", '{"usd_per_hour": "0.42"}', Decimal("0.25")))
-        assert book.replies("training") == ['{"usd_per_hour": "0.31"}', '{"usd_per_hour": "0.42"}']
-        assert book.replies("train") == []
-        found = examination.money(RunFolder(tmp_path))
-    assert (found.paid_per_hour, found.making_usd, found.own_machine) == (0.42, 0.75, False)
-
-
-@pytest.mark.parametrize(
-    ("said", "seconds"), [('{"training_seconds": 502.5, "device": "cuda:0"}', 502.5), ("{}", None)]
-)
-def test_where_no_machine_was_rented_the_seconds_of_training_are_known_by_its_own_account(tmp_path, said, seconds):
-    from text2expert import examination
-
-    (tmp_path / "stages" / "train").mkdir(parents=True)
-    (tmp_path / "stages" / "train" / "done.json").write_text(said)
-    with Ledger(tmp_path):
-        found = examination.money(RunFolder(tmp_path))
-    assert (found.own_machine, found.training_seconds, found.making_usd) == (True, seconds, 0.0)
-    assert found.on_gpu == (seconds is not None)
